@@ -1,0 +1,337 @@
+"""Orders to misbehave, shared by the simulated Kubernetes and the simulated KubeFATE.
+
+A fault is ordered as ``NAME`` or ``NAME=ARGUMENT``, at start by ``--fault`` and later by the
+admin endpoint (`fedsim.admin`). `CATALOGUE` names every fault, says which service obeys it, and
+what its argument means; a service refuses a fault that it does not obey. A process keeps one
+`Faults` and asks it at the place where it would misbehave.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Service(StrEnum):
+    """The program that obeys a fault."""
+
+    KUBE = "kube"
+    KUBEFATE = "kubefate"
+
+
+class Shape(StrEnum):
+    """What the argument of a fault looks like; items of a list are parted by commas."""
+
+    NONE = "none"
+    WORKLOADS = "workloads"
+    SECONDS = "seconds"
+    STRIKES = "strikes"
+    TEXT = "text"
+
+
+class FaultName(StrEnum):
+    """The words that `--fault` and the admin endpoint take."""
+
+    SLOW_IMAGE = "slow-image"
+    CRASH = "crash"
+    NEVER_READY = "never-ready"
+    UNSCHEDULABLE = "unschedulable"
+    IMAGE_ERROR = "image-error"
+    API_ERRORS = "api-errors"
+    API_LATENCY = "api-latency"
+    API_THROTTLED = "api-throttled"
+    CONFLICTS = "conflicts"
+    WATCH_SILENT = "watch-silent"
+    WATCH_GONE = "watch-gone"
+    WATCH_CUT = "watch-cut"
+    EXEC_FAILS = "exec-fails"
+    FORWARD_FAILS = "forward-fails"
+    QUOTA = "quota"
+    FORBIDDEN = "forbidden"
+    PVC_PENDING = "pvc-pending"
+    NODE_NOT_READY = "node-not-ready"
+    RELOAD_LOST = "reload-lost"
+
+    JOB_HANG = "job-hang"
+    JOB_FAILS = "job-fails"
+    RESTART = "restart"
+    DATABASE_LOST = "database-lost"
+    REFUSE_TOKEN = "refuse-token"  # noqa: S105 - the name of a fault, no secret
+    SLOW_LOGIN = "slow-login"
+    LOGIN_FAILS = "login-fails"
+    UPGRADE_FAILS = "upgrade-fails"
+    WRONG_ROLLBACK = "wrong-rollback"
+    STOP_LOST = "stop-lost"
+    PANIC_ON_EXCHANGE_PUT = "panic-on-exchange-put"
+    ANOTHER_OPERATION = "another-operation"
+    UNINSTALL_FAILS = "uninstall-fails"
+    ORPHAN_RELEASE = "orphan-release"
+    CHART_LOST = "chart-lost"
+    HTTP_ERRORS = "http-errors"
+    HTTP_LATENCY = "http-latency"
+    REPLY_LOST = "reply-lost"
+    INGRESS_HTML = "ingress-html"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultKind:
+    """A fault that can be ordered: who obeys it, its argument, and what happens."""
+
+    name: FaultName
+    service: Service
+    shape: Shape
+    text: str
+    default: str = ""
+    is_on_at_start: bool = False
+
+
+def _kube(name: FaultName, shape: Shape, text: str, default: str = "") -> FaultKind:
+    return FaultKind(name, Service.KUBE, shape, text, default)
+
+
+def _kubefate(
+    name: FaultName, shape: Shape, text: str, default: str = "", *, on: bool = False
+) -> FaultKind:
+    return FaultKind(name, Service.KUBEFATE, shape, text, default, is_on_at_start=on)
+
+
+_N = FaultName
+_KINDS = (
+    _kube(_N.SLOW_IMAGE, Shape.SECONDS, "Pulling an image takes SECONDS[:WORKLOAD].", "60"),
+    _kube(_N.CRASH, Shape.WORKLOADS, "Containers exit at once: CrashLoopBackOff, BackOff.", "*"),
+    _kube(_N.NEVER_READY, Shape.WORKLOADS, "Containers run; readiness probes fail for ever.", "*"),
+    _kube(_N.UNSCHEDULABLE, Shape.WORKLOADS, "No node has enough cpu: FailedScheduling.", "*"),
+    _kube(_N.IMAGE_ERROR, Shape.WORKLOADS, "Images are not found: ErrImagePull.", "*"),
+    _kube(
+        _N.API_ERRORS,
+        Shape.STRIKES,
+        "Requests answer 500 without effect: a rate below 1 (0.2) or a count (3) of requests.",
+        "0.2",
+    ),
+    _kube(_N.API_LATENCY, Shape.SECONDS, "Every request waits SECONDS first.", "1"),
+    _kube(_N.API_THROTTLED, Shape.STRIKES, "Requests answer 429 with Retry-After: 1.", "0.2"),
+    _kube(_N.CONFLICTS, Shape.STRIKES, "Updates and patches answer 409 Conflict.", "1"),
+    _kube(_N.WATCH_SILENT, Shape.NONE, "Watches stay open and send nothing, no bookmarks."),
+    _kube(_N.WATCH_GONE, Shape.STRIKES, "Watches that resume answer 410 Gone.", "1"),
+    _kube(_N.WATCH_CUT, Shape.SECONDS, "Watches are cut without an end after SECONDS.", "1"),
+    _kube(_N.EXEC_FAILS, Shape.WORKLOADS, "Exec into pods answers 500 from the kubelet.", "*"),
+    _kube(_N.FORWARD_FAILS, Shape.WORKLOADS, "Port-forwards to pods are refused.", "*"),
+    _kube(_N.QUOTA, Shape.WORKLOADS, "ReplicaSets may make no pods: exceeded quota.", "*"),
+    _kube(
+        _N.FORBIDDEN,
+        Shape.WORKLOADS,
+        "403 Forbidden for VERB/RESOURCE[@NAMESPACE], each may be a glob (create/secrets@fate-*).",
+        "*/*",
+    ),
+    _kube(_N.PVC_PENDING, Shape.WORKLOADS, "Claims of this name stay Pending.", "*"),
+    _kube(_N.NODE_NOT_READY, Shape.NONE, "The node's condition Ready is Unknown."),
+    _kube(_N.RELOAD_LOST, Shape.WORKLOADS, "A proxy's reload returns 0 and does nothing.", "*"),
+    _kubefate(_N.JOB_HANG, Shape.WORKLOADS, "Jobs of these clusters stay Running.", "*"),
+    _kubefate(_N.JOB_FAILS, Shape.WORKLOADS, "Helm fails for installs of these clusters.", "*"),
+    _kubefate(
+        _N.RESTART,
+        Shape.STRIKES,
+        "The service restarts when a job has begun: tokens die, its running jobs stay Running.",
+        "1",
+    ),
+    _kubefate(_N.DATABASE_LOST, Shape.NONE, "The database is emptied once, when ordered."),
+    _kubefate(_N.REFUSE_TOKEN, Shape.STRIKES, "Valid tokens answer 401.", "1"),
+    _kubefate(_N.SLOW_LOGIN, Shape.SECONDS, "A login takes SECONDS (the real one: 1.25).", "1.25"),
+    _kubefate(_N.LOGIN_FAILS, Shape.STRIKES, "Logins answer 401 incorrect password.", "1"),
+    _kubefate(_N.UPGRADE_FAILS, Shape.WORKLOADS, "Helm fails for updates: Rollback.", "*"),
+    _kubefate(
+        _N.WRONG_ROLLBACK,
+        Shape.NONE,
+        "A rollback goes one revision too far, as the real service's does.",
+        on=True,
+    ),
+    _kubefate(_N.STOP_LOST, Shape.WORKLOADS, "A stop is answered and has no effect.", "*"),
+    _kubefate(_N.PANIC_ON_EXCHANGE_PUT, Shape.NONE, "PUT of an exchange: 500, empty body."),
+    _kubefate(
+        _N.ANOTHER_OPERATION,
+        Shape.STRIKES,
+        "Helm answers 'another operation (install/upgrade/rollback) is in progress'.",
+        "1",
+    ),
+    _kubefate(_N.UNINSTALL_FAILS, Shape.WORKLOADS, "Helm fails to uninstall; row goes.", "*"),
+    _kubefate(_N.ORPHAN_RELEASE, Shape.WORKLOADS, "An orphan release holds the name.", "*"),
+    _kubefate(_N.CHART_LOST, Shape.WORKLOADS, "Uploaded charts of this name are lost.", "*"),
+    _kubefate(_N.HTTP_ERRORS, Shape.STRIKES, "Requests answer 500 without effect.", "0.2"),
+    _kubefate(_N.HTTP_LATENCY, Shape.SECONDS, "Every request waits SECONDS first.", "1"),
+    _kubefate(_N.REPLY_LOST, Shape.STRIKES, "POST/PUT/DELETE act, the answer is cut.", "1"),
+    _kubefate(_N.INGRESS_HTML, Shape.STRIKES, "An ingress answers 503 as HTML.", "1"),
+)
+
+CATALOGUE: dict[FaultName, FaultKind] = {kind.name: kind for kind in _KINDS}
+
+
+class FaultError(ValueError):
+    """An order that names no fault of this service, or whose argument has the wrong shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An ordered fault: its name and its argument as text, defaults filled in."""
+
+    name: FaultName
+    argument: str
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Split the argument at its commas."""
+        return tuple(item.strip() for item in self.argument.split(",") if item.strip())
+
+
+class Faults:
+    """The faults ordered of one process; asked, never waited on.
+
+    Workloads are named by glob, as ``name`` or ``namespace/name``. Random strikes come from
+    ``seed`` alone, so a run can be repeated.
+    """
+
+    def __init__(self, service: Service, orders: Iterable[str] = (), *, seed: int = 0) -> None:
+        self._service = service
+        self._random = random.Random(seed)  # noqa: S311 - repeatable chance, no secret
+        self._ordered: dict[FaultName, Fault] = {}
+        self._listeners: list[Callable[[], None]] = []
+        for kind in self.kinds():
+            if kind.is_on_at_start:
+                self._ordered[kind.name] = Fault(kind.name, kind.default)
+        self._order_all(orders)
+
+    def _order_all(self, orders: Iterable[str]) -> None:
+        repeated: dict[str, list[str]] = {}
+        for order in orders:
+            name, _, argument = order.partition("=")
+            repeated.setdefault(name.strip(), []).append(argument.strip())
+        for name, arguments in repeated.items():
+            self.set(name, ",".join(argument for argument in arguments if argument))
+
+    def kinds(self) -> tuple[FaultKind, ...]:
+        """Return the faults that this service obeys."""
+        return tuple(kind for kind in CATALOGUE.values() if kind.service is self._service)
+
+    def set(self, name: str, argument: str = "") -> Fault:
+        """Order a fault, in place of an earlier order of the same name.
+
+        Raises `FaultError` for a name that this service does not obey and for a bad argument.
+        """
+        kind = self._kind(name)
+        fault = Fault(kind.name, argument or kind.default)
+        _check(kind, fault)
+        self._ordered[kind.name] = fault
+        self._tell()
+        return fault
+
+    def clear(self, name: str) -> None:
+        """Take an order back, one that is on at start too; nothing happens if there is none."""
+        self._ordered.pop(self._kind(name).name, None)
+        self._tell()
+
+    def clear_all(self) -> None:
+        """Take back every order."""
+        self._ordered.clear()
+        self._tell()
+
+    def ordered(self) -> tuple[Fault, ...]:
+        """Return what is ordered now, by name."""
+        return tuple(sorted(self._ordered.values(), key=lambda fault: fault.name))
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each order and each order taken back."""
+        self._listeners.append(listener)
+
+    def is_on(self, name: FaultName) -> bool:
+        """Say whether the fault is ordered at all."""
+        return name in self._ordered
+
+    def argument(self, name: FaultName) -> str | None:
+        """Return the argument of an ordered fault, None when it is not ordered."""
+        fault = self._ordered.get(name)
+        return fault.argument if fault else None
+
+    def items(self, name: FaultName) -> tuple[str, ...]:
+        """Return the items of the argument; empty when the fault is not ordered."""
+        fault = self._ordered.get(name)
+        return fault.items if fault else ()
+
+    def hits(self, name: FaultName, workload: str, namespace: str = "") -> bool:
+        """Say whether the fault is ordered for this workload (`Shape.WORKLOADS`)."""
+        return any(matches(item, workload, namespace) for item in self.items(name))
+
+    def seconds(self, name: FaultName, workload: str = "", namespace: str = "") -> float:
+        """Return the longest wait ordered for this workload (`Shape.SECONDS`), 0 for none."""
+        longest = 0.0
+        for item in self.items(name):
+            seconds, _, pattern = item.partition(":")
+            if not pattern or matches(pattern, workload, namespace):
+                longest = max(longest, float(seconds))
+        return longest
+
+    def strikes(self, name: FaultName) -> bool:
+        """Say whether the fault strikes this time, using up one of a count (`Shape.STRIKES`)."""
+        fault = self._ordered.get(name)
+        if fault is None:
+            return False
+        if "." in fault.argument:
+            return self._random.random() < float(fault.argument)
+        left = int(fault.argument)
+        if left <= 1:
+            del self._ordered[name]
+        else:
+            self._ordered[name] = Fault(name, str(left - 1))
+        return left > 0
+
+    def _kind(self, name: str) -> FaultKind:
+        for kind in self.kinds():
+            if kind.name == name:
+                return kind
+        known = ", ".join(sorted(kind.name for kind in self.kinds()))
+        raise FaultError(f"{name!r} is no fault of {self._service}; there are: {known}")
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def matches(pattern: str, workload: str, namespace: str = "") -> bool:
+    """Say whether a glob names the workload: ``name`` or ``namespace/name``."""
+    subject = f"{namespace}/{workload}" if "/" in pattern else workload
+    return fnmatch.fnmatchcase(subject, pattern)
+
+
+def _check(kind: FaultKind, fault: Fault) -> None:
+    match kind.shape:
+        case Shape.NONE if fault.argument:
+            raise FaultError(f"{kind.name} takes no argument, got {fault.argument!r}")
+        case Shape.SECONDS:
+            for item in fault.items:
+                _check_number(kind, item.partition(":")[0])
+        case Shape.STRIKES:
+            _check_number(kind, fault.argument)
+            if "." not in fault.argument and not fault.argument.isdigit():
+                raise FaultError(f"{kind.name} takes a rate or a count, got {fault.argument!r}")
+        case _:
+            return
+
+
+def _check_number(kind: FaultKind, text: str) -> None:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise FaultError(f"{kind.name} takes a number, got {text!r}") from error
+    if not 0 <= number < 1e9:  # noqa: PLR2004 - any wait longer than 30 years is a slip
+        raise FaultError(f"{kind.name} takes a number from 0 on, got {text!r}")
+
+
+def describe(service: Service) -> str:
+    """List the faults of a service, one a line, for the help text of the command line."""
+    lines = [
+        f"{kind.name}{'' if kind.shape is Shape.NONE else f'[={kind.default}]'}: {kind.text}"
+        for kind in CATALOGUE.values()
+        if kind.service is service
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""Hold what the simulated KubeFATE service is told at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class ServiceVersion(StrEnum):
+    """Name the two service versions that differ in behaviour.
+
+    ``v1.4.5`` stands for the build of tag v2.0.0; the version route cannot tell builds apart.
+    """
+
+    V1_4_4 = "v1.4.4"
+    V1_4_5 = "v1.4.5"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretName:
+    """Point at the Secret that holds kubefateUsername and kubefatePassword."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> SecretName:
+        """Read ``NAMESPACE/NAME``; raise ValueError for anything else."""
+        namespace, slash, name = text.partition("/")
+        if not (namespace and slash and name) or "/" in name:
+            raise ValueError(f"{text!r}: expected NAMESPACE/NAME")
+        return cls(namespace, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Describe one service. Durations are seconds of the real service, before ``time_scale``."""
+
+    kubeconfig: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 takes a free port."""
+    admin_port: int | None = None
+    """Loopback port of the orders to misbehave; None serves none, 0 takes a free port."""
+    version: ServiceVersion = ServiceVersion.V1_4_5
+    username: str = "admin"
+    password: str = field(default="admin", repr=False)
+    credentials_secret: SecretName | None = None
+    """Set: the service lives only while the Deployment ``kubefate`` beside this Secret does."""
+    state: Path | None = None
+    """SQLite file in MariaDB's place; None keeps records in memory only."""
+    offline: bool = False
+    """The chart repository cannot be reached: only uploaded charts are found."""
+    repo_url: str = "https://federatedai.github.io/KubeFATE"
+    job_limit_s: float = 3600.0
+    install_poll_s: float = 1.0
+    update_poll_s: float = 5.0
+    upgrade_poll_s: float = 30.0
+    helm_delay_s: float = 0.0
+    """Time that Helm spends between recording a revision and applying it."""
+    residence_poll_s: float = 1.0
+    """How often the Deployment ``kubefate`` is looked at; never scaled."""
+    time_scale: float = 1.0
+    """2 makes every job run twice as fast; token lifetimes stay."""
+    password_rounds: int = 1
+    """PBKDF2 rounds; the real service spends 100,000 (about 1.25 s) on each login."""
+    wrong_revision_rollback: bool = True
+    """The service's rollback bug: from the second update on it re-applies a revision too old."""
+    faults: frozenset[str] = frozenset()
+
+    def scaled(self, seconds: float) -> float:
+        """Turn a duration of the real service into one of this run."""
+        return seconds / self.time_scale

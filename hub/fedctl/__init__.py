@@ -1,0 +1,1 @@
+"""The command line: REST alone, nothing of the hub imported."""

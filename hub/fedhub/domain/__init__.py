@@ -1,0 +1,1 @@
+"""Values and state tables of the hub: no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""What every process of the product agrees on: wire, limits, errors, identifiers and logs."""

@@ -1,0 +1,60 @@
+"""Every size and time limit of the wire, in one place.
+
+Reasons and measurements: docs/protocol.md. Units are in the names (``_S`` seconds).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROTOCOL_MIN: Final = 1
+PROTOCOL_MAX: Final = 1
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""A gRPC message either way; bulk goes by FetchBlob."""
+MAX_ENROL_MESSAGE_BYTES: Final = 32 * 1024
+MAX_CSR_BYTES: Final = 16 * 1024
+MAX_CLUSTER_JSON_BYTES: Final = 256 * 1024
+MAX_STATUS_BYTES: Final = 256 * 1024
+MAX_EVENT_BYTES: Final = 16 * 1024
+MAX_EVENT_MESSAGE_CHARS: Final = 2_000
+MAX_TEXT_CHARS: Final = 4_000
+MAX_CHART_BYTES: Final = 10 * 1024 * 1024
+MAX_CHART_UNPACKED_BYTES: Final = 50 * 1024 * 1024
+MAX_CHART_FILES: Final = 2_000
+BLOB_CHUNK_BYTES: Final = 256 * 1024
+
+MAX_BATCH_EVENTS: Final = 256
+MAX_BATCH_BYTES: Final = 256 * 1024
+MAX_UNACKED_BATCHES: Final = 8
+SPOOL_MAX_ROWS: Final = 200_000
+SPOOL_MAX_BYTES: Final = 64 * 1024 * 1024
+
+KEEPALIVE_CLIENT_S: Final = 30
+KEEPALIVE_CLIENT_TIMEOUT_S: Final = 15
+KEEPALIVE_SERVER_S: Final = 60
+KEEPALIVE_SERVER_TIMEOUT_S: Final = 20
+MIN_PING_INTERVAL_S: Final = 10
+"""Below the client's keepalive, or the server answers too_many_pings."""
+HANDSHAKE_TIMEOUT_S: Final = 10
+HELLO_TIMEOUT_S: Final = 10
+RPC_TIMEOUT_S: Final = 20
+
+HEARTBEAT_INTERVAL_S: Final = 15
+HEARTBEAT_MAX_INTERVAL_S: Final = 120
+LEASE_INTERVALS: Final = 3
+"""Missed heartbeat intervals after which a site is Offline, and a silent hub is redialled."""
+MAX_PENDING_REQUESTS: Final = 20_000
+MAX_PENDING_REQUESTS_HARD: Final = 40_000
+MAX_STREAMS_PER_CONNECTION: Final = 16
+DOWN_QUEUE_FRAMES: Final = 64
+DOWN_QUEUE_FULL_S: Final = 10
+FRAMES_PER_S: Final = 50
+FRAMES_BURST: Final = 200
+
+RECONNECT_BASE_S: Final = 1.0
+RECONNECT_CAP_S: Final = 60.0
+RECONNECT_RESET_S: Final = 600.0
+
+JOIN_TOKEN_LIFE_S: Final = 15 * 60
+JOIN_TOKEN_MAX_LIFE_S: Final = 24 * 3600
