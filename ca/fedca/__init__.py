@@ -1,0 +1,1 @@
+"""The certificate authority: it knows no transport and no SQL; the hub embeds it."""
