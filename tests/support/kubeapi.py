@@ -1,0 +1,199 @@
+"""Speak to a Kubernetes API server in the plainest way: a path, a JSON body, a JSON answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+Json = dict[str, Any]
+
+REQUEST_LIMIT_S: Final = 30.0
+WAIT_LIMIT_S: Final = 60.0
+POLL_S: Final = 0.05
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
+
+
+class ApiError(RuntimeError):
+    """The API server refused a request."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+
+
+class NotAsWantedError(RuntimeError):
+    """An object did not become what was waited for. The text holds its last status."""
+
+
+@dataclass(frozen=True, slots=True)
+class KubeApi:
+    """The API server as the bearer of one token sees it."""
+
+    url: str
+    token: str
+    ca: Path
+
+    async def request(
+        self, method: str, path: str, body: Json | None = None, *, content_type: str = JSON
+    ) -> Json:
+        """Send one request, again while the server says "too many" (429).
+
+        Raises ApiError for every other status of 400 or more.
+        """
+        async with asyncio.timeout(REQUEST_LIMIT_S):
+            while True:
+                status, answer = await self._send(method, path, body, content_type)
+                if status < 400:
+                    return answer
+                if status != 429:
+                    raise ApiError(status, answer.get("reason", ""), answer.get("message", ""))
+                await asyncio.sleep(POLL_S)
+
+    async def get(self, path: str) -> Json:
+        """Read an object or a list."""
+        return await self.request("GET", path)
+
+    async def post(self, path: str, body: Json) -> Json:
+        """Create an object."""
+        return await self.request("POST", path, body)
+
+    async def patch(self, path: str, body: Json) -> Json:
+        """Change an object by a JSON merge patch."""
+        return await self.request("PATCH", path, body, content_type=MERGE_PATCH)
+
+    async def apply(self, path: str, body: Json) -> Json:
+        """Apply an object (server-side, as field manager `test`, with force)."""
+        query = "?fieldManager=test&force=true"
+        return await self.request("PATCH", path + query, body, content_type=APPLY_PATCH)
+
+    async def delete(self, path: str) -> Json:
+        """Delete an object."""
+        return await self.request("DELETE", path)
+
+    async def is_ready(self) -> bool:
+        """Say whether the server answers and says that it is ready."""
+        if not self.ca.exists():
+            return False
+        try:
+            async with asyncio.timeout(2):
+                await self.get("/readyz")
+        except (aiohttp.ClientError, ApiError, TimeoutError):
+            return False
+        return True
+
+    async def wait(
+        self, path: str, accept: Callable[[Json], bool] = bool, *, within_s: float = WAIT_LIMIT_S
+    ) -> Json:
+        """Read an object until it is accepted; one that is not there yet is waited for.
+
+        Raises NotAsWantedError when the time is over.
+        """
+        seen: Json = {}
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    seen = await self._find(path)
+                    if seen and accept(seen):
+                        return seen
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            status = json.dumps(seen.get("status", seen))[:2000]
+            raise NotAsWantedError(f"{path} after {within_s} s: {status}") from None
+
+    async def wait_gone(self, path: str, *, within_s: float = WAIT_LIMIT_S) -> None:
+        """Return when the object does not exist any more."""
+        async with asyncio.timeout(within_s):
+            while True:
+                if not await self._find(path):
+                    return
+                await asyncio.sleep(POLL_S)
+
+    async def create_namespace(self, name: str) -> None:
+        """Create a namespace and wait for its default ServiceAccount, which pods need."""
+        await self.post("/api/v1/namespaces", {"metadata": {"name": name}})
+        await self.wait(f"/api/v1/namespaces/{name}/serviceaccounts/default")
+
+    async def create_node(self, name: str, *, cpu: str = "64", memory: str = "256Gi") -> None:
+        """Create a node; the fake kubelet makes it Ready. Small figures leave pods unscheduled."""
+        room = {"cpu": cpu, "memory": memory, "pods": "1000", "ephemeral-storage": "1Ti"}
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+        version = (await self.get("/version"))["gitVersion"]
+        info = {"kubeletVersion": version, "operatingSystem": "linux", "architecture": "amd64"}
+        node: Json = {
+            "metadata": {"name": name, "labels": labels},
+            "status": {"allocatable": room, "capacity": room, "nodeInfo": info},
+        }
+        await self.post("/api/v1/nodes", node)
+
+    async def create_service_account(
+        self, name: str, *, namespace: str, rules: Sequence[Json], cluster_wide: bool = False
+    ) -> str:
+        """Create a ServiceAccount that may do what `rules` say and return a token of it.
+
+        The rules hold in its own namespace, or everywhere when `cluster_wide`.
+        """
+        kind = "ClusterRole" if cluster_wide else "Role"
+        where = RBAC if cluster_wide else f"{RBAC}/namespaces/{namespace}"
+        meta: Json = {"metadata": {"name": name}}
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
+        await self.post(accounts, meta)
+        await self.post(f"{where}/{kind.lower()}s", meta | {"rules": list(rules)})
+        binding = meta | {"subjects": [subject], "roleRef": role}
+        await self.post(f"{where}/{kind.lower()}bindings", binding)
+        answer = await self.post(f"{accounts}/{name}/token", {"spec": {}})
+        return str(answer["status"]["token"])
+
+    async def _send(
+        self, method: str, path: str, body: Json | None, content_type: str
+    ) -> tuple[int, Json]:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
+        data = None if body is None else json.dumps(body)
+        tls = ssl.create_default_context(cafile=self.ca)
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(method, self.url + path, data=data, ssl=tls) as response,
+        ):
+            if response.content_type == JSON:
+                return response.status, await response.json()
+            text = await response.text()
+            return response.status, {"text": text, "message": text}
+
+    async def _find(self, path: str) -> Json:
+        try:
+            return await self.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return {}
+
+
+def conditions(thing: Json) -> dict[str, str]:
+    """Return {type: status} of an object's conditions."""
+    return {c["type"]: c["status"] for c in thing.get("status", {}).get("conditions", ())}
+
+
+def kubeconfig(api: KubeApi) -> str:
+    """Return the text of a kubeconfig file (JSON is YAML)."""
+    cluster = {"server": api.url, "certificate-authority": str(api.ca)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": {"token": api.token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    }
+    return json.dumps(config, indent=1)
