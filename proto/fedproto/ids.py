@@ -60,7 +60,7 @@ def new_id(clock_ms: Callable[[], int] | None = None) -> str:
 
 def is_name(text: str) -> bool:
     """Tell whether ``text`` is a DNS-1123 label."""
-    return _NAME.match(text) is not None
+    return _NAME.fullmatch(text) is not None
 
 
 def is_domain(text: str) -> bool:
@@ -69,6 +69,6 @@ def is_domain(text: str) -> bool:
     return (
         len(text) <= _MAX_DOMAIN
         and len(labels) > 1
-        and all(_DOMAIN_LABEL.match(label) for label in labels)
+        and all(_DOMAIN_LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()
     )

@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from fedproto.agent.v1 import certificate_pb2 as fedproto_dot_agent_dot_v1_dot_certificate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fedproto/agent/v1/enrolment.proto\x12\x11\x66\x65\x64proto.agent.v1\x1a#fedproto/agent/v1/certificate.proto\"o\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_pem\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63luster_uid\x18\x03 \x01(\t\x12\x13\n\x0binstance_id\x18\x04 \x01(\t\x12\x15\n\ragent_version\x18\x05 \x01(\t\"\xb9\x01\n\rEnrolResponse\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\x11\n\tsite_name\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x1d\n\x15\x63\x65rtificate_chain_pem\x18\x05 \x01(\x0c\x12-\n\x05trust\x18\x06 \x01(\x0b\x32\x1e.fedproto.agent.v1.TrustBundle\x12\x14\n\x0clink_address\x18\x07 \x01(\t2W\n\tEnrolment\x12J\n\x05\x45nrol\x12\x1f.fedproto.agent.v1.EnrolRequest\x1a .fedproto.agent.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fedproto/agent/v1/enrolment.proto\x12\x11\x66\x65\x64proto.agent.v1\x1a#fedproto/agent/v1/certificate.proto\"\x11\n\x0fGetTrustRequest\"o\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_pem\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63luster_uid\x18\x03 \x01(\t\x12\x13\n\x0binstance_id\x18\x04 \x01(\t\x12\x15\n\ragent_version\x18\x05 \x01(\t\"\xb9\x01\n\rEnrolResponse\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\x11\n\tsite_name\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x1d\n\x15\x63\x65rtificate_chain_pem\x18\x05 \x01(\x0c\x12-\n\x05trust\x18\x06 \x01(\x0b\x32\x1e.fedproto.agent.v1.TrustBundle\x12\x14\n\x0clink_address\x18\x07 \x01(\t2\xa7\x01\n\tEnrolment\x12N\n\x08GetTrust\x12\".fedproto.agent.v1.GetTrustRequest\x1a\x1e.fedproto.agent.v1.TrustBundle\x12J\n\x05\x45nrol\x12\x1f.fedproto.agent.v1.EnrolRequest\x1a .fedproto.agent.v1.EnrolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fedproto.agent.v1.enrolment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLREQUEST']._serialized_start=93
-  _globals['_ENROLREQUEST']._serialized_end=204
-  _globals['_ENROLRESPONSE']._serialized_start=207
-  _globals['_ENROLRESPONSE']._serialized_end=392
-  _globals['_ENROLMENT']._serialized_start=394
-  _globals['_ENROLMENT']._serialized_end=481
+  _globals['_GETTRUSTREQUEST']._serialized_start=93
+  _globals['_GETTRUSTREQUEST']._serialized_end=110
+  _globals['_ENROLREQUEST']._serialized_start=112
+  _globals['_ENROLREQUEST']._serialized_end=223
+  _globals['_ENROLRESPONSE']._serialized_start=226
+  _globals['_ENROLRESPONSE']._serialized_end=411
+  _globals['_ENROLMENT']._serialized_start=414
+  _globals['_ENROLMENT']._serialized_end=581
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from fedproto.agent.v1 import certificate_pb2 as fedproto_dot_agent_dot_v1_dot_certificate__pb2
 from fedproto.agent.v1 import enrolment_pb2 as fedproto_dot_agent_dot_v1_dot_enrolment__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -26,7 +27,7 @@ if _version_not_supported:
 
 
 class EnrolmentStub:
-    """Served on a port that asks for no client certificate: the only call an unknown agent may make.
+    """Served on a port that asks for no client certificate: the only calls an unknown agent may make.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,11 @@ class EnrolmentStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.GetTrust = channel.unary_unary(
+                '/fedproto.agent.v1.Enrolment/GetTrust',
+                request_serializer=fedproto_dot_agent_dot_v1_dot_enrolment__pb2.GetTrustRequest.SerializeToString,
+                response_deserializer=fedproto_dot_agent_dot_v1_dot_certificate__pb2.TrustBundle.FromString,
+                _registered_method=True)
         self.Enrol = channel.unary_unary(
                 '/fedproto.agent.v1.Enrolment/Enrol',
                 request_serializer=fedproto_dot_agent_dot_v1_dot_enrolment__pb2.EnrolRequest.SerializeToString,
@@ -43,8 +49,16 @@ class EnrolmentStub:
 
 
 class EnrolmentServicer:
-    """Served on a port that asks for no client certificate: the only call an unknown agent may make.
+    """Served on a port that asks for no client certificate: the only calls an unknown agent may make.
     """
+
+    def GetTrust(self, request, context):
+        """The roots, so that an agent that knows but their fingerprint can verify the hub before it
+        sends its token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Enrol(self, request, context):
         """Exchanges a one-time join token and a CSR for the agent's first certificate.
@@ -57,6 +71,11 @@ class EnrolmentServicer:
 
 def add_EnrolmentServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetTrust': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrust,
+                    request_deserializer=fedproto_dot_agent_dot_v1_dot_enrolment__pb2.GetTrustRequest.FromString,
+                    response_serializer=fedproto_dot_agent_dot_v1_dot_certificate__pb2.TrustBundle.SerializeToString,
+            ),
             'Enrol': grpc.unary_unary_rpc_method_handler(
                     servicer.Enrol,
                     request_deserializer=fedproto_dot_agent_dot_v1_dot_enrolment__pb2.EnrolRequest.FromString,
@@ -71,8 +90,35 @@ def add_EnrolmentServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Enrolment:
-    """Served on a port that asks for no client certificate: the only call an unknown agent may make.
+    """Served on a port that asks for no client certificate: the only calls an unknown agent may make.
     """
+
+    @staticmethod
+    def GetTrust(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fedproto.agent.v1.Enrolment/GetTrust',
+            fedproto_dot_agent_dot_v1_dot_enrolment__pb2.GetTrustRequest.SerializeToString,
+            fedproto_dot_agent_dot_v1_dot_certificate__pb2.TrustBundle.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Enrol(request,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as abc
+from fedproto.agent.v1 import certificate_pb2 as certificate_pb2
 from fedproto.agent.v1 import enrolment_pb2 as enrolment_pb2
 from grpc import aio as aio
 import abc as abc_1
@@ -13,16 +14,30 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EnrolmentStub:
-    """Served on a port that asks for no client certificate: the only call an unknown agent may make."""
+    """Served on a port that asks for no client certificate: the only calls an unknown agent may make."""
 
     def __init__(self, channel: aio.Channel) -> None: ...
+    GetTrust: aio.UnaryUnaryMultiCallable[enrolment_pb2.GetTrustRequest, certificate_pb2.TrustBundle]
+    """The roots, so that an agent that knows but their fingerprint can verify the hub before it
+    sends its token.
+    """
     Enrol: aio.UnaryUnaryMultiCallable[enrolment_pb2.EnrolRequest, enrolment_pb2.EnrolResponse]
     """Exchanges a one-time join token and a CSR for the agent's first certificate.
     A retry with the same token and the same key gets the same answer; another key is refused.
     """
 
 class EnrolmentServicer(metaclass=abc_1.ABCMeta):
-    """Served on a port that asks for no client certificate: the only call an unknown agent may make."""
+    """Served on a port that asks for no client certificate: the only calls an unknown agent may make."""
+
+    @abc_1.abstractmethod
+    def GetTrust(
+        self,
+        request: enrolment_pb2.GetTrustRequest,
+        context: aio.ServicerContext[enrolment_pb2.GetTrustRequest, abc.Awaitable[certificate_pb2.TrustBundle]],
+    ) -> abc.Awaitable[certificate_pb2.TrustBundle]:
+        """The roots, so that an agent that knows but their fingerprint can verify the hub before it
+        sends its token.
+        """
 
     @abc_1.abstractmethod
     def Enrol(
