@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
+
+from fedproto.errors import Conflict, FedError, Invalid
+from fedweb.openapi import openapi
+from fedweb.problems import PROBLEM_TYPE, problems
+from fedweb.routes import (
+    MAX_JSON_DEPTH,
+    Answer,
+    Query,
+    Route,
+    parse_json,
+    register,
+)
+
+
+class Thing(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    size: int = 1
+
+
+class Filter(Query):
+    size: int | None = None
+
+
+async def list_things(call):
+    return Answer(Thing(name="a", size=call.query.size or 0))
+
+
+async def make_thing(call):
+    if call.body.name == "taken":
+        raise Conflict("taken is there already")
+    if call.body.name == "bug":
+        raise RuntimeError("secret detail")
+    return Answer(call.body, 201)
+
+
+ROUTES = (
+    Route("GET", "/things", list_things, "List.", "things", Thing, query=Filter),
+    Route("POST", "/things", make_thing, "Make.", "things", Thing, status=201, body=Thing),
+)
+
+
+async def nobody(_request):
+    return "nobody"
+
+
+@pytest.fixture
+async def client():
+    app = web.Application(middlewares=[problems])
+    register(app, ROUTES, nobody)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def problem(response, status):
+    assert response.status == status
+    assert response.content_type == PROBLEM_TYPE
+    body = await response.json(content_type=PROBLEM_TYPE)
+    assert body["status"] == status
+    assert body["request_id"] == response.headers["X-Request-Id"]
+    return body
+
+
+async def test_a_checked_body_reaches_the_handler(client):
+    response = await client.post("/things", json={"name": "x"})
+    assert response.status == 201
+    assert await response.json() == {"name": "x", "size": 1}
+
+
+async def test_every_fault_of_a_body_is_named_by_its_path(client):
+    body = await problem(await client.post("/things", json={"size": "big", "more": 1}), 422)
+    assert {fault["path"] for fault in body["faults"]} == {"name", "size", "more"}
+
+
+async def test_an_unknown_or_doubled_query_parameter_is_refused(client):
+    await problem(await client.get("/things?colour=red"), 422)
+    await problem(await client.get("/things?size=1&size=2"), 422)
+
+
+async def test_a_body_that_is_no_json_or_of_another_type_is_refused(client):
+    headers = {"Content-Type": "application/json"}
+    for text in ("{", '{"a":1,"a":2}', "NaN", "\udcff".encode("utf-8", "surrogateescape")):
+        await problem(await client.post("/things", data=text, headers=headers), 422)
+    await problem(await client.post("/things", data="name: x"), 415)
+
+
+async def test_a_body_that_is_too_large_is_refused(client):
+    headers = {"Content-Type": "application/json"}
+    await problem(
+        await client.post("/things", data=io.BytesIO(b" " * 1_100_000), headers=headers), 413
+    )
+
+
+async def test_errors_keep_their_code_and_bugs_keep_their_secrets(client):
+    taken = await problem(await client.post("/things", json={"name": "taken"}), 409)
+    assert taken["code"] == "conflict"
+    bug = await problem(await client.post("/things", json={"name": "bug"}), 500)
+    assert "secret" not in json.dumps(bug)
+
+
+async def test_a_wrong_method_or_path_is_a_problem_too(client):
+    wrong = await client.delete("/things")
+    await problem(wrong, 405)
+    assert wrong.headers["Allow"] == "GET,POST" or "GET" in wrong.headers["Allow"]
+    await problem(await client.get("/nothing"), 404)
+
+
+def test_depth_is_bounded_just_where_the_limit_says():
+    parse_json(b"[" * (MAX_JSON_DEPTH - 1) + b"]" * (MAX_JSON_DEPTH - 1))
+    with pytest.raises(Invalid):
+        parse_json(b"[" * (MAX_JSON_DEPTH + 2) + b"]" * (MAX_JSON_DEPTH + 2))
+    with pytest.raises(Invalid):
+        parse_json(b"[" * 100_000 + b"]" * 100_000)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_json_or_refused(data):
+    try:
+        parse_json(data)
+    except FedError:
+        return
+    json.loads(data)
+
+
+def test_the_document_lists_routes_parameters_and_problems():
+    document = openapi(ROUTES, title="T", version="1", description="")
+    listing = document["paths"]["/things"]["get"]
+    assert [p["name"] for p in listing["parameters"]] == ["size"]
+    assert listing["parameters"][0]["schema"] == {"type": "integer"}
+    making = document["paths"]["/things"]["post"]
+    assert making["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("Thing")
+    assert set(making["responses"]) == {"201", "default"}

@@ -1,0 +1,1 @@
+"""What the hub's and the portal's web servers share: routes with OpenAPI, and problems."""

@@ -1,0 +1,130 @@
+"""Errors as RFC 9457 problem documents with a stable code: the HTTP side of the error catalogue."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, Field, ValidationError
+
+from fedproto.errors import CATALOGUE, ErrorCode, FedError, FieldFault, Invalid
+from fedproto.ids import new_id
+
+log = structlog.get_logger()
+PROBLEM_TYPE: Final = "application/problem+json"
+_URN: Final = "urn:fate-lifecycle-manager:problem:"
+
+
+class Fault(BaseModel):
+    """One fault of the input."""
+
+    path: str = Field(description="Dotted path of the field, list indexes included.")
+    message: str = Field(description="What is wrong and what would be right.")
+
+
+class Problem(BaseModel):
+    """Why a request was not carried out (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What happened, to what, and what to do.")
+    code: str = Field(description="Stable word of the error catalogue.")
+    retryable: bool = Field(description="True: the same request may succeed later.")
+    request_id: str = Field(description="Find it in the server's log.")
+    faults: list[Fault] = Field(default_factory=list)
+
+
+_STATUS_CODES: Final = {
+    400: ErrorCode.INVALID,
+    401: ErrorCode.UNAUTHENTICATED,
+    403: ErrorCode.DENIED,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.INVALID,
+    406: ErrorCode.INVALID,
+    413: ErrorCode.TOO_LARGE,
+    415: ErrorCode.INVALID,
+    429: ErrorCode.TOO_MANY,
+    503: ErrorCode.UNAVAILABLE,
+}
+
+
+def faults_of(error: ValidationError, prefix: str = "") -> tuple[FieldFault, ...]:
+    """Turn pydantic's complaints into faults with dotted paths."""
+    return tuple(
+        FieldFault(
+            path=".".join([*([prefix] if prefix else []), *(str(part) for part in one["loc"])]),
+            message=one["msg"].removeprefix("Value error, "),
+        )
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def problem_response(error: FedError, request_id: str, status: int | None = None) -> web.Response:
+    """Build the answer for ``error``; only its public message and faults leave the process."""
+    code = error.code
+    http_status = status if status is not None else error.spec.http_status
+    problem = Problem(
+        type=_URN + code.value,
+        title=code.value.replace("_", " "),
+        status=http_status,
+        detail=error.message,
+        code=code.value,
+        retryable=CATALOGUE[code].retryable,
+        request_id=request_id,
+        faults=[
+            Fault(path=fault.path, message=fault.message)
+            for fault in (error.faults if isinstance(error, Invalid) else ())
+        ],
+    )
+    headers = (
+        {"WWW-Authenticate": "Bearer"} if http_status == web.HTTPUnauthorized.status_code else {}
+    )
+    if CATALOGUE[code].retryable:
+        headers["Retry-After"] = "1"
+    return web.Response(
+        status=http_status,
+        text=problem.model_dump_json(),
+        content_type=PROBLEM_TYPE,
+        headers=headers,
+    )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Translate every error of a handler; bind a request id for its log lines."""
+    request_id = new_id()
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        try:
+            response = await handler(request)
+        except FedError as error:
+            if error.code is ErrorCode.INTERNAL:
+                log.exception("request.failed", path=request.path)
+            else:
+                log.info("request.refused", path=request.path, code=error.code.value)
+            response = problem_response(error, request_id)
+        except web.HTTPException as error:
+            response = _from_aiohttp(error, request_id)
+        except Exception:
+            log.exception("request.failed", path=request.path)
+            internal = FedError(f"internal error; the log has the cause under {request_id}")
+            response = problem_response(internal, request_id)
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+    return response
+
+
+def _from_aiohttp(error: web.HTTPException, request_id: str) -> web.StreamResponse:
+    if error.status < web.HTTPBadRequest.status_code:
+        raise error
+    code = _STATUS_CODES.get(error.status, ErrorCode.INVALID)
+    if error.status >= web.HTTPInternalServerError.status_code:
+        code = ErrorCode.INTERNAL
+    answer = problem_response(
+        FedError(error.text or error.reason, code=code), request_id, status=error.status
+    )
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+    return answer

@@ -1,0 +1,204 @@
+"""A route table whose rows are the API's documentation: typed in, typed out, OpenAPI from both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedproto.errors import ErrorCode, FedError, Invalid
+from fedweb.problems import faults_of
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_JSON_DEPTH: Final = 50
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+
+P = TypeVar("P")
+
+
+class Query(BaseModel):
+    """Base of query models: unknown parameters are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoQuery(Query):
+    """A route that takes no parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[P]):
+    """One request, checked: who asks, path, query and body."""
+
+    request: web.Request
+    principal: P
+    query: Any
+    body: Any
+
+    def path(self, name: str) -> str:
+        """Return a variable of the path."""
+        return self.request.match_info[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler returns; ``body`` None sends no content."""
+
+    body: BaseModel | None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[P]):
+    """One row: where, what it takes, what it answers.
+
+    ``body`` is the documented model; with ``parse_body`` False the handler gets plain JSON and
+    checks it itself (to give better faults). ``upload`` names the media type of a raw body.
+    ``stream`` handlers answer by themselves.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Call[P]], Awaitable[Answer]]
+    summary: str
+    tag: str
+    answer: type[BaseModel] | None = None
+    status: int = 200
+    also: tuple[int, ...] = ()
+    query: type[Query] = NoQuery
+    body: type[BaseModel] | None = None
+    parse_body: bool = True
+    upload: str | None = None
+    max_bytes: int = MAX_BODY_BYTES
+    stream: Callable[[Call[P]], Awaitable[web.StreamResponse]] | None = None
+    open: bool = False
+
+    @property
+    def operation_id(self) -> str:
+        """A name for generated clients: the handler's."""
+        return self.handler.__name__
+
+
+def register(
+    app: web.Application,
+    routes: Sequence[Route[P]],
+    authenticate: Callable[[web.Request], Awaitable[P]],
+) -> None:
+    """Add every row to the application; handlers see checked input only."""
+    for route in routes:
+        app.router.add_route(route.method, route.path, _serve(route, authenticate))
+
+
+def _serve(
+    route: Route[P], authenticate: Callable[[web.Request], Awaitable[P]]
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        principal = await authenticate(request)
+        call = Call(
+            request, principal, _read_query(route, request), await _read_body(route, request)
+        )
+        if route.stream is not None:
+            return await route.stream(call)
+        return respond(await route.handler(call))
+
+    return serve
+
+
+def respond(answer: Answer) -> web.Response:
+    """Turn an answer into a response."""
+    if answer.body is None:
+        return web.Response(status=answer.status, headers=answer.headers)
+    return web.Response(
+        status=answer.status,
+        text=answer.body.model_dump_json(by_alias=True),
+        content_type=JSON,
+        headers={"Cache-Control": "no-store", **answer.headers},
+    )
+
+
+def _read_query(route: Route[P], request: web.Request) -> Query:
+    pairs = dict(request.query)
+    if len(pairs) != len(request.query):
+        raise Invalid("a query parameter is written twice")
+    try:
+        return route.query.model_validate(pairs)
+    except ValidationError as error:
+        raise Invalid("the query cannot be read", faults=faults_of(error, "query")) from error
+
+
+async def _read_body(route: Route[P], request: web.Request) -> Any:
+    if route.upload is not None:
+        return await read_limited(request, route.max_bytes)
+    if route.body is None:
+        return None
+    if request.content_type != JSON:
+        raise web.HTTPUnsupportedMediaType(text=f"send the body as {JSON}")
+    payload = parse_json(await read_limited(request, route.max_bytes))
+    if not route.parse_body:
+        return payload
+    try:
+        return route.body.model_validate(payload)
+    except ValidationError as error:
+        raise Invalid("the body cannot be read", faults=faults_of(error)) from error
+
+
+async def read_limited(request: web.Request, max_bytes: int) -> bytes:
+    """Read a body of at most ``max_bytes``; raise TOO_LARGE beyond, before it is in memory."""
+    too_large = FedError(f"the body is larger than {max_bytes} bytes", code=ErrorCode.TOO_LARGE)
+    if request.content_length is not None and request.content_length > max_bytes:
+        raise too_large
+    chunks = []
+    size = 0
+    async for chunk in request.content.iter_chunked(65_536):
+        size += len(chunk)
+        if size > max_bytes:
+            raise too_large
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def parse_json(text: bytes) -> Any:
+    """Parse JSON that a stranger sent: no duplicate keys, no NaN, bounded depth."""
+    try:
+        parsed = json.loads(
+            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
+    except RecursionError as error:
+        raise Invalid(f"the body is nested deeper than {MAX_JSON_DEPTH} levels") from error
+    except ValueError as error:
+        raise Invalid(f"the body is no JSON: {error}") from error
+    _check_depth(parsed)
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise Invalid(f"the body writes the key {', '.join(twice)} twice in one object")
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise Invalid(f"{text} is no JSON number")
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise Invalid(f"the body is nested deeper than {MAX_JSON_DEPTH} levels")
