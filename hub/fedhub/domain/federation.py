@@ -32,6 +32,14 @@ class Repair(StrEnum):
     REPORT = "report"
 
 
+class Misplaced(ValueError):
+    """A fault that only shows when fields are seen together; ``path`` is the one to change."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class Strict(BaseModel):
     """An input model: unknown keys and silent conversions are errors."""
 
@@ -189,15 +197,19 @@ class FederationIntent(Strict):
         places: dict[tuple[str, str], str] = {}
         if self.exchange is not None:
             places[self.exchange.site, self.exchange.namespace] = "exchange"
-        for party in self.parties:
+        for index, party in enumerate(self.parties):
             if party.id in seen:
-                raise ValueError(f"party id {party.id} is written twice; give each party its own")
+                raise Misplaced(
+                    f"parties.{index}.id",
+                    f"party id {party.id} is written twice; give each party its own",
+                )
             seen.add(party.id)
             place = (party.site, party.effective_namespace)
             if place in places:
-                raise ValueError(
+                raise Misplaced(
+                    f"parties.{index}.namespace",
                     f"party {party.id} and {places[place]} share namespace {place[1]} at site "
-                    f"{place[0]}; a namespace holds one participant: set `namespace`"
+                    f"{place[0]}; a namespace holds one participant: set `namespace`",
                 )
             places[place] = f"party {party.id}"
         return self

@@ -81,7 +81,7 @@ class Federation:
 class Participant:
     """An exchange or a cluster of a federation. Its id is its resource id and outlives changes.
 
-    ``key`` is ``exchange`` or the party id as text. ``removing`` means that intent no longer has it.
+    ``key`` is ``exchange`` or the party id as text; ``removing``: intent no longer has it.
     """
 
     id: str

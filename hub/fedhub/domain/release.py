@@ -1,4 +1,7 @@
-"""A FATE release as data: everything the planner must know to deploy it. One YAML file each."""
+"""A FATE release as data: everything the planner must know to deploy it. One YAML file each.
+
+Texts marked *filled* may hold ``${party}`` (the party id; 0 for an exchange) and ``${domain}``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedhub.domain.federation import Strict
+
+Topology = Literal["any", "exchange", "direct"]
+"""Where a wish counts: always, only in a federation with an exchange, or only in one without."""
+ExposeWord = Literal["NodePort", "LoadBalancer", "ClusterIP"]
 
 
 class ChartPin(Strict):
@@ -22,12 +29,16 @@ class CertificateWish(Strict):
 
     profile: str
     secret: str
+    dns_names: tuple[str, ...] = Field(
+        strict=False, description="What it is called; filled. The CA's profile has the last word."
+    )
     key_algorithm: Literal["P256", "RSA3072"]
     key_format: Literal["PKCS8", "TRADITIONAL"]
     certificate_key: str
     private_key_key: str
     ca_key: str
     restart_deployments: tuple[str, ...] = Field(default=(), strict=False)
+    topology: Topology = "any"
 
 
 class ComponentWish(Strict):
@@ -43,7 +54,37 @@ class AddressWish(Strict):
     role: Literal["pulsar", "nginx", "ats"]
     service: str
     port_name: str
-    expose: Literal["NodePort", "LoadBalancer", "ClusterIP"]
+    expose: ExposeWord
+    topology: Topology = "any"
+
+
+class Exposure(Strict):
+    """The cluster.yaml keys that make one way of exposure; computed, so never overlaid."""
+
+    expose: ExposeWord
+    topology: Topology = "any"
+    values: dict[str, Any]
+
+
+class TableWish(Strict):
+    """Where a route table stands, and which proxy reads it."""
+
+    kind: Literal["sni", "nginx", "pulsar"]
+    config_map: str
+    key: str
+    chart_keys: tuple[str, ...] = Field(
+        default=(), strict=False, description="Keys that the chart writes by itself; filled."
+    )
+    proxy: Literal["traffic-server", "nginx"] | None = None
+    deployment: str = ""
+
+
+class Requirement(Strict):
+    """Keys that an operator must give once another key is set."""
+
+    when: str = Field(description="Dotted cluster.yaml key that is set to something true.")
+    needs: tuple[str, ...] = Field(strict=False, description="Dotted keys that must not be empty.")
+    reason: str
 
 
 class RoleRelease(Strict):
@@ -52,7 +93,8 @@ class RoleRelease(Strict):
     chart: ChartPin
     modules: tuple[str, ...] = Field(strict=False)
     defaults: dict[str, Any] = Field(
-        default_factory=dict, description="cluster.yaml keys that are always set, leaks included."
+        default_factory=dict,
+        description="cluster.yaml keys that are always set, leaks included; filled.",
     )
     reserved: tuple[str, ...] = Field(
         default=(),
@@ -60,11 +102,18 @@ class RoleRelease(Strict):
         description="Dotted cluster.yaml keys that an operator's overlay may not set.",
     )
     known_keys: tuple[str, ...] = Field(
-        strict=False, description="Top-level cluster.yaml keys that the chart reads."
+        strict=False,
+        description=(
+            "cluster.yaml keys that the chart reads: top-level ones, and `block.key` for blocks "
+            "whose keys are all known."
+        ),
     )
+    requirements: tuple[Requirement, ...] = Field(default=(), strict=False)
+    exposures: tuple[Exposure, ...] = Field(strict=False)
     components: tuple[ComponentWish, ...] = Field(strict=False)
     addresses: tuple[AddressWish, ...] = Field(strict=False)
     certificates: tuple[CertificateWish, ...] = Field(strict=False)
+    tables: tuple[TableWish, ...] = Field(strict=False)
 
 
 class Release(Strict):

@@ -1,0 +1,1 @@
+"""The FATE releases that this hub can deploy, as data."""

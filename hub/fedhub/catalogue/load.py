@@ -1,0 +1,90 @@
+"""Read the release catalogue: one YAML file a release, checked against the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+from pydantic import ValidationError
+
+from fedhub.domain.release import Release
+from fedproto.errors import FieldFault, Invalid, NotFound
+
+MAX_RELEASE_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All known releases, sorted by version and engine."""
+
+    releases: tuple[Release, ...]
+
+    def find(self, version: str, engine: str) -> Release | None:
+        """Return the release, or None."""
+        for release in self.releases:
+            if release.version == version and release.engine == engine:
+                return release
+        return None
+
+    def get(self, version: str, engine: str) -> Release:
+        """Return the release; NotFound names the known ones."""
+        release = self.find(version, engine)
+        if release is None:
+            raise NotFound(
+                f"FATE {version} on {engine} is not in the catalogue; "
+                f"known: {', '.join(self.names()) or 'none'}",
+                release=version,
+                engine=engine,
+            )
+        return release
+
+    def names(self) -> tuple[str, ...]:
+        """Return what people see: ``1.8.0 (spark-pulsar)`` and so on."""
+        return tuple(f"{each.version} ({each.engine})" for each in self.releases)
+
+
+def load(extra_dirs: Sequence[Path] = ()) -> Catalogue:
+    """Read the built-in releases and those in ``extra_dirs``, where a later one replaces.
+
+    Raises Invalid with the file's name and the field when a file is wrong. Blocks on files: call it
+    once, at start.
+    """
+    found: dict[tuple[str, str], Release] = {}
+    for path in _files((Path(__file__).parent, *extra_dirs)):
+        release = read_release(path)
+        found[release.version, release.engine] = release
+    return Catalogue(tuple(found[key] for key in sorted(found, key=_age)))
+
+
+def read_release(path: Path) -> Release:
+    """Read one release file."""
+    try:
+        text = path.read_bytes()
+        if len(text) > MAX_RELEASE_BYTES:
+            raise Invalid(f"release file {path.name} is over {MAX_RELEASE_BYTES} bytes")
+        return Release.model_validate(yaml.safe_load(text))
+    except (OSError, yaml.YAMLError) as error:
+        raise Invalid(f"release file {path.name} cannot be read: {error}") from error
+    except ValidationError as error:
+        faults = tuple(
+            FieldFault(".".join(str(part) for part in each["loc"]), each["msg"])
+            for each in error.errors(include_url=False)
+        )
+        first = faults[0]
+        raise Invalid(
+            f"release file {path.name}: {first.path}: {first.message}", faults=faults
+        ) from error
+
+
+def _files(directories: Iterable[Path]) -> Iterable[Path]:
+    for directory in directories:
+        yield from sorted(directory.glob("*.yaml"))
+
+
+def _age(key: tuple[str, str]) -> tuple[tuple[tuple[int, str], ...], str]:
+    version, engine = key
+    parts = tuple((int(part), "") if part.isdigit() else (-1, part) for part in version.split("."))
+    return parts, engine

@@ -1,0 +1,77 @@
+"""What people are shown of a resource: its report, seen in the light of what the hub knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fedhub.domain.phases import Phase, SiteState
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A phase with its reason, a sentence, and since when; ``last_known`` when it is Unknown."""
+
+    phase: Phase
+    reason: str
+    message: str
+    since: datetime
+    last_known: Phase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a resource; ``phase`` and its company are None without a report."""
+
+    site: str
+    site_state: SiteState
+    created_at: datetime
+    removing: bool
+    waiting_reason: str | None
+    waiting_message: str | None
+    generation: int | None
+    phase: Phase | None
+    reason: str | None
+    message: str | None
+    since: datetime | None
+    observed_generation: int | None
+    reported_at: datetime | None
+
+
+def show(known: Known) -> Shown:
+    """Decide what is shown: Unknown for an offline site, Waiting before the first report."""
+    if known.site_state is SiteState.OFFLINE and known.generation is not None:
+        age = known.reported_at or known.created_at
+        return Shown(
+            Phase.UNKNOWN,
+            "SiteOffline",
+            f"site {known.site} is offline; last heard of this at {age:%Y-%m-%d %H:%M:%S} UTC",
+            age,
+            last_known=known.phase,
+        )
+    if known.generation is None:
+        return Shown(
+            Phase.WAITING if known.waiting_reason else Phase.DRAFT,
+            known.waiting_reason or "NotPlanned",
+            known.waiting_message or "",
+            known.created_at,
+        )
+    if known.phase is None or known.since is None:
+        reason = "SiteNotConnected" if known.site_state is not SiteState.ONLINE else "NotReported"
+        return Shown(
+            Phase.WAITING,
+            reason,
+            f"site {known.site} ({known.site_state.value}) has not reported on this yet",
+            known.created_at,
+        )
+    is_behind = (known.observed_generation or 0) < known.generation
+    if known.removing and is_behind and known.phase is not Phase.REMOVING:
+        return Shown(Phase.REMOVING, "Requested", "removal is asked for", known.since)
+    if is_behind and known.phase is Phase.READY:
+        return Shown(
+            Phase.RECONFIGURING,
+            "NewGeneration",
+            f"generation {known.generation} is on its way; {known.observed_generation} runs",
+            known.since,
+        )
+    return Shown(known.phase, known.reason or "", known.message or "", known.since)

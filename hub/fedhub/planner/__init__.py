@@ -1,0 +1,1 @@
+"""Pure planning: intent and reports in, documents out. No I/O, no clock."""

@@ -1,0 +1,121 @@
+"""Check an operator's overlay of cluster.yaml against what a release's chart takes.
+
+KubeFATE ignores a misspelt key in silence and fails an hour later on a wrong one, so each fault is
+found here, with its path and its cure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from fedhub.domain.release import RoleRelease
+from fedhub.planner.values import merge
+from fedproto.errors import FieldFault
+
+MAX_OVERLAY_BYTES: Final = 32 * 1024
+"""KubeFATE keeps the whole cluster.yaml in a column of 64 KB."""
+AGENT_KEYS: Final = ("lcmOwner", "lcmRevision", "lcmDigest")
+
+
+def overlay_faults(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> list[FieldFault]:
+    """List what is wrong with ``overlay``, which stands at ``path`` of the intent."""
+    if not overlay:
+        return []
+    faults = [*_unknown(role, overlay, path)]
+    faults.extend(_reserved(role, overlay, path))
+    shape = {block: {} for block in _blocks(role)} | role.defaults
+    faults.extend(_misshapen(shape, overlay, path))
+    if not faults:
+        faults.extend(_incomplete(role, overlay, path))
+    size = len(json.dumps(overlay))
+    if size > MAX_OVERLAY_BYTES:
+        faults.append(
+            FieldFault(
+                path, f"is {size} bytes of JSON; {MAX_OVERLAY_BYTES} are allowed: shorten it"
+            )
+        )
+    return faults
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say which known words there are, and the one that was probably meant."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{meant}known keys: {', '.join(words)}"
+
+
+def _blocks(role: RoleRelease) -> set[str]:
+    return {key.partition(".")[0] for key in role.known_keys if "." in key}
+
+
+def _unknown(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+    top = {key for key in role.known_keys if "." not in key}
+    offered = top - set(role.reserved)
+    blocks = _blocks(role)
+    for key, value in overlay.items():
+        if key in AGENT_KEYS:
+            yield FieldFault(f"{path}.{key}", "is set by the product; remove it")
+        elif key not in top:
+            yield FieldFault(f"{path}.{key}", f"is no key of the chart; {nearest(key, offered)}")
+        elif key in blocks and isinstance(value, Mapping):
+            known = {each.partition(".")[2] for each in role.known_keys if _within(each, key)}
+            free = {each for each in known if f"{key}.{each}" not in role.reserved}
+            for inner in value:
+                if inner not in known:
+                    yield FieldFault(
+                        f"{path}.{key}.{inner}",
+                        f"is no key of the chart's {key}; {nearest(inner, free)}",
+                    )
+
+
+def _within(dotted: str, block: str) -> bool:
+    return dotted.startswith(f"{block}.")
+
+
+def _reserved(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+    for dotted in role.reserved:
+        if _lookup(overlay, dotted, missing=overlay) is not overlay:
+            yield FieldFault(
+                f"{path}.{dotted}",
+                "is computed from the federation and cannot be overlaid; remove it",
+            )
+
+
+def _misshapen(
+    shape: Mapping[str, Any], overlay: Mapping[str, Any], path: str
+) -> Iterator[FieldFault]:
+    """Find blocks replaced by a bare value: every default in them would be lost."""
+    for key, value in overlay.items():
+        below = shape.get(key)
+        if not isinstance(below, Mapping):
+            continue
+        if not isinstance(value, Mapping):
+            yield FieldFault(f"{path}.{key}", "must be a mapping, for example {type: ClusterIP}")
+        else:
+            yield from _misshapen(below, value, f"{path}.{key}")
+
+
+def _incomplete(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+    values = merge(role.defaults, overlay)
+    for requirement in role.requirements:
+        if not _lookup(values, requirement.when, missing=None):
+            continue
+        for dotted in requirement.needs:
+            if not _lookup(values, dotted, missing=None):
+                yield FieldFault(
+                    f"{path}.{dotted}",
+                    f"must be given with `{requirement.when}`, because {requirement.reason}",
+                )
+
+
+def _lookup(tree: Mapping[str, Any], dotted: str, *, missing: Any) -> Any:
+    found: Any = tree
+    for part in dotted.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return missing
+        found = found[part]
+    return found

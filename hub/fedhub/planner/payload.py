@@ -1,0 +1,88 @@
+"""Bounds on an intent before anything else looks at it: depth, size, texts and numbers.
+
+Whatever passes can be written as canonical JSON, stored as such and put into YAML by KubeFATE's
+text templates without changing its meaning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from fedproto.errors import FieldFault
+
+MAX_DEPTH: Final = 32
+MAX_NODES: Final = 100_000
+"""Counted as a tree: what YAML aliases repeat counts each time."""
+MAX_TEXT_CHARS: Final = 16_384
+MAX_SAFE_INTEGER: Final = 2**53
+"""KubeFATE reads numbers as 64-bit floats."""
+
+Path = tuple[str, ...]
+
+
+def payload_fault(payload: object) -> FieldFault | None:
+    """Return the first fault of a parsed JSON or YAML tree, or None."""
+    count = 0
+    stack: list[tuple[Path, object]] = [((), payload)]
+    while stack:
+        path, value = stack.pop()
+        count += 1
+        message = _fault_of(path, value)
+        if count > MAX_NODES:
+            message = f"holds more than {MAX_NODES} values; split it"
+            path = ()
+        if message:
+            return FieldFault(".".join(path), message)
+        stack.extend(_children(path, value))
+    return None
+
+
+def _children(path: Path, value: object) -> Iterator[tuple[Path, object]]:
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield (*path, str(key)), each
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield (*path, str(index)), each
+
+
+def _fault_of(path: Path, value: object) -> str:
+    if len(path) > MAX_DEPTH:
+        return f"is nested deeper than {MAX_DEPTH} levels; flatten it"
+    match value:
+        case str():
+            return _text_fault(value, may_have_lines="annotations" in path)
+        case Mapping():
+            return _keys_fault(value)
+        case bool() | None | list() | tuple():
+            return ""
+        case int() | float():
+            is_exact = math.isfinite(value) and abs(value) <= MAX_SAFE_INTEGER
+            return "" if is_exact else "is no number that KubeFATE can read; write it as text"
+        case _:
+            return f"is a {type(value).__name__}; only JSON's types are taken, quote it as text"
+
+
+def _keys_fault(value: Mapping[Any, Any]) -> str:
+    for key in value:
+        if not isinstance(key, str):
+            return f"has the key {key!r}, which is no text; quote it"
+        if fault := _text_fault(key, may_have_lines=False):
+            return f"has a key that {fault}"
+    return ""
+
+
+def _text_fault(text: str, *, may_have_lines: bool) -> str:
+    if len(text) > MAX_TEXT_CHARS:
+        return f"is longer than {MAX_TEXT_CHARS} characters"
+    if text.isprintable():
+        return ""
+    allowed = "\n\t" if may_have_lines else ""
+    for char in text:
+        if (char < " " and char not in allowed) or char == "\x7f":
+            return f"holds the control character {char!r}; remove it"
+        if "\ud800" <= char <= "\udfff":
+            return "holds half a character (a lone surrogate); remove it"
+    return ""
