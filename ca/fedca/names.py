@@ -31,6 +31,9 @@ class ProfileName(StrEnum):
     """What a certificate is for."""
 
     HUB = "hub"
+    """The hub's gRPC ports."""
+    CONSOLE = "console"
+    """The hub's HTTPS port."""
     AGENT = "agent"
     PULSAR = "pulsar"
     ATS = "ats"
@@ -41,7 +44,7 @@ class Subject:
     """Whom a certificate is for; each profile reads its own fields.
 
     ``agent``: ``site_id``, ``site_name``, ``agent_id``. ``pulsar``: ``federation_id``, ``domain``,
-    ``party_id``. ``ats``: ``federation_id``, ``domain``. ``hub``: none.
+    ``party_id``. ``ats``: ``federation_id``, ``domain``. ``hub``, ``console``: none.
     """
 
     site_id: str | None = None
@@ -79,6 +82,8 @@ def names_of(
     match profile:
         case ProfileName.HUB:
             return hub_names(settings)
+        case ProfileName.CONSOLE:
+            return console_names(settings)
         case ProfileName.AGENT:
             return agent_names(subject, settings.trust_domain)
         case ProfileName.PULSAR:
@@ -88,13 +93,23 @@ def names_of(
 
 
 def hub_names(settings: AuthoritySettings) -> CertificateNames:
-    """Name the hub: its name in the trust domain first, then its public names and addresses."""
-    dns_names = tuple(dict.fromkeys((settings.hub_name, *settings.hub_dns_names)))
+    """Name the hub for agents: by its name in the trust domain alone.
+
+    It bears no address: BoringSSL, which gRPC uses, refuses every address under a constraint on
+    addresses ("unsupported name constraint type"), also a permitted one.
+    """
+    uri = f"spiffe://{settings.trust_domain}/hub"
+    return CertificateNames(_fitting(settings.hub_name), (settings.hub_name,), (uri,))
+
+
+def console_names(settings: AuthoritySettings) -> CertificateNames:
+    """Name the hub for people: its public names and addresses, its own name below the hub's."""
+    own = f"console.{settings.hub_name}"
     addresses = tuple(
         dict.fromkeys(ipaddress.ip_address(text) for text in settings.hub_ip_addresses)
     )
-    uri = f"spiffe://{settings.trust_domain}/hub"
-    return CertificateNames(_fitting(settings.hub_name), dns_names, (uri,), addresses)
+    dns_names = tuple(dict.fromkeys((own, *settings.hub_dns_names)))
+    return CertificateNames(_fitting(own), dns_names, (), addresses)
 
 
 def agent_names(subject: Subject, trust_domain: str) -> CertificateNames:
@@ -128,6 +143,8 @@ def owner_of(profile: ProfileName, subject: Subject) -> str:
     match profile:
         case ProfileName.HUB:
             return "hub"
+        case ProfileName.CONSOLE:
+            return "console"
         case ProfileName.AGENT:
             site_id = _checked_id("site_id", subject.site_id)
             return f"agent:{site_id}/{_checked_id('agent_id', subject.agent_id)}"

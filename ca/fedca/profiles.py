@@ -49,6 +49,7 @@ _MONTH: Final = timedelta(days=30)
 
 _ROWS: Final = (
     Profile(ProfileName.HUB, CaPurpose.INFRA, (Usage.SERVER,), _EC, _MONTH, may_repeat=False),
+    Profile(ProfileName.CONSOLE, CaPurpose.INFRA, (Usage.SERVER,), _EC, _MONTH, may_repeat=False),
     Profile(ProfileName.AGENT, CaPurpose.AGENTS, (Usage.CLIENT,), _EC, _WEEK, may_repeat=False),
     Profile(ProfileName.PULSAR, CaPurpose.SERVICES, _BOTH, _ANY, _MONTH, may_repeat=True),
     Profile(ProfileName.ATS, CaPurpose.SERVICES, (Usage.SERVER,), _ANY, _MONTH, may_repeat=True),

@@ -131,7 +131,8 @@ async def test_a_foreign_certificate_beside_a_key_is_noticed(bench: Bench) -> No
 
 async def test_each_profile_gets_its_names_usages_and_life(bench: Bench) -> None:
     expected = {
-        "hub": ("hub.federation.internal", {SERVER}, timedelta(days=30), 6),
+        "hub": ("hub.federation.internal", {SERVER}, timedelta(days=30), 2),
+        "console": ("console.hub.federation.internal", {SERVER}, timedelta(days=30), 5),
         "agent": ("alpha.agents.federation.internal", {CLIENT}, timedelta(days=7), 2),
         "pulsar": ("9999.fed-a.example.com", {SERVER, CLIENT}, timedelta(days=30), 1),
         "ats": ("proxy.fed-a.example.com", {SERVER}, timedelta(days=30), 1),
@@ -269,8 +270,12 @@ async def test_new_hub_names_make_a_new_infra_authority_and_retire_the_old(bench
     authority = await bench.reopened(wider)
     infra = [row for row in authority.authorities() if row.purpose is CaPurpose.INFRA]
     assert [row.state for row in infra] == [AuthorityState.RETIRED, AuthorityState.ACTIVE]
-    issued = await authority.issue(request(make_csr_pem(make_private_key()), "hub"))
-    assert issued.dns_names == ("hub.federation.internal", "localhost", "other.example.org")
+    issued = await authority.issue(request(make_csr_pem(make_private_key()), "console"))
+    assert issued.dns_names == (
+        "console.hub.federation.internal",
+        "localhost",
+        "other.example.org",
+    )
 
 
 async def test_fewer_hub_names_keep_the_infra_authority(bench: Bench) -> None:

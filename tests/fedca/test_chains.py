@@ -42,13 +42,13 @@ async def test_every_chain_verifies_for_its_usages_and_for_no_other(
     assert judged.returncode != 0
 
 
-async def test_the_hub_verifies_under_each_of_its_names_and_addresses(
+async def test_the_console_verifies_under_each_of_its_names_and_addresses(
     bench: Bench, openssl: OpenSsl
 ) -> None:
-    leaf, issuer = x509.load_pem_x509_certificates((await bench.issue("hub")).chain_pem)
+    leaf, issuer = x509.load_pem_x509_certificates((await bench.issue("console")).chain_pem)
     roots = bench.authority.trust_bundle().roots_pem
     for option in (
-        ("-verify_hostname", "hub.federation.internal"),
+        ("-verify_hostname", "console.hub.federation.internal"),
         ("-verify_hostname", "localhost"),
         ("-verify_hostname", "fed.example.org"),
         ("-verify_ip", "127.0.0.1"),
@@ -206,18 +206,18 @@ async def test_an_infra_key_cannot_make_an_agent_or_a_service(
 
 
 async def test_addresses_are_for_the_hubs_own_alone(bench: Bench, openssl: OpenSsl) -> None:
-    _, names = as_itself(bench, ProfileName.HUB)
+    _, names = as_itself(bench, ProfileName.CONSOLE)
     services = await forger(bench, openssl, CaPurpose.SERVICES, "fed-a")
     with_address = CertificateNames(
         "x.fed-a.example.com", ("x.fed-a.example.com",), (), names.ip_addresses
     )
     assert services.is_believed(PROFILES[ProfileName.ATS], with_address) == (False, False)
     infra = await forger(bench, openssl, CaPurpose.INFRA)
-    assert infra.is_believed(PROFILES[ProfileName.HUB], names) == (True, True)
+    assert infra.is_believed(PROFILES[ProfileName.CONSOLE], names) == (True, True)
     other = CertificateNames(
         names.common_name, names.dns_names, (), (type(names.ip_addresses[0])("10.0.0.1"),)
     )
-    assert infra.is_believed(PROFILES[ProfileName.HUB], other) == (False, False)
+    assert infra.is_believed(PROFILES[ProfileName.CONSOLE], other) == (False, False)
 
 
 async def test_a_leaf_cannot_sign(bench: Bench, openssl: OpenSsl) -> None:

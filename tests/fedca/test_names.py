@@ -15,6 +15,7 @@ from fedca.names import (
     Subject,
     agent_names,
     ats_names,
+    console_names,
     hub_names,
     names_of,
     owner_of,
@@ -50,15 +51,26 @@ def test_the_exchange_is_named_proxy() -> None:
     assert ats_names("fed.example.com").dns_names == ("proxy.fed.example.com",)
 
 
-def test_the_hub_bears_its_own_name_first_and_each_name_once() -> None:
+def test_the_console_bears_its_own_name_first_and_each_name_once() -> None:
     settings = AuthoritySettings(
         hub_dns_names=("localhost", "hub.federation.internal", "localhost"),
         hub_ip_addresses=("::1", "0:0:0:0:0:0:0:1", "127.0.0.1"),
     )
-    names = hub_names(settings)
-    assert names.common_name == "hub.federation.internal"
-    assert names.dns_names == ("hub.federation.internal", "localhost")
+    names = console_names(settings)
+    assert names.common_name == "console.hub.federation.internal"
+    assert names.dns_names == (
+        "console.hub.federation.internal",
+        "localhost",
+        "hub.federation.internal",
+    )
     assert [str(address) for address in names.ip_addresses] == ["::1", "127.0.0.1"]
+
+
+def test_the_hub_bears_its_name_alone_because_grpc_refuses_constrained_addresses() -> None:
+    settings = AuthoritySettings(hub_dns_names=("localhost",), hub_ip_addresses=("127.0.0.1",))
+    names = hub_names(settings)
+    assert names.dns_names == ("hub.federation.internal",)
+    assert names.ip_addresses == ()
 
 
 def test_a_name_too_long_for_the_common_name_stands_as_dns_name_alone() -> None:
@@ -110,7 +122,7 @@ def test_no_name_ends_in_anything_but_a_host_character(tail: str) -> None:
 def test_each_owner_has_its_own_text() -> None:
     subject = Subject("s", "alpha", "a", "fed", "fed.example.com", 7)
     owners = {owner_of(profile, subject) for profile in ProfileName}
-    assert owners == {"hub", "agent:s/a", "pulsar:fed/7", "ats:fed"}
+    assert owners == {"hub", "console", "agent:s/a", "pulsar:fed/7", "ats:fed"}
 
 
 IDS = st.from_regex(r"\A[A-Za-z0-9_-]{1,64}\Z")
