@@ -27,9 +27,7 @@ class Cause:
 class ApiError(Exception):
     """A failure that is answered to the client as a ``Status`` object."""
 
-    def __init__(
-        self, code: int, reason: str, message: str, details: Json | None = None
-    ) -> None:
+    def __init__(self, code: int, reason: str, message: str, details: Json | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason

@@ -90,9 +90,7 @@ PODS = _core(
     categories=("all",),
     subresources=("status", "log", "exec", "portforward", "eviction"),
 )
-NODES = _core(
-    "nodes", "Node", "no", is_namespaced=False, has_status=True, subresources=("status",)
-)
+NODES = _core("nodes", "Node", "no", is_namespaced=False, has_status=True, subresources=("status",))
 EVENTS = _core("events", "Event", "ev")
 SERVICE_ACCOUNTS = _core("serviceaccounts", "ServiceAccount", "sa")
 CLAIMS = _core(
@@ -180,9 +178,7 @@ CLUSTER_ROLE_BINDINGS = _resource(
 STORAGE_CLASSES = _resource(
     "storage.k8s.io", "v1", "storageclasses", "StorageClass", "sc", is_namespaced=False
 )
-LEASES = _resource(
-    "coordination.k8s.io", "v1", "leases", "Lease", may_update_unconditionally=False
-)
+LEASES = _resource("coordination.k8s.io", "v1", "leases", "Lease", may_update_unconditionally=False)
 _REVIEWS = "authorization.k8s.io"
 ACCESS_REVIEWS = _resource(
     _REVIEWS,
@@ -234,9 +230,7 @@ NAMESPACED: tuple[Resource, ...] = tuple(
     resource for resource in RESOURCES if resource.is_namespaced
 )
 
-_BY_PATH = {
-    (resource.group, resource.version, resource.plural): resource for resource in RESOURCES
-}
+_BY_PATH = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
 _BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
 
 

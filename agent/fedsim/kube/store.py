@@ -64,6 +64,7 @@ class Log:
         self._changes: list[Change] = []
         self._waiting: set[asyncio.Future[None]] = set()
         self.oldest = FIRST_VERSION
+        self.floor = FIRST_VERSION
 
     def append(self, change: Change) -> None:
         """Add a change, dropping the oldest half when twice the limit is reached."""
@@ -80,12 +81,18 @@ class Log:
         dropped = self._changes[: len(self._changes) - keep]
         if dropped:
             self.oldest = dropped[-1].version
+            self.floor = max(self.floor, self.oldest)
             self._changes = self._changes[len(dropped) :]
 
     def reset(self, version: int) -> None:
-        """Start anew at a version, as after a restart."""
-        self._changes.clear()
-        self.oldest = version
+        """Forget all changes: watches that are up to date go on, none resumes from before."""
+        self.compact()
+        self.floor = version
+
+    def check_resume(self, version: int) -> None:
+        """Raise `TooOldError` when a watch cannot begin at this version."""
+        if version < self.floor:
+            raise TooOldError(version, self.floor)
 
     def since(self, version: int) -> list[Change]:
         """Return the changes after a version; raises `TooOldError`."""
@@ -131,9 +138,7 @@ class Store:
         """Return the objects of a namespace, or of all, by namespace and name."""
         spaces = self._objects[resource.plural]
         wanted = sorted(spaces) if namespace is None else [namespace]
-        return [
-            spaces[space][name] for space in wanted for name in sorted(spaces.get(space, ()))
-        ]
+        return [spaces[space][name] for space in wanted for name in sorted(spaces.get(space, ()))]
 
     def put(self, resource: Resource, obj: Json) -> Json:
         """Store an object under a new version; the store owns it from now on."""

@@ -14,7 +14,6 @@ import aiohttp
 
 from fedsim.kubefate.kubeconfig import Access
 
-
 Object = dict[str, Any]
 REQUEST_LIMIT_S = 30.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024

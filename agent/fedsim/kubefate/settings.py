@@ -62,13 +62,13 @@ class Settings:
     residence_poll_s: float = 1.0
     """How often the Deployment ``kubefate`` is looked at; never scaled."""
     time_scale: float = 1.0
-    """2 makes every job run twice as fast; token lifetimes stay."""
+    """0.1 makes every job run ten times as fast; token lifetimes stay."""
     password_rounds: int = 1
     """PBKDF2 rounds; the real service spends 100,000 (about 1.25 s) on each login."""
-    wrong_revision_rollback: bool = True
-    """The service's rollback bug: from the second update on it re-applies a revision too old."""
-    faults: frozenset[str] = frozenset()
+    seed: int = 0
+    faults: tuple[str, ...] = ()
+    """Orders to misbehave, as `fedsim.faults` reads them."""
 
     def scaled(self, seconds: float) -> float:
         """Turn a duration of the real service into one of this run."""
-        return seconds / self.time_scale
+        return seconds * self.time_scale

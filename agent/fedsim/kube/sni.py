@@ -1,0 +1,271 @@
+"""The simulated Traffic Server: routes TLS by the name in its ClientHello, and never opens it.
+
+Its behaviour, the traps included, is that measured on Apache Traffic Server 9.2 with the
+exchange chart's configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import yaml
+
+from fedsim.kube.certificates import context_of
+from fedsim.kube.sockets import accept_stream, peek
+
+log = structlog.get_logger(__name__)
+
+_ALLOWED_PORTS = (range(443, 444), range(6650, 6701), range(30_000, 33_001))
+_DEFAULT_PORT = 443
+_HELLO_LIMIT_S = 10.0
+_DIAL_LIMIT_S = 10.0
+_HANDSHAKE_LIMIT_S = 10.0
+_CHUNK = 64 * 1024
+_HANDSHAKE_RECORD = 22
+_CLIENT_HELLO = 1
+_SERVER_NAME = 0
+_REFUSAL = (
+    b"HTTP/1.0 %s\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+    b"<HTML><HEAD><TITLE>%s</TITLE></HEAD><BODY><H1>%s</H1></BODY></HTML>\n"
+)
+
+Routes = Mapping[str, tuple[str, int]]
+
+
+class SniError(ValueError):
+    """A table of routes that Traffic Server cannot load."""
+
+
+def parse_routes(text: bytes | None) -> Routes:
+    """Read ``sni.yaml``; a missing or empty file and an empty list mean no routes.
+
+    Raises `SniError` for what kills the real server at its start: a null or a map where the list
+    should be, an entry without a name, and text that is no YAML.
+    """
+    if not text or not text.strip():
+        return {}
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SniError(f"yaml-cpp: error at {error}") from error
+    entries = document.get("sni") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise SniError("expected sequence")
+    routes: dict[str, tuple[str, int]] = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or not entry.get("fqdn"):
+            raise SniError("missing fqdn")
+        if entry.get("tunnel_route"):
+            routes.setdefault(str(entry["fqdn"]).lower(), _parse_route(entry["tunnel_route"]))
+    return routes
+
+
+def _parse_route(value: Any) -> tuple[str, int]:
+    host, colon, port = str(value).rpartition(":")
+    if not colon:
+        return str(value), _DEFAULT_PORT
+    return host, int(port) if port.isdigit() else 0
+
+
+def parse_hello(data: bytes) -> str | None:
+    """Return the server name of a ClientHello, empty when it has none, None when more is to come.
+
+    Raises `ValueError` for what is no ClientHello.
+    """
+    if data[:1] != bytes([_HANDSHAKE_RECORD])[: len(data)]:
+        raise ValueError("not TLS")
+    body = b""
+    rest = data
+    while len(rest) >= 5:  # noqa: PLR2004 - a record's header: type, version, length
+        length = struct.unpack(">H", rest[3:5])[0]
+        body += rest[5 : 5 + length]
+        rest = rest[5 + length :]
+    if len(body) < 4:  # noqa: PLR2004 - a handshake message's header: type, length
+        return None
+    if body[0] != _CLIENT_HELLO:
+        raise ValueError("not a ClientHello")
+    size = int.from_bytes(body[1:4])
+    if len(body) < 4 + size:
+        return None
+    try:
+        return _server_name(body[4 : 4 + size])
+    except (struct.error, IndexError) as error:
+        raise ValueError("broken ClientHello") from error
+
+
+def _server_name(hello: bytes) -> str:
+    at = 34
+    at += 1 + hello[at]
+    at += 2 + struct.unpack_from(">H", hello, at)[0]
+    at += 1 + hello[at]
+    if at + 2 > len(hello):
+        return ""
+    end = at + 2 + struct.unpack_from(">H", hello, at)[0]
+    at += 2
+    while at + 4 <= end:
+        sort, length = struct.unpack_from(">HH", hello, at)
+        if sort == _SERVER_NAME:
+            size = struct.unpack_from(">H", hello, at + 7)[0]
+            return hello[at + 9 : at + 9 + size].decode("ascii", "replace")
+        at += 4 + length
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyFiles:
+    """What a Traffic Server pod reads: its table whenever asked, its certificate at the start."""
+
+    table: Callable[[], bytes | None]
+    certificate: bytes | None
+    key: bytes | None
+
+
+class SniProxy:
+    """One Traffic Server process; a broken table at the start kills it, and it looks alive."""
+
+    def __init__(
+        self, files: ProxyFiles, *, idle_s: float, write_log: Callable[[str], None]
+    ) -> None:
+        self._files = files
+        self._idle_s = idle_s
+        self._write_log = write_log
+        self._routes: Routes = {}
+        self.is_dead = False
+        self._context = _own_context(files)
+        try:
+            self._routes = parse_routes(files.table())
+        except SniError as error:
+            self.is_dead = True
+            write_log(f"Emergency: sni.yaml failed to load: {error}; exit code 33")
+
+    def reload(self) -> None:
+        """Load the table again; a broken one changes nothing, and a dead process stays dead."""
+        if self.is_dead:
+            return
+        try:
+            self._routes = parse_routes(self._files.table() or None)
+        except SniError as error:
+            self._write_log(f"ERROR: sni.yaml failed to load: {error}")
+        else:
+            self._write_log(f"NOTE: sni.yaml finished loading: {len(self._routes)} routes")
+
+    async def serve(self, client: socket.socket) -> None:
+        """Serve one connection until it ends."""
+        if self.is_dead:
+            await asyncio.get_running_loop().create_future()  # accepted by nobody: hangs
+        name = await self._name(client)
+        if name is None:
+            return
+        route = self._routes.get(name.lower())
+        if route is None:
+            await self._answer_itself(client)
+        elif not any(route[1] in allowed for allowed in _ALLOWED_PORTS):
+            await _refuse(client, b"403 Access Denied")
+        else:
+            await self._tunnel(client, *route)
+
+    async def _name(self, client: socket.socket) -> str | None:
+        try:
+            async with asyncio.timeout(_HELLO_LIMIT_S):
+                return await peek(client, parse_hello)
+        except (TimeoutError, ValueError, OSError):
+            return None
+
+    async def _answer_itself(self, client: socket.socket) -> None:
+        if self._context is None:
+            return
+        async with asyncio.timeout(_HANDSHAKE_LIMIT_S):
+            reader, writer = await accept_stream(client, self._context)
+        try:
+            async with asyncio.timeout(self._idle_s):
+                if await reader.read(_CHUNK):
+                    writer.write(_REFUSAL.replace(b"%s", b"400 Invalid HTTP Request"))
+                    await writer.drain()
+        finally:
+            writer.close()
+
+    async def _tunnel(self, client: socket.socket, host: str, port: int) -> None:
+        try:
+            async with asyncio.timeout(_DIAL_LIMIT_S):
+                far_reader, far_writer = await asyncio.open_connection(host, port)
+        except socket.gaierror:
+            await _refuse(client, b"500 Unknown Host")
+            return
+        except OSError:
+            return
+        near_reader, near_writer = await accept_stream(client, None)
+        tunnel = _Tunnel(self._idle_s)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(tunnel.watch())
+                pipes = [
+                    group.create_task(tunnel.pipe(near_reader, far_writer)),
+                    group.create_task(tunnel.pipe(far_reader, near_writer)),
+                ]
+                await asyncio.gather(*pipes)
+                watch.cancel()
+        except* _IdleError:
+            log.debug("tunnel.idle", host=host, port=port)
+        finally:
+            near_writer.close()
+            far_writer.close()
+
+
+class _IdleError(Exception):
+    """A tunnel carried nothing for too long."""
+
+
+class _Tunnel:
+    """Two directions that share one idle limit."""
+
+    def __init__(self, idle_s: float) -> None:
+        self._idle_s = idle_s
+        self._last = asyncio.get_running_loop().time()
+
+    async def watch(self) -> None:
+        """Raise when neither direction has carried anything for the limit."""
+        loop = asyncio.get_running_loop()
+        left_s = self._idle_s
+        while left_s > 0:
+            await asyncio.sleep(left_s)
+            left_s = self._last + self._idle_s - loop.time()
+        raise _IdleError
+
+    async def pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one direction to its end."""
+        try:
+            while data := await reader.read(_CHUNK):
+                self._last = asyncio.get_running_loop().time()
+                writer.write(data)
+                await writer.drain()
+            writer.write_eof()
+        except OSError:
+            writer.close()
+
+
+def _own_context(files: ProxyFiles) -> ssl.SSLContext | None:
+    if files.certificate is None or files.key is None:
+        return None
+    try:
+        return context_of(files.certificate, files.key)
+    except (ssl.SSLError, ValueError):
+        log.info("proxy.certificate.unusable")
+        return None
+
+
+async def _refuse(client: socket.socket, text: bytes) -> None:
+    """Answer in clear, as Traffic Server does: the client sees a wrong TLS version number."""
+    _, writer = await accept_stream(client, None)
+    writer.write(_REFUSAL.replace(b"%s", text))
+    try:
+        async with asyncio.timeout(_DIAL_LIMIT_S):
+            await writer.drain()
+    finally:
+        writer.close()

@@ -1,0 +1,153 @@
+"""Read uploaded chart archives, and stand in for the chart repository."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import posixpath
+import tarfile
+import uuid
+import zlib
+from typing import Final
+
+import yaml
+
+from fedsim.kubefate.records import ChartFile, HelmChart
+from fedsim.kubefate.release import EXCHANGE, FATE, UPGRADE_MANAGER
+
+MAX_ARCHIVE_BYTES: Final = 20 * 1024 * 1024
+MAX_UNPACKED_BYTES: Final = 100 * 1024 * 1024
+_MAX_FILES: Final = 5000
+_REPOSITORY: Final = {
+    EXCHANGE: (
+        "v1.6.0 v1.6.0-a v1.6.1 v1.7.0 v1.7.1 v1.7.1-a v1.7.2 v1.8.0 v1.8.1 v1.9.0 v1.9.1 v1.9.2 "
+        "v1.10.0 v1.11.1 v1.11.2"
+    ),
+    FATE: (
+        "1.2.0 1.3.0 v1.3.0-a v1.3.0-b v1.4.0 v1.4.0-a v1.4.0-b v1.4.1 v1.4.1-a v1.4.2 v1.4.2-b "
+        "v1.4.3 v1.4.4 v1.4.5 v1.5.0 v1.5.0-a v1.5.0-b v1.5.1 v1.5.2 v1.5.3 "
+        "v1.6.0 v1.6.0-a v1.6.1 v1.7.0 v1.7.1 v1.7.1-a v1.7.2 v1.8.0 v1.8.1 v1.9.0 v1.9.1 v1.9.2 "
+        "v1.10.0 v1.11.1 v1.11.2"
+    ),
+    "fate-serving": "v1.2.2 v1.2.2-a v1.2.4 v2.0.0 v2.0.4 v2.1.5 v2.1.6",
+    UPGRADE_MANAGER: "v1.0.0",
+}
+_NAME_CHARS: Final = 36
+
+
+class ChartError(Exception):
+    """An archive or a chart that cannot be had; the text is Helm's."""
+
+
+def is_in_repository(name: str, version: str) -> bool:
+    """Say whether the public chart repository has the chart; 2.0.0 was never put there."""
+    return version in _REPOSITORY.get(name, "").split()
+
+
+def download(name: str, version: str, *, offline: bool, repo_url: str) -> HelmChart:
+    """Return a chart of the repository; raise ChartError."""
+    if offline:
+        host = repo_url.partition("://")[2].partition("/")[0]
+        raise ChartError(
+            f'looks like "{repo_url}" is not a valid Chart repository or cannot be reached: '
+            f'Get "{repo_url}/index.yaml": dial tcp: lookup {host}: no such host'
+        )
+    if not is_in_repository(name, version):
+        raise ChartError(f'failed to download "kubefate/{name}" at version "{version}"')
+    about = {"apiVersion": "v1", "name": name, "version": version, "appVersion": version}
+    return HelmChart(
+        uuid=str(uuid.uuid4()),
+        name=name,
+        chart=yaml.safe_dump(about),
+        values="{}\n",
+        values_template="{}\n",
+        values_template_example=f"chartName: {name}\nchartVersion: {version}\n",
+        version=version,
+        app_version=version,
+    )
+
+
+def load_archive(archive: bytes) -> HelmChart:
+    """Read a chart archive as Helm's loader does; raise ChartError."""
+    files = _files(archive)
+    about = files.get("Chart.yaml")
+    if about is None:
+        raise ChartError("Chart.yaml file is missing")
+    try:
+        metadata = yaml.safe_load(about)
+    except yaml.YAMLError as error:
+        raise ChartError(f"cannot load Chart.yaml: {error}") from error
+    if not isinstance(metadata, dict):
+        raise ChartError("validation: chart.metadata is required")
+    for key in ("apiVersion", "name", "version"):
+        if not metadata.get(key):
+            raise ChartError(f"validation: chart.metadata.{key} is required")
+    name = str(metadata["name"])
+    if len(name) > _NAME_CHARS:
+        raise ChartError("Error 1406: Data too long for column 'name' at row 1")
+    return HelmChart(
+        uuid=str(uuid.uuid4()),
+        name=name,
+        chart=_text(about),
+        values=_text(files.get("values.yaml", b"")),
+        values_template=_text(files.get("values-template.yaml", b"")),
+        values_template_example=_text(files.get("values-template-example.yaml", b"")),
+        templates=[
+            ChartFile(path, base64.b64encode(data).decode())
+            for path, data in files.items()
+            if path.startswith("templates/")
+        ],
+        version=str(metadata["version"]),
+        app_version=str(metadata.get("appVersion") or ""),
+    )
+
+
+def _files(archive: bytes) -> dict[str, bytes]:
+    """Unpack in memory; links and folders are passed over, sizes are limited."""
+    if not archive.startswith(b"\x1f\x8b"):
+        raise ChartError("gzip: invalid header" if archive else "EOF")
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as stream:
+            unpacked = stream.read(MAX_UNPACKED_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ChartError(f"gzip: invalid data: {error}") from error
+    if len(unpacked) > MAX_UNPACKED_BYTES:
+        raise ChartError("decompressed chart is larger than the maximum size")
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as tar:
+            for count, member in enumerate(tar):
+                if count > _MAX_FILES:
+                    raise ChartError("chart has too many files")
+                if not member.isfile():
+                    continue
+                content = tar.extractfile(member)
+                files[_inner_path(member.name)] = content.read() if content else b""
+    except tarfile.TarError as error:
+        raise ChartError(f"archive/tar: invalid tar header: {error}") from error
+    if not files:
+        raise ChartError("no files in chart archive")
+    return files
+
+
+def _inner_path(name: str) -> str:
+    """Return a file's path below the archive's one top folder."""
+    path = name.replace("\\", "/")
+    if path.startswith("/"):
+        raise ChartError("chart illegally contains absolute paths")
+    top, _, inner = path.partition("/")
+    if not inner:
+        if top == "Chart.yaml":
+            raise ChartError("chart yaml not in base directory")
+        return top
+    clean = posixpath.normpath(inner)
+    if clean == ".":
+        raise ChartError("chart illegally contains content outside the base directory")
+    if clean.startswith("..") or top == "..":
+        raise ChartError("chart illegally references parent directory")
+    return clean
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")

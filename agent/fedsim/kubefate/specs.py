@@ -1,0 +1,148 @@
+"""Read what a request carries: the cluster.yaml, and the JSON around it, with Go's error texts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import yaml
+
+from fedsim.kubefate.records import ClusterArgs
+
+MAX_NODES: Final = 200_000
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class BindError(ValueError):
+    """A body that does not fit; the text is Go's."""
+
+
+class SpecError(ValueError):
+    """A cluster.yaml that cannot be read; the text is that of Go's YAML library."""
+
+
+def parse_spec(text: str) -> dict[str, Any] | None:
+    """Read a cluster.yaml (or JSON) into JSON's types; None where it is empty."""
+    try:
+        document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where it is
+    except (yaml.YAMLError, RecursionError) as error:
+        cause = " ".join(str(error).split()) or "exceeded max depth"
+        raise SpecError(f"error converting YAML to JSON: yaml: {cause}") from error
+    if document is None:
+        return None
+    if not isinstance(document, dict):
+        raise SpecError(
+            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
+            f"{_json_kind(document)} into Go value of type modules.MapStringInterface"
+        )
+    return dict(_Converter().convert(document, 0))
+
+
+class _Converter:
+    """Turn YAML's values into JSON's; aliases are copied, so their number is limited."""
+
+    def __init__(self) -> None:
+        self._left = MAX_NODES
+
+    def convert(self, value: Any, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0 or depth > 100:  # noqa: PLR2004 - no cluster.yaml is so deep
+            message = "document contains excessive aliasing"
+            raise SpecError(f"error converting YAML to JSON: yaml: {message}")
+        if isinstance(value, dict):
+            return {_key(key): self.convert(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.convert(item, depth + 1) for item in value]
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        return str(value)
+
+
+def _key(key: Any) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def bind(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; raise BindError."""
+    if not body.strip():
+        raise BindError("EOF")
+    try:
+        document = json.loads(body)
+    except json.JSONDecodeError as error:
+        raise BindError(_syntax(body, error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise BindError("exceeded max depth") from error
+    if not isinstance(document, dict):
+        kind = _json_kind(document)
+        raise BindError(f"json: cannot unmarshal {kind} into Go value of type modules.ClusterArgs")
+    return document
+
+
+def _syntax(body: bytes, error: json.JSONDecodeError) -> str:
+    text = body.decode(errors="replace")
+    if error.pos >= len(text.rstrip()):
+        return "unexpected EOF"
+    return f"invalid character '{text[error.pos]}' looking for beginning of value"
+
+
+def bind_cluster_args(body: bytes) -> ClusterArgs:
+    """Read the request of a POST or PUT; names match in any case, unknown ones are passed over."""
+    given = {key.lower(): value for key, value in bind(body).items()}
+    data = _field(given, "data", "[]uint8", lambda value: isinstance(value, str))
+    if data is not None:
+        _check_base64(data)
+    return ClusterArgs(
+        name=_text(given, "name"),
+        namespace=_text(given, "namespace"),
+        chart_name=_text(given, "chart_name"),
+        chart_version=_text(given, "chart_version"),
+        cover=_flag(given, "cover"),
+        data=data,
+        keep_upgrade_job=_flag(given, "keep_upgrade_job"),
+    )
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    return _field(given, name, "string", lambda value: isinstance(value, str)) or ""
+
+
+def _flag(given: Mapping[str, Any], name: str) -> bool:
+    return bool(_field(given, name, "bool", lambda value: isinstance(value, bool)))
+
+
+def _field(given: Mapping[str, Any], name: str, kind: str, fits: Callable[[Any], bool]) -> Any:
+    value = given.get(name)
+    if value is None or fits(value):
+        return value
+    found = _json_kind(value)
+    raise BindError(
+        f"json: cannot unmarshal {found} into Go struct field ClusterArgs.{name} of type {kind}"
+    )
+
+
+def _check_base64(data: str) -> None:
+    try:
+        base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BindError(f"illegal base64 data at input byte {_bad_byte(data)}") from error
+
+
+def _bad_byte(data: str) -> int:
+    for index, char in enumerate(data):
+        if not (char.isascii() and (char.isalnum() or char in "+/=")):
+            return index
+    return max(0, len(data) - len(data) % 4)
+
+
+def _json_kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number"
+    for kind, word in ((str, "string"), (list, "array"), (dict, "object")):
+        if isinstance(value, kind):
+            return word
+    return "null"

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+import sys
+from datetime import datetime
+
+import aiohttp
+import pytest
+from tests.contract.kubefate.client import exchange_spec
+
+from fedsim.kubefate.kubeconfig import KubeconfigError, load_access
+from fedsim.kubefate.log_routes import human_age
+
+PROGRAM = "import typer; from fedsim.kubefate.serve import command; typer.run(command)"
+
+
+async def test_a_token_lives_half_an_hour(bench):
+    bench.clock.move(minutes=29)
+    assert (await bench.client.call("GET", "/v1/version/")).status == 200
+    bench.clock.move(minutes=2)
+    answer = await bench.client.call("GET", "/v1/version/")
+    assert answer.status == 401
+    assert answer.json["message"].startswith("token is expired by ")
+
+
+@pytest.mark.parametrize("token", ["x", "a.b.c", "e30.e30.", "..", "e30.bnVsbA.x"])
+async def test_a_token_that_is_none_is_refused(bench, token):
+    assert (await bench.client.call("GET", "/v1/version/", token=token)).status == 401
+
+
+async def test_other_authorization_schemes_are_not_looked_at(bench):
+    headers = {"Authorization": f"Token {bench.client.token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{bench.service.url}/v1/version/", headers=headers) as answer,
+    ):
+        assert (await answer.json())["message"] == "cookie token is empty"
+
+
+async def test_logs_are_prefixed_when_there_are_several(bench):
+    await bench.client.finish("POST", exchange_spec("site", {}))
+    bench.api.logs = {"nginx": "one\ntwo\nunfinished", "traffic-server": "three\n"}
+    uuid = (await bench.client.clusters())[0]["uuid"]
+    answer = await bench.client.call("GET", f"/v1/log/{uuid}?container=nginx&tail=10")
+    assert answer.data == "one\ntwo\n"
+    lines = (await bench.client.call("GET", f"/v1/log/{uuid}")).data.splitlines()
+    assert [line.partition("] ")[2] for line in lines] == ["one", "two", "three"]
+    assert all(line.startswith("[") for line in lines)
+    answer = await bench.client.call("GET", f"/v1/log/{uuid}?tail=many")
+    assert (answer.status, answer.error) == (
+        400,
+        'strconv.ParseInt: parsing "many": invalid syntax',
+    )
+
+
+async def test_logs_are_followed_with_an_origin_alone(bench):
+    await bench.client.finish("POST", exchange_spec("site", {}))
+    bench.api.logs = {"nginx": "one\ntwo\n"}
+    uuid = (await bench.client.clusters())[0]["uuid"]
+    url = f"{bench.service.url}/v1/log/{uuid}/ws?container=nginx&token={bench.client.token}"
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await session.ws_connect(url)
+        assert caught.value.status == 403
+        async with session.ws_connect(url, headers={"Origin": "http://x"}) as socket:
+            frames = []
+            async with asyncio.timeout(4):
+                while "two\n" not in frames:
+                    frames.append((await socket.receive()).data)
+            assert [frame for frame in frames if frame] == ["one\n", "two\n"]
+
+
+async def test_namespaces_that_may_not_be_listed_are_an_error(bench):
+    bench.api.refused["GET", "namespaces"] = 403
+    answer = await bench.client.call("GET", "/v1/namespace/")
+    assert answer.status == 500
+    assert answer.error.startswith("Get namespaces failed.")
+
+
+async def test_an_unreachable_kubernetes_fails_the_job(bench, monkeypatch):
+    await bench.api.__aexit__()
+    monkeypatch.setattr(type(bench.api), "__aexit__", _nothing)
+    job = await bench.client.finish("POST", exchange_spec("site", {}))
+    states = await bench.states_of(job["uuid"], "helm install error, ")
+    assert states[-1].startswith("helm install error, Kubernetes cluster unreachable: ")
+
+
+async def _nothing(*_):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (119, "119s"),
+        (300, "5m"),
+        (330, "5m30s"),
+        (7200, "120m"),
+        (12_000, "3h20m"),
+        (90_000, "25h"),
+        (180_000, "2d2h"),
+        (900_000, "10d"),
+    ],
+)
+def test_ages_are_written_as_kubernetes_writes_them(seconds, text):
+    assert human_age(seconds) == text
+
+
+async def test_times_are_written_as_go_writes_them(bench):
+    job = await bench.client.finish("POST", exchange_spec("site", {}))
+    assert datetime.fromisoformat(job["start_time"]).utcoffset() is not None
+    assert job["start_time"].endswith("Z")
+
+
+def test_a_kubeconfig_with_a_client_certificate_is_read(tmp_path):
+    path = tmp_path / "config"
+    path.write_text("current-context: nothing\n")
+    with pytest.raises(KubeconfigError, match="contexts: no entry named 'nothing'"):
+        load_access(path)
+    path.write_text("a: [")
+    with pytest.raises(KubeconfigError):
+        load_access(path)
+    with pytest.raises(KubeconfigError):
+        load_access(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "text"),
+    [
+        ({"server": "ftp://x"}, {}, "is no URL"),
+        ({"server": "https://x"}, {"exec": {}}, "plugins are not supported"),
+        ({"server": "https://x", "certificate-authority-data": "%"}, {}, "certificate-authority"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_names_the_field(tmp_path, cluster, user, text):
+    path = tmp_path / "config"
+    document = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path.write_text(json.dumps(document))
+    with pytest.raises(KubeconfigError, match=text):
+        load_access(path)
+
+
+def test_verification_can_be_switched_off_by_the_kubeconfig_alone(tmp_path):
+    path = tmp_path / "config"
+    cluster = {"server": "https://x", "insecure-skip-tls-verify": True}
+    document = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    path.write_text(json.dumps(document))
+    access = load_access(path)
+    assert access.tls is not None
+    assert access.tls.verify_mode is ssl.CERT_NONE
+    assert access.token == "t"
+    assert "'t'" not in repr(access)
+
+
+async def test_the_program_writes_its_ready_file_and_stops_cleanly_on_sigterm(api, tmp_path):
+    ready = tmp_path / "ready.json"
+    options = ["--kubeconfig", str(api.kubeconfig(tmp_path)), "--ready-file", str(ready)]
+    options += ["--admin-port", "0", "--fault", "job-hang=a", "--fault", "job-hang=b"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, *options, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(20):
+            while not ready.exists():  # noqa: ASYNC110 - another process writes the file
+                await asyncio.sleep(0.02)
+            found = json.loads(ready.read_text())
+            async with aiohttp.ClientSession() as session:
+                async with session.get(found["url"]) as answer:
+                    assert answer.status == 200
+                async with session.get(f"{found['admin_url']}/faults") as answer:
+                    assert (await answer.json())["ordered"]["job-hang"] == "a,b"
+            assert found["pid"] == process.pid
+            os.kill(process.pid, signal.SIGTERM)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_the_program_refuses_a_fault_of_another_service(tmp_path, api):
+    options = ["--kubeconfig", str(api.kubeconfig(tmp_path)), "--fault", "slow-image"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, *options, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20):
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"slow-image" in errors

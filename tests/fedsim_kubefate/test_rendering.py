@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.contract.kubefate.client import exchange_spec, party_spec
+
+from fedsim.kubefate.apply import three_way
+from fedsim.kubefate.release import render
+from fedsim.kubefate.specs import BindError, SpecError, bind_cluster_args, parse_spec
+from fedsim.kubefate.values import RenderError, go_number, merge, scalar
+
+
+def rendered(spec, chart=None):
+    objects = render(
+        chart or spec["chartName"], spec["chartVersion"], spec, spec["name"], spec["namespace"]
+    )
+    return {(item["kind"], item["metadata"]["name"]): item for item in objects}
+
+
+def table(objects, config, key):
+    return yaml.safe_load(objects["ConfigMap", config]["data"][key])
+
+
+def test_the_samples_of_the_chart_leak_where_a_block_is_not_given():
+    spec = party_spec("p")
+    del spec["nginx"]["exchange"]
+    objects = rendered(spec)
+    routes = table(objects, "nginx-config", "route_table.yaml")
+    assert routes["default"]["proxy"][0]["host"] == "192.168.10.1"
+    assert objects["Ingress", "client"]["spec"]["rules"][0]["host"] == "notebook.example.com"
+
+
+def test_without_an_exchange_pulsar_needs_no_secret_and_speaks_plain():
+    spec = party_spec("p")
+    del spec["pulsar"]["exchange"]
+    objects = rendered(spec)
+    pod = objects["Deployment", "pulsar"]["spec"]["template"]["spec"]
+    assert not [volume for volume in pod["volumes"] if "secret" in volume]
+    conf = objects["ConfigMap", "pulsar-config"]["data"]["standalone.conf"]
+    assert "brokerServicePort=6650" in conf
+    assert "Tls" not in conf
+    routes = table(objects, "pulsar-route-table", "pulsar_route_table.yaml")
+    assert list(routes) == [9999]
+
+
+def test_a_given_pulsar_table_drops_the_party_itself():
+    spec = party_spec("p")
+    peer = {"host": "10.0.0.10", "port": 30104, "sslPort": 30109, "proxy": ""}
+    spec["pulsar"]["route_table"] = {"10000": peer}
+    routes = table(rendered(spec), "pulsar-route-table", "pulsar_route_table.yaml")
+    assert routes == {"default": {"proxy": "10.0.0.1:30007", "domain": "example.com"}, 10000: peer}
+
+
+def test_party_ids_from_a_million_on_are_corrupted_in_labels_and_tables():
+    objects = rendered(party_spec("p", party=1_000_001))
+    assert objects["Service", "nginx"]["metadata"]["labels"]["partyId"] == "1.000001e+06"
+    routes = objects["ConfigMap", "nginx-config"]["data"]["route_table.yaml"]
+    assert "\n1.000001e+06:\n" in routes
+
+
+def test_hdfs_needs_both_its_blocks():
+    with pytest.raises(RenderError, match="nil pointer evaluating interface"):
+        rendered(party_spec("p", hdfs={"namenode": {"type": "ClusterIP"}}))
+
+
+def test_without_modules_nothing_is_rendered():
+    spec = party_spec("p")
+    del spec["modules"]
+    assert rendered(spec) == {}
+
+
+def test_kept_data_lies_on_claims_of_the_release():
+    claims = {"size": "1Gi", "storageClass": "-"}
+    hdfs = {"namenode": {"size": "1Gi"}, "datanode": {"size": "1Gi"}}
+    spec = party_spec("p", persistence=True, hdfs=hdfs, mysql=claims)
+    objects = rendered(spec)
+    names = {name for kind, name in objects if kind == "PersistentVolumeClaim"}
+    assert names == {
+        "mysql-data",
+        "python-data",
+        "client-data",
+        "pulsar-data",
+        "namenode-data",
+        "datanode-data",
+    }
+    assert objects["PersistentVolumeClaim", "mysql-data"]["spec"]["storageClassName"] == ""
+    assert objects["PersistentVolumeClaim", "python-data"]["spec"]["storageClassName"] == "python"
+    # A pulsar block without a size renders null, as the chart does.
+    claim = objects["PersistentVolumeClaim", "pulsar-data"]["spec"]
+    assert claim["resources"]["requests"]["storage"] is None
+
+
+def test_a_party_on_eggroll_has_managers_and_rollsite():
+    spec = party_spec("p", backend="eggroll", nodemanager={"count": 3})
+    spec["modules"] = ["rollsite", "clustermanager", "nodemanager", "mysql", "python", "client"]
+    spec["rollsite"] = {"type": "NodePort", "exchange": {"ip": "10.0.0.1", "port": 30000}}
+    objects = rendered(spec)
+    workloads = {name for kind, name in objects if kind == "Deployment"}
+    nodes = {f"nodemanager-{index}" for index in range(3)}
+    assert workloads == {"rollsite", "clustermanager", "mysql", "python", "client", *nodes}
+    routes = table(objects, "rollsite-config", "route_table.json")["route_table"]
+    assert routes["default"]["default"] == [{"ip": "10.0.0.1", "port": 30000}]
+
+
+def test_charts_from_19_on_keep_data_in_stateful_sets():
+    engines = {
+        "computing": "Spark",
+        "federation": "Pulsar",
+        "storage": "HDFS",
+        "algorithm": "Basic",
+        "device": "CPU",
+    }
+    objects = rendered(party_spec("p", chartVersion="v1.11.2", **engines))
+    sets = {name for kind, name in objects if kind == "StatefulSet"}
+    assert sets == {"mysql", "python", "client", "pulsar", "namenode", "datanode"}
+    plain = {name for kind, name in objects if kind == "Deployment"}
+    assert plain == {"nginx", "spark-master", "spark-worker", "fateboard"}
+    container = objects["StatefulSet", "python"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "federatedai/fateflow-spark:1.11.2-release"
+    with pytest.raises(RenderError, match="invalid value"):
+        rendered(party_spec("p", chartVersion="v1.11.2"))
+
+
+def test_an_exchange_of_eggroll_has_rollsite_alone():
+    spec = exchange_spec("x", {}, modules=["rollsite"])
+    party = {"partyId": 9999, "partyIp": "10.0.0.9", "partyPort": 30091}
+    spec["rollsite"] = {"type": "NodePort", "nodePort": 30000, "partyList": [party]}
+    objects = rendered(spec)
+    assert objects["Service", "rollsite"]["spec"]["ports"][0]["nodePort"] == 30000
+    routes = table(objects, "rollsite-config", "route_table.json")["route_table"]
+    assert routes["9999"]["default"] == [{"ip": "10.0.0.9", "port": 30091}]
+
+
+def test_an_unknown_chart_cannot_be_rendered():
+    with pytest.raises(RenderError, match="fate-serving"):
+        render("fate-serving", "v2.0.4", {}, "x", "x")
+
+
+def test_an_absent_nginx_block_keeps_the_charts_node_ports_and_a_given_one_loses_them():
+    spec = exchange_spec("x", {})
+    del spec["nginx"]
+    ports = rendered(spec)["Service", "nginx"]["spec"]["ports"]
+    assert [port["nodePort"] for port in ports] == [30003, 30008]
+    spec["nginx"] = {"httpNodePort": 30010}
+    service = rendered(spec)["Service", "nginx"]["spec"]
+    assert "type" not in service
+    assert not any("nodePort" in port for port in service["ports"])
+
+
+def test_traffic_servers_node_port_is_written_whatever_the_type():
+    spec = exchange_spec("x", {})
+    spec["trafficServer"] |= {"type": "ClusterIP", "nodePort": 30007}
+    assert rendered(spec)["Service", "traffic-server"]["spec"]["ports"][0]["nodePort"] == 30007
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1, "1"),
+        (999_999, "999999"),
+        (1_000_000, "1e+06"),
+        (1_000_001, "1.000001e+06"),
+        (12_345_678, "1.2345678e+07"),
+        (10**10, "1e+10"),
+        ("a", "a"),
+        (None, ""),
+    ],
+)
+def test_numbers_are_printed_as_go_prints_floats(number, text):
+    assert go_number(number) == text
+
+
+@given(st.integers(min_value=0, max_value=10**15))
+def test_a_printed_number_is_still_the_number(number):
+    assert float(go_number(number)) == number
+
+
+@pytest.mark.parametrize(("given", "read"), [("", None), ("30093", 30093), ("a.b", "a.b"), (0, 0)])
+def test_scalars_change_their_type_on_the_way_through_yaml(given, read):
+    assert scalar(given) == read
+
+
+def test_null_deletes_a_default_and_maps_merge():
+    defaults = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert merge(defaults, {"a": {"b": None, "e": 4}, "d": {"f": 5}}) == {
+        "a": {"c": 2, "e": 4},
+        "d": {"f": 5},
+    }
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "word", "a: !!python/object:os.system x"])
+def test_a_cluster_yaml_that_is_no_map_is_refused(text):
+    with pytest.raises(SpecError):
+        parse_spec(text)
+
+
+def test_a_cluster_yaml_that_multiplies_its_aliases_is_refused():
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    for level in range(1, 9):
+        items = ", ".join([f"*a{level - 1}"] * 10)
+        lines.append(f"a{level}: &a{level} [{items}]")
+    with pytest.raises(SpecError, match="excessive aliasing"):
+        parse_spec("\n".join(lines))
+
+
+def test_a_cluster_yaml_that_is_too_deep_is_refused():
+    with pytest.raises(SpecError):
+        parse_spec("a: " + "[" * 500 + "]" * 500)
+
+
+@given(st.binary(max_size=200))
+def test_no_body_crashes_the_binding(body):
+    try:
+        bind_cluster_args(body)
+    except BindError as error:
+        assert str(error)  # noqa: PT017 - either outcome is right; only a crash is wrong
+
+
+LEAVES = st.one_of(st.integers(0, 3), st.sampled_from(["a", "b"]))
+TREES = st.dictionaries(
+    st.sampled_from("abcd"),
+    st.recursive(LEAVES, lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=3)),
+    max_size=4,
+)
+
+
+@given(TREES, TREES, TREES)
+def test_a_merge_ends_with_what_the_new_manifest_says_and_without_what_only_the_old_said(
+    old, new, live
+):
+    merged = three_way(old, new, live)
+    assert three_way(new, new, merged) == merged
+    for key in old:
+        if key not in new:
+            assert key not in merged
+    for key in live:
+        if key not in old and key not in new:
+            assert merged[key] == live[key]
+    for key, value in new.items():
+        if not isinstance(value, dict):
+            assert merged[key] == value
