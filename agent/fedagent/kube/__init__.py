@@ -1,0 +1,1 @@
+"""The site's Kubernetes API behind typed errors; the only place that knows the client library."""

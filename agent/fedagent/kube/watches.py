@@ -1,0 +1,277 @@
+"""Follow objects as they change: one watch, and a cache that is kept true for ever.
+
+A watch can die without a word: a dropped connection that nobody resets, a server that forgets it.
+Each is therefore short: the server ends it after ``window_s``. One that says nothing for
+``window_s + grace_s`` is cut, and after one that ended without a word (no event, no bookmark)
+everything is listed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import aiohttp
+import structlog
+
+from fedagent.kube.client import Json, Kube, reading
+from fedagent.kube.errors import KubeError, Unavailable, error_of
+from fedagent.kube.kinds import Kind
+from fedagent.kube.lists import read_list, selector_query
+from fedproto.tasks import LoopBoard, full_jitter_s
+
+log = structlog.get_logger()
+
+MAX_LINE_BYTES: Final = 8 * 1024 * 1024
+_BACKOFF_BASE_S: Final = 0.5
+_BACKOFF_CAP_S: Final = 30.0
+
+
+class EventType(StrEnum):
+    """What a watch says of an object. A bookmark only carries the resource version on."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One change of one object."""
+
+    type: EventType
+    body: Json
+
+    @property
+    def version(self) -> str:
+        """The resource version to go on from."""
+        return str(self.body.get("metadata", {}).get("resourceVersion", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTiming:
+    """How long a watch lasts, how long it may be silent beyond that, and how often to beat."""
+
+    window_s: float = 30.0
+    grace_s: float = 10.0
+
+    @property
+    def silent_s(self) -> float:
+        """After so long without a word a watch is dead."""
+        return self.window_s + self.grace_s
+
+    @property
+    def beat_s(self) -> float:
+        """The interval for the loop board: three of it are more than a dead watch takes."""
+        return self.silent_s / 2
+
+
+DEFAULT_TIMING: Final = WatchTiming()
+
+
+async def watch_once(
+    kube: Kube,
+    kind: Kind,
+    namespace: str | None,
+    query: Mapping[str, str],
+    version: str,
+    *,
+    timing: WatchTiming = DEFAULT_TIMING,
+) -> AsyncGenerator[WatchEvent, None]:
+    """Give the changes since ``version`` until the server ends the watch.
+
+    ``query`` is that of ``lists.selector_query``. Raises Gone when the history no longer reaches
+    back to ``version``, Unavailable when the connection breaks or is silent for
+    ``timing.silent_s``.
+    """
+    ask = dict(query) | {
+        "watch": "true",
+        "resourceVersion": version,
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": str(max(1, round(timing.window_s))),
+    }
+    path = kind.path(namespace=namespace)
+    async with (
+        kube.stream(path, query=ask) as response,
+        aclosing(_lines(response, timing.silent_s)) as lines,
+    ):
+        async for line in lines:
+            yield _parse(line)
+
+
+class Informer:
+    """A true copy of some objects, for as long as ``run`` runs.
+
+    ``changed`` is set at every change and at every new list; who waits for it clears it. When
+    several wait, each subscribes. ``synced`` is set once the first list is in. The copies lack
+    ``metadata.managedFields``, which nobody reads and which is half of an object.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        kind: Kind,
+        *,
+        namespace: str | None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        board: LoopBoard,
+        rng: random.Random | None = None,
+        timing: WatchTiming = DEFAULT_TIMING,
+    ) -> None:
+        self.name = f"watch.{kind.plural}" + (f".{namespace}" if namespace else "")
+        self.changed = asyncio.Event()
+        self.synced = asyncio.Event()
+        self._kube = kube
+        self._kind = kind
+        self._namespace = namespace
+        self._query = selector_query(kind, namespace, labels, fields)
+        self._board = board
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._timing = timing
+        self._objects: dict[tuple[str, str], Json] = {}
+        self._subscribers: set[asyncio.Event] = set()
+
+    def items(self) -> tuple[Json, ...]:
+        """Return every object, oldest first in the order that they were seen."""
+        return tuple(self._objects.values())
+
+    def get(self, name: str, namespace: str | None = None) -> Json | None:
+        """Return one object; the namespace defaults to the informer's own."""
+        return self._objects.get((namespace or self._namespace or "", name))
+
+    @contextmanager
+    def subscribe(self) -> Iterator[asyncio.Event]:
+        """Give an event of one's own that is set at every change."""
+        event = asyncio.Event()
+        self._subscribers.add(event)
+        try:
+            yield event
+        finally:
+            self._subscribers.discard(event)
+
+    async def run(self) -> None:
+        """Keep the copy true for ever; failures are waited out with full jitter."""
+        attempt = 0
+        self._beat()
+        while True:
+            try:
+                async with aclosing(self._follow()) as signs:
+                    async for _sign in signs:
+                        attempt = 0
+            except KubeError as error:
+                delay_s = full_jitter_s(
+                    attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, rng=self._rng
+                )
+                attempt += 1
+                log.warning("watch.failed", loop=self.name, error=error.message, wait_s=delay_s)
+                await asyncio.sleep(delay_s)
+
+    def stop(self) -> None:
+        """Take the informer off the loop board, once its ``run`` is cancelled for good."""
+        self._board.records.pop(self.name, None)
+
+    async def _follow(self) -> AsyncGenerator[None, None]:
+        """List, then watch again and again; each sign of life of a watch is yielded.
+
+        A list alone is none: watches that fail at once must not make a loop without a wait.
+        """
+        items, version = await read_list(self._kube, self._kind, self._namespace, self._query)
+        self._replace(items)
+        self._beat()
+        while True:
+            began_s, is_heard = _now_s(), False
+            events = watch_once(
+                self._kube, self._kind, self._namespace, self._query, version, timing=self._timing
+            )
+            async with aclosing(events):
+                async for event in events:
+                    is_heard = True
+                    version = event.version or version
+                    self._take(event)
+                    self._beat()
+                    yield
+            if not is_heard:
+                if _now_s() - began_s < self._timing.window_s / 2:
+                    raise Unavailable(f"{self.name}: the server ended the watch at once")
+                # A server in order sends a bookmark before the end: this one may be deaf. List.
+                return
+            self._beat()
+            yield
+
+    def _replace(self, items: list[Json]) -> None:
+        self._objects = {_key(item): _slim(item) for item in items}
+        self.synced.set()
+        self._tell()
+
+    def _take(self, event: WatchEvent) -> None:
+        if event.type is EventType.BOOKMARK:
+            return
+        if event.type is EventType.DELETED:
+            self._objects.pop(_key(event.body), None)
+        else:
+            self._objects[_key(event.body)] = _slim(event.body)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.changed.set()
+        for event in self._subscribers:
+            event.set()
+
+    def _beat(self) -> None:
+        self._board.beat(self.name, self._timing.beat_s)
+
+
+async def _lines(response: aiohttp.ClientResponse, silent_s: float) -> AsyncGenerator[bytes, None]:
+    """Split the answer into lines; a line may be larger than what aiohttp's readline takes."""
+    what = f"watch {response.url.path}"
+    buffer = bytearray()
+    while chunk := await _next_chunk(response, what, silent_s):
+        buffer += chunk
+        *lines, rest = bytes(buffer).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+        buffer = bytearray(rest)
+        if len(buffer) > MAX_LINE_BYTES:
+            raise Unavailable(f"{what}: an event exceeds {MAX_LINE_BYTES} bytes")
+
+
+async def _next_chunk(response: aiohttp.ClientResponse, what: str, silent_s: float) -> bytes:
+    try:
+        async with reading(what), asyncio.timeout(silent_s):
+            return await response.content.readany()
+    except TimeoutError as error:
+        raise Unavailable(f"{what}: silent for {silent_s:g} s", reason="Silent") from error
+
+
+def _parse(line: bytes) -> WatchEvent:
+    try:
+        parsed = json.loads(line)
+        kind, body = parsed["type"], parsed["object"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unavailable("a watch sent something that is no event") from error
+    if kind == "ERROR":
+        raise error_of(int(body.get("code", 500)), json.dumps(body).encode())
+    return WatchEvent(EventType(kind), body)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _key(body: Json) -> tuple[str, str]:
+    meta = body["metadata"]
+    return str(meta.get("namespace", "")), str(meta["name"])
+
+
+def _slim(body: Json) -> Json:
+    body["metadata"].pop("managedFields", None)
+    return body

@@ -1,0 +1,1 @@
+"""The KubeFATE service of a site: its REST API, and the service itself."""

@@ -1,0 +1,444 @@
+"""The driver on a simulated site, with a KubeFATE that lives in what the driver installs."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedagent.kube import objects
+from fedagent.kube.client import Kube, connect
+from fedagent.kube.kinds import CLUSTERROLES, DEPLOYMENTS, NAMESPACES, PVCS, SECRETS, SERVICES
+from fedagent.kube.ownership import Owner, OwnerRole
+from fedagent.kubefate import errors
+from fedagent.kubefate.access import Access, AccessMode, AccessSettings
+from fedagent.kubefate.charts import ChartMemory, ensure_chart
+from fedagent.kubefate.client import KubeFate
+from fedagent.kubefate.failures import Failure, failure_of
+from fedagent.kubefate.jobs import (
+    Outcome,
+    Symptom,
+    clear_stuck_job,
+    observe,
+    prepare_values,
+    submit_delete,
+    submit_install,
+    submit_update,
+    symptoms,
+)
+from fedagent.kubefate.manifests import ServicePlan
+from fedagent.kubefate.records import ClusterArgs, ClusterStatus, Job, JobStatus
+from fedagent.kubefate.releases import drop_pending, drop_releases, read_releases
+from fedagent.kubefate.service import (
+    NotOurs,
+    install_service,
+    is_version_enough,
+    observe_service,
+    uninstall_service,
+    wait_service,
+)
+from fedsim.kube import Delays, Forward, KubeSettings, SimulatedKube
+from fedsim.kubefate import Settings, SimulatedKubeFATE
+from fedsim.kubefate.settings import SecretName
+
+HOME = "kube-fate"
+PLACE = "fate-exchange"
+OWNER = Owner("hub-1", "endpoint-1", OwnerRole.ENDPOINT)
+PLAN = ServicePlan(HOME, "federatedai/kubefate:v1.4.5", "mariadb:10")
+
+
+@dataclass
+class Site:
+    """A simulated site and the driver's means on it."""
+
+    kube: Kube
+    access: Access
+    simulated: SimulatedKube
+    service: SimulatedKubeFATE
+
+    async def install(self) -> KubeFate:
+        await install_service(self.kube, PLAN, OWNER)
+        assert await wait_service(self.kube, HOME, limit_s=5)
+        await self.until_ready()
+        return await self.access.client(HOME)
+
+    async def until_ready(self) -> None:
+        async with asyncio.timeout(5):
+            while not (await observe_service(self.kube, self.access, HOME)).is_ready:  # noqa: ASYNC110 - no event to wait for
+                await asyncio.sleep(0.02)
+
+    async def prepare(self, client: KubeFate) -> None:
+        """What a participant needs before its installation."""
+        archive = make_archive("fate-exchange", "v1.8.0")
+
+        async def fetch() -> bytes:
+            return archive
+
+        await ensure_chart(
+            client,
+            ChartMemory(),
+            name="fate-exchange",
+            version="v1.8.0",
+            sha256=hashlib.sha256(archive).hexdigest(),
+            fetch=fetch,
+        )
+        await objects.apply(self.kube, NAMESPACES, {"metadata": {"name": PLACE}})
+        secret = {"metadata": {"name": "traffic-server-cert"}, "stringData": {"a": "b"}}
+        await objects.apply(self.kube, SECRETS, secret, namespace=PLACE)
+
+    async def see(self, client: KubeFate, job: Job | None = None, **more: Any) -> Any:
+        return await observe(
+            client,
+            self.kube,
+            PLACE,
+            PLACE,
+            seen_at=datetime.now(UTC),
+            job_id=job.uuid if job else None,
+            **more,
+        )
+
+    async def finish(self, client: KubeFate, job: Job | None) -> Job:
+        assert job is not None
+        async with asyncio.timeout(5):
+            while not (now := await client.job(job.uuid)).is_over:  # noqa: ASYNC110 - no event to wait for
+                await asyncio.sleep(0.02)
+        return now
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with AsyncExitStack() as stack:
+        settings = KubeSettings(delays=Delays.none(), data_plane=False)
+        simulated = await stack.enter_async_context(SimulatedKube(settings))
+        kubeconfig = tmp_path / "kubeconfig"
+        simulated.write_kubeconfig(kubeconfig)
+        service = await stack.enter_async_context(
+            SimulatedKubeFATE(
+                Settings(
+                    kubeconfig,
+                    credentials_secret=SecretName(HOME, "kubefate-secret"),
+                    offline=True,
+                    time_scale=0.02,
+                    residence_poll_s=0.02,
+                )
+            )
+        )
+        port = int(service.url.rpartition(":")[2])
+        simulated.cluster.forwards.append(Forward(HOME, "kubefate", 8080, "127.0.0.1", port))
+        kube = await stack.enter_async_context(connect(kubeconfig))
+        access = Access(kube, AccessSettings(AccessMode.PORT_FORWARD))
+        stack.push_async_callback(access.close)
+        yield Site(kube, access, simulated, service)
+
+
+def args(revision: str = "1.1", *, cover: bool = False, **values: Any) -> ClusterArgs:
+    spec = {
+        "name": PLACE,
+        "namespace": PLACE,
+        "chartName": "fate-exchange",
+        "chartVersion": "v1.8.0",
+        "partyId": 1,
+        "registry": "",
+        "pullPolicy": "IfNotPresent",
+        "modules": ["trafficServer", "nginx"],
+        "trafficServer": {
+            "type": "NodePort",
+            "route_table": {"sni": [{"fqdn": "none.example.com", "tunnelRoute": "192.0.2.1:443"}]},
+        },
+        "nginx": {"type": "NodePort", "route_table": {}},
+    }
+    data = prepare_values(
+        json.dumps(spec | values), owner="hub-1/p-1", revision=revision, digest="d"
+    )
+    return ClusterArgs(PLACE, PLACE, "fate-exchange", "v1.8.0", data, cover=cover)
+
+
+def make_archive(name: str, version: str) -> bytes:
+    files = {
+        "Chart.yaml": f"apiVersion: v1\nname: {name}\nversion: {version}\nappVersion: {version}\n",
+        "values.yaml": "{}\n",
+        "values-template.yaml": "{}\n",
+        "templates/x.yaml": "\n",
+    }
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for path, text in files.items():
+            info = tarfile.TarInfo(f"{name}/{path}")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return gzip.compress(raw.getvalue())
+
+
+async def test_nothing_is_installed_at_first(site: Site) -> None:
+    seen = await observe_service(site.kube, site.access, HOME)
+    assert not seen.is_installed
+    assert HOME in seen.message
+
+
+async def test_the_service_is_installed_found_and_removed_to_nothing(site: Site) -> None:
+    await site.install()
+    seen = await observe_service(site.kube, site.access, HOME)
+    assert seen.is_ready
+    assert seen.version == "v1.4.5"
+    assert seen.owner == OWNER
+    assert not seen.is_adopted(OWNER)
+    assert seen.is_adopted(Owner("hub-2", "endpoint-9", OwnerRole.ENDPOINT))
+    assert seen.is_database_ready
+    assert seen.started_at is not None
+    secret = await objects.get(site.kube, SECRETS, "kubefate-secret", namespace=HOME)
+    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5) == ()
+    assert await objects.find(site.kube, NAMESPACES, HOME) is None
+    assert await objects.find(site.kube, CLUSTERROLES, "kubefate-kube-fate") is None
+    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5) == ()
+    await site.install()
+    renewed = await objects.get(site.kube, SECRETS, "kubefate-secret", namespace=HOME)
+    assert renewed["data"]["kubefatePassword"] != secret["data"]["kubefatePassword"]
+
+
+async def test_installing_again_keeps_the_passwords_and_the_claim(site: Site) -> None:
+    await site.install()
+    before = await objects.get(site.kube, SECRETS, "kubefate-secret", namespace=HOME)
+    claim = await objects.get(site.kube, PVCS, "mariadb-data", namespace=HOME)
+    await install_service(site.kube, PLAN, OWNER)
+    after = await objects.get(site.kube, SECRETS, "kubefate-secret", namespace=HOME)
+    assert before["data"] == after["data"]
+    again = await objects.get(site.kube, PVCS, "mariadb-data", namespace=HOME)
+    assert claim["metadata"]["uid"] == again["metadata"]["uid"]
+
+
+async def test_a_removal_that_keeps_volumes_keeps_the_password_of_the_database(
+    site: Site,
+) -> None:
+    await site.install()
+    left = await uninstall_service(
+        site.kube, site.access, HOME, OWNER, delete_volumes=False, limit_s=5
+    )
+    assert left == ()
+    assert await objects.exists(site.kube, PVCS, "mariadb-data", namespace=HOME)
+    assert await objects.exists(site.kube, SECRETS, "kubefate-secret", namespace=HOME)
+    await site.install()
+
+
+async def test_what_belongs_to_others_is_not_touched(site: Site) -> None:
+    theirs = Owner("hub-2", "endpoint-2", OwnerRole.ENDPOINT)
+    await install_service(site.kube, PLAN, theirs)
+    with pytest.raises(NotOurs, match="hub-2") as caught:
+        await install_service(site.kube, PLAN, OWNER)
+    assert caught.value.owner == theirs
+    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5) == ()
+    assert await objects.exists(site.kube, DEPLOYMENTS, "kubefate", namespace=HOME)
+
+
+async def test_a_service_that_nobody_we_know_installed_is_adopted_and_kept(site: Site) -> None:
+    await install_service(site.kube, PLAN, OWNER)
+    for kind, name in ((DEPLOYMENTS, "kubefate"), (SERVICES, "kubefate")):
+        labels = {"fate-lifecycle-manager.io/hub": None}
+        await objects.patch(site.kube, kind, name, {"metadata": {"labels": labels}}, namespace=HOME)
+    await site.until_ready()
+    seen = await observe_service(site.kube, site.access, HOME)
+    assert seen.owner is None
+    assert seen.is_adopted(OWNER)
+    with pytest.raises(NotOurs, match="nobody we know"):
+        await install_service(site.kube, PLAN, OWNER)
+
+
+async def test_a_namespace_with_other_things_in_it_stays_and_is_reported(site: Site) -> None:
+    await site.install()
+    body = {"metadata": {"name": "precious"}, "stringData": {"a": "b"}}
+    await objects.create(site.kube, SECRETS, body, namespace=HOME)
+    left = await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5)
+    assert left == ("Namespace kube-fate holds Secret precious",)
+    assert await objects.exists(site.kube, SECRETS, "precious", namespace=HOME)
+
+
+async def test_changed_credentials_are_read_again(site: Site) -> None:
+    await site.install()
+    change = {"stringData": {"kubefatePassword": "changed"}}
+    await objects.patch(site.kube, SECRETS, "kubefate-secret", change, namespace=HOME)
+    note = {"spec": {"template": {"metadata": {"annotations": {"restarted": "1"}}}}}
+    await objects.patch(site.kube, DEPLOYMENTS, "kubefate", note, namespace=HOME)
+    await site.until_ready()
+
+
+async def test_a_cluster_is_installed_updated_and_deleted(site: Site) -> None:
+    client = await site.install()
+    await site.prepare(client)
+    submission = await submit_install(client, args())
+    assert submission.outcome is Outcome.STARTED
+    job = await site.finish(client, submission.job)
+    assert job.status is JobStatus.SUCCESS
+    assert {sub.name for sub in job.sub_jobs} == {"nginx", "traffic-server"}
+    seen = await site.see(client)
+    assert seen.cluster.status is ClusterStatus.RUNNING
+    assert seen.cluster.owner == "hub-1/p-1"
+    assert seen.cluster.lcm_revision == "1.1"
+    assert (seen.release.revision, seen.release.status) == (1, "deployed")
+    assert symptoms(seen, trace=None, now=seen.seen_at) == frozenset()
+    assert client.logins == 1
+
+    updated = await submit_update(client, args("2.1"))
+    assert (await site.finish(client, updated.job)).status is JobStatus.SUCCESS
+    seen = await site.see(client)
+    assert [release.revision for release in seen.releases] == [1, 2]
+    assert seen.cluster.lcm_revision == "2.1"
+
+    deleted = await submit_delete(client, seen.cluster)
+    assert (await site.finish(client, deleted.job)).status is JobStatus.SUCCESS
+    seen = await site.see(client)
+    assert (seen.cluster, seen.releases) == (None, ())
+
+
+async def test_a_lost_answer_begins_nothing_twice(site: Site) -> None:
+    client = await site.install()
+    await site.prepare(client)
+    site.service.faults.set("reply-lost", "1")
+    submission = await submit_install(client, args())
+    assert submission.outcome is Outcome.STARTED
+    await site.finish(client, submission.job)
+    site.service.faults.set("reply-lost", "1")
+    updated = await submit_update(client, args("2.1"))
+    await site.finish(client, updated.job)
+    seen = await site.see(client)
+    site.service.faults.set("reply-lost", "1")
+    deleted = await submit_delete(client, seen.cluster)
+    await site.finish(client, deleted.job)
+    assert len(await client.jobs()) == 3
+
+
+async def test_a_job_cut_by_a_restart_is_found_stuck_and_mended(site: Site) -> None:
+    client = await site.install()
+    await site.prepare(client)
+    site.service.faults.set("job-hang", "*")
+    submission = await submit_install(client, args())
+    site.service.restart()
+    site.service.faults.clear("job-hang")
+    seen = await site.see(client, submission.job)
+    assert seen.is_busy
+    assert client.restart_seen_at is not None
+    assert seen.service_started_at == client.restart_seen_at
+    await clear_stuck_job(client, seen.job)
+    for release in await read_releases(site.kube, PLACE, PLACE):
+        await drop_pending(site.kube, release)
+    seen = await site.see(client, submission.job)
+    assert not seen.is_busy
+    if seen.release is not None:
+        again = await submit_update(client, args("1.2"))
+    else:
+        await site.finish(client, (await submit_delete(client, seen.cluster)).job)
+        again = await submit_install(client, args("1.2", cover=True))
+    assert (await site.finish(client, again.job)).status is JobStatus.SUCCESS
+
+
+async def test_a_job_behind_a_settled_record_is_found_when_looked_for(site: Site) -> None:
+    client = await site.install()
+    await site.prepare(client)
+    await site.finish(client, (await submit_install(client, args())).job)
+    site.service.faults.set("job-hang", "*")
+    submission = await submit_update(client, args("2.1"))
+    assert (await site.see(client, look_for_job=True)).job.uuid == submission.job.uuid
+
+
+async def test_a_lost_database_is_told_from_a_new_site_and_mended_by_cover(site: Site) -> None:
+    client = await site.install()
+    await site.prepare(client)
+    submission = await submit_install(client, args())
+    job = await site.finish(client, submission.job)
+    site.service.lose_database()
+    await site.until_ready()
+    seen = await site.see(client, job)
+    assert symptoms(seen, trace=None, now=seen.seen_at) == {Symptom.DATABASE_LOST}
+    assert symptoms(await site.see(client), trace=None, now=seen.seen_at) == {
+        Symptom.ORPHAN_RELEASE
+    }
+    await site.prepare(client)
+    refused = await submit_install(client, args("1.2"))
+    assert failure_of(await site.finish(client, refused.job)) is Failure.NAME_IN_USE
+    mended = await submit_install(client, args("1.3", cover=True))
+    assert (await site.finish(client, mended.job)).status is JobStatus.SUCCESS
+
+
+async def test_a_rollback_is_seen_and_a_new_revision_mends_it(site: Site) -> None:
+    client = await site.install()
+    await site.prepare(client)
+    await site.finish(client, (await submit_install(client, args())).job)
+    site.service.faults.set("upgrade-fails", "*")
+    failed = await site.finish(client, (await submit_update(client, args("2.1"))).job)
+    site.service.faults.clear("upgrade-fails")
+    assert failed.status in {JobStatus.ROLLBACK, JobStatus.FAILED}
+    seen = await site.see(client)
+    assert symptoms(seen, trace=None, now=seen.seen_at) == {Symptom.WRONG_REVISION}
+    mended = await site.finish(client, (await submit_update(client, args("2.2"))).job)
+    assert mended.status is JobStatus.SUCCESS
+    seen = await site.see(client)
+    assert symptoms(seen, trace=None, now=seen.seen_at) == frozenset()
+
+
+async def test_a_deletion_that_leaves_the_release_is_seen(site: Site) -> None:
+    client = await site.install()
+    await site.prepare(client)
+    await site.finish(client, (await submit_install(client, args())).job)
+    site.service.faults.set("uninstall-fails", "*")
+    seen = await site.see(client)
+    await site.finish(client, (await submit_delete(client, seen.cluster)).job)
+    seen = await site.see(client)
+    assert symptoms(seen, trace=None, now=seen.seen_at) == {Symptom.ORPHAN_RELEASE}
+    assert await drop_releases(site.kube, PLACE, PLACE) == 1
+    assert (await site.see(client)).releases == ()
+
+
+async def test_a_missing_namespace_is_a_named_failure(site: Site) -> None:
+    client = await site.install()
+    submission = await submit_install(client, args())
+    job = await site.finish(client, submission.job)
+    assert failure_of(job) in {Failure.NAMESPACE_MISSING, Failure.CHART_MISSING}
+
+
+async def test_passing_errors_of_the_service_have_no_lasting_effect(site: Site) -> None:
+    client = await site.install()
+    site.service.faults.set("ingress-html", "1")
+    with pytest.raises(errors.Unavailable):
+        await client.version()
+    site.service.faults.set("refuse-token", "1")
+    assert await client.version() == "v1.4.5"
+
+
+async def test_a_service_elsewhere_is_reached_by_url_and_credentials_file(
+    site: Site, tmp_path: Path
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    credentials = tmp_path / "credentials.toml"
+    credentials.write_text('username = "admin"\npassword = "admin"\n')
+    credentials.chmod(0o600)
+    async with SimulatedKubeFATE(Settings(kubeconfig)) as elsewhere:
+        settings = AccessSettings(AccessMode.URL, elsewhere.url, credentials)
+        access = Access(site.kube, settings)
+        seen = await observe_service(site.kube, access, HOME)
+        assert (seen.is_ready, seen.access) == (True, AccessMode.URL)
+        await access.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum", "expected"),
+    [
+        ("v1.4.5", "v1.4.4", True),
+        ("v1.4.4", "v1.4.4", True),
+        ("v1.4.3", "v1.4.4", False),
+        ("v1.10.0", "v1.4.4", True),
+        ("", "v1.4.4", False),
+        ("latest", "v1.4.4", False),
+        ("latest", "", True),
+    ],
+)
+def test_versions_are_compared_by_number(version: str, minimum: str, *, expected: bool) -> None:
+    assert is_version_enough(version, minimum) is expected
