@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from fedhub.domain.phases import SiteState
+from fedhub.domain.records import Site
+from fedhub.fleet.admission import (
+    PROBE_S,
+    Incumbent,
+    PeerIdentity,
+    Verdict,
+    check_hello,
+    judge,
+)
+from fedproto import limits
+from fedproto.agent.v1 import link_pb2
+from fedproto.errors import Denied, ErrorCode, FedError, Invalid
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def hello(**changes):
+    return link_pb2.Hello(
+        **{
+            "protocol_min": 1,
+            "protocol_max": 1,
+            "instance_id": "i1",
+            "boot_id": "b1",
+            "cluster_uid": "c1",
+            "spool_id": "s1",
+            **changes,
+        }
+    )
+
+
+def site(**changes):
+    return Site(
+        **{
+            "id": "site-1",
+            "name": "alpha",
+            "state": SiteState.ONLINE,
+            "state_since": NOW,
+            "created_at": NOW,
+            "agent_id": "a1",
+            "cluster_uid": "c1",
+            "instance_id": "i1",
+            **changes,
+        }
+    )
+
+
+ME = PeerIdentity(site_id="site-1", agent_id="a1", serial="01")
+
+
+def test_the_first_session_is_admitted():
+    assert judge(hello(), ME, site(cluster_uid=None), None) is Verdict.ADMIT
+
+
+def test_the_same_instance_takes_over_at_once():
+    assert judge(hello(), ME, site(), Incumbent("i1", 0.0, 15.0)) is Verdict.ADMIT
+
+
+def test_another_instance_waits_while_the_older_one_lives():
+    newcomer = hello(instance_id="i2")
+    assert judge(newcomer, ME, site(), Incumbent("i1", 15.0 + PROBE_S, 15.0)) is Verdict.WAIT
+
+
+def test_another_instance_takes_over_from_a_silent_one():
+    newcomer = hello(instance_id="i2")
+    incumbent = Incumbent("i1", 15.1 + PROBE_S, 15.0)
+    assert judge(newcomer, ME, site(), incumbent) is Verdict.ADMIT
+
+
+def test_the_same_identity_from_another_cluster_is_a_duplicate_even_if_nobody_is_connected():
+    assert judge(hello(cluster_uid="c2"), ME, site(), None) is Verdict.DUPLICATE
+
+
+def test_a_revoked_site_is_denied():
+    with pytest.raises(Denied):
+        judge(hello(), ME, site(state=SiteState.REVOKED), None)
+
+
+def test_an_agent_that_was_replaced_is_denied():
+    with pytest.raises(Denied):
+        judge(hello(), ME, site(agent_id="a2"), None)
+
+
+@pytest.mark.parametrize("field", ["instance_id", "cluster_uid", "spool_id", "boot_id"])
+@pytest.mark.parametrize("text", ["", "x" * 65, "a\nb", "ä"])
+def test_a_hello_with_a_bad_identifier_is_refused(field, text):
+    with pytest.raises(Invalid):
+        check_hello(hello(**{field: text}))
+
+
+def test_protocols_without_overlap_are_refused_with_the_cure():
+    newer = limits.PROTOCOL_MAX + 1
+    with pytest.raises(FedError) as caught:
+        check_hello(hello(protocol_min=newer, protocol_max=newer))
+    assert caught.value.code is ErrorCode.PRECONDITION_FAILED
+    assert "upgrade" in caught.value.message
+
+
+def test_the_highest_common_protocol_is_spoken():
+    assert check_hello(hello(protocol_max=99)) == limits.PROTOCOL_MAX
