@@ -1,0 +1,1 @@
+"""The hub's memory in SQL: functions over a session, which flush and never commit."""

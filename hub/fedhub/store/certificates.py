@@ -1,0 +1,100 @@
+"""Certificates of things at sites, for lists; the authority keeps its own record in its ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy import update as update_of
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.records import Page, SiteCertificate
+from fedhub.store.cursors import page_of
+from fedhub.store.sql import insert_or, many, one, values_of
+from fedhub.store.tables import CertificateTable, table_of
+
+_T: Final = table_of(CertificateTable)
+_AGENT: Final = "agent"
+
+
+async def add(db: AsyncSession, certificate: SiteCertificate) -> None:
+    """Store a certificate; one whose serial is there already is ignored."""
+    statement = insert_or(db, _T).values(values_of(certificate))
+    await db.execute(statement.on_conflict_do_nothing())
+
+
+async def find(db: AsyncSession, serial: str) -> SiteCertificate | None:
+    """Return the certificate with a serial, or None."""
+    return await one(db, SiteCertificate, select(_T).where(_T.c.serial == serial))
+
+
+async def of_resource(db: AsyncSession, resource_id: str) -> tuple[SiteCertificate, ...]:
+    """Return every certificate of a resource, newest first."""
+    statement = select(_T).where(_T.c.resource_id == resource_id)
+    return await many(
+        db, SiteCertificate, statement.order_by(_T.c.issued_at.desc(), _T.c.serial.desc())
+    )
+
+
+async def of_agent(
+    db: AsyncSession, site_id: str, *, at: datetime | None = None
+) -> tuple[SiteCertificate, ...]:
+    """Return the certificates of a site's agents that are not revoked nor, with ``at``, expired."""
+    statement = select(_T).where(
+        _T.c.site_id == site_id, _T.c.profile == _AGENT, _T.c.revoked_at.is_(None)
+    )
+    if at is not None:
+        statement = statement.where(_T.c.not_after > at)
+    return await many(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
+
+
+async def list_page(
+    db: AsyncSession,
+    *,
+    site_id: str | None = None,
+    resource_id: str | None = None,
+    expiring_before: datetime | None = None,
+    cursor: str | None,
+    limit: int,
+) -> Page[SiteCertificate]:
+    """Return one page of certificates, newest first."""
+    statement = select(_T)
+    if site_id is not None:
+        statement = statement.where(_T.c.site_id == site_id)
+    if resource_id is not None:
+        statement = statement.where(_T.c.resource_id == resource_id)
+    if expiring_before is not None:
+        statement = statement.where(_T.c.not_after < expiring_before)
+    return await page_of(
+        db,
+        SiteCertificate,
+        statement,
+        [_T.c.issued_at, _T.c.serial],
+        [datetime, str],
+        key=lambda certificate: [certificate.issued_at, certificate.serial],
+        cursor=cursor,
+        limit=limit,
+        descending=True,
+    )
+
+
+async def mark_revoked(db: AsyncSession, serial: str, at: datetime) -> None:
+    """Note a revocation; the first one's time stays."""
+    unrevoked = (_T.c.serial == serial) & _T.c.revoked_at.is_(None)
+    await db.execute(update_of(_T).where(unrevoked).values(revoked_at=at))
+
+
+async def mark_superseded(
+    db: AsyncSession, resource_id: str, secret_name: str, *, except_serial: str
+) -> None:
+    """Note that a newer certificate took the place of the others in a Secret."""
+    await db.execute(
+        update_of(_T)
+        .where(
+            _T.c.resource_id == resource_id,
+            _T.c.secret_name == secret_name,
+            _T.c.serial != except_serial,
+        )
+        .values(superseded=True)
+    )

@@ -1,0 +1,148 @@
+"""Desired documents. A document that differs from the stored one gets the next generation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import delete as delete_from
+from sqlalchemy import update as update_of
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.records import PlannedDocument, StoredDocument
+from fedhub.store.sql import among, insert_or, many, one
+from fedhub.store.tables import DocumentTable, table_of
+from fedproto.errors import NotFound
+
+_T: Final = table_of(DocumentTable)
+
+
+async def get(db: AsyncSession, resource_id: str) -> StoredDocument | None:
+    """Return the document of a resource, or None."""
+    return await one(db, StoredDocument, select(_T).where(_T.c.resource_id == resource_id))
+
+
+async def of_resources(
+    db: AsyncSession, resource_ids: Collection[str]
+) -> dict[str, StoredDocument]:
+    """Return the documents of ``resource_ids`` by resource; those that have none are left out."""
+    if not resource_ids:
+        return {}
+    statement = select(_T).where(among(db, _T.c.resource_id, resource_ids))
+    return {each.resource_id: each for each in await many(db, StoredDocument, statement)}
+
+
+async def of_site(db: AsyncSession, site_id: str) -> tuple[StoredDocument, ...]:
+    """Return every document of a site."""
+    statement = select(_T).where(_T.c.site_id == site_id).order_by(_T.c.resource_id)
+    return await many(db, StoredDocument, statement)
+
+
+async def put(db: AsyncSession, planned: PlannedDocument, at: datetime) -> StoredDocument:
+    """Store a planned document: generation + 1 where digest or absence differ, else unchanged.
+
+    One statement decides, so that two replicas that plan the same at once make one generation.
+    """
+    statement = insert_or(db, _T).values(
+        resource_id=planned.resource_id,
+        site_id=planned.site_id,
+        kind=planned.kind,
+        generation=1,
+        digest=planned.digest,
+        absent=planned.absent,
+        spec_bytes=planned.spec.SerializeToString(deterministic=True),
+        updated_at=at,
+    )
+    new = statement.excluded
+    upsert = statement.on_conflict_do_update(
+        index_elements=["resource_id"],
+        set_={
+            "site_id": new.site_id,
+            "generation": _T.c.generation + 1,
+            "digest": new.digest,
+            "absent": new.absent,
+            "spec_bytes": new.spec_bytes,
+            "updated_at": new.updated_at,
+        },
+        where=or_(_T.c.digest != new.digest, _T.c.absent != new.absent),
+    ).returning(*_T.c)
+    row = (await db.execute(upsert)).mappings().first()
+    if row is not None:
+        return StoredDocument(**row)
+    return await _existing(db, planned.resource_id)
+
+
+async def put_all(
+    db: AsyncSession, planned: Collection[PlannedDocument], at: datetime
+) -> dict[str, StoredDocument]:
+    """Store planned documents as ``put`` does, reading once and writing only those that differ."""
+    known = await of_resources(db, [document.resource_id for document in planned])
+    stored = {}
+    for document in planned:
+        old = known.get(document.resource_id)
+        same = old is not None and (old.digest, old.absent) == (document.digest, document.absent)
+        stored[document.resource_id] = (
+            old if old is not None and same else await put(db, document, at)
+        )
+    return stored
+
+
+async def make_absent(db: AsyncSession, resource_id: str, at: datetime) -> StoredDocument:
+    """Ask for the removal of a resource, as the next generation; unchanged where asked before."""
+    old = await _existing(db, resource_id)
+    if old.absent:
+        return old
+    statement = (
+        update_of(_T)
+        .where(_T.c.resource_id == resource_id)
+        .values(
+            generation=_T.c.generation + 1,
+            absent=True,
+            digest=hashlib.sha256(old.spec_bytes + b"absent").hexdigest(),
+            updated_at=at,
+        )
+        .returning(*_T.c)
+    )
+    return StoredDocument(**(await db.execute(statement)).mappings().one())
+
+
+async def _existing(db: AsyncSession, resource_id: str) -> StoredDocument:
+    found = await get(db, resource_id)
+    if found is None:
+        raise NotFound(f"resource {resource_id} has no document")
+    return found
+
+
+async def generations_of_sites(
+    db: AsyncSession, site_ids: Collection[str]
+) -> dict[str, dict[str, int]]:
+    """Map each site that has documents to the generations by resource; no body is read."""
+    return await _generations(db, among(db, _T.c.site_id, site_ids))
+
+
+async def changed_since(
+    db: AsyncSession, site_ids: Collection[str], after: datetime
+) -> dict[str, dict[str, int]]:
+    """Return the generations that changed after a time, like ``generations_of_sites``.
+
+    Times are taken before a commit: let ``after`` lie some seconds before the last look.
+    """
+    recent = _T.c.updated_at > after
+    return await _generations(db, among(db, _T.c.site_id, site_ids) & recent)
+
+
+async def _generations(db: AsyncSession, wanted: ColumnElement[bool]) -> dict[str, dict[str, int]]:
+    statement = select(_T.c.site_id, _T.c.resource_id, _T.c.generation).where(wanted)
+    found: dict[str, dict[str, int]] = {}
+    rows: Any = await db.execute(statement)
+    for site_id, resource_id, generation in rows:
+        found.setdefault(site_id, {})[resource_id] = generation
+    return found
+
+
+async def delete(db: AsyncSession, resource_id: str) -> None:
+    """Forget the document of a resource."""
+    await db.execute(delete_from(_T).where(_T.c.resource_id == resource_id))

@@ -1,0 +1,74 @@
+"""Endpoints: the KubeFATE service of each site."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import delete as delete_from
+from sqlalchemy import insert, select
+from sqlalchemy import update as update_of
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.records import Endpoint, Page
+from fedhub.store.cursors import page_of
+from fedhub.store.sql import many, one, values_of
+from fedhub.store.tables import EndpointTable, table_of
+from fedproto.errors import NotFound
+
+_T: Final = table_of(EndpointTable)
+
+
+async def add(db: AsyncSession, endpoint: Endpoint) -> None:
+    """Store a new endpoint; a site has one (Conflict)."""
+    await db.execute(insert(_T).values(values_of(endpoint)))
+
+
+async def find(db: AsyncSession, endpoint_id: str) -> Endpoint | None:
+    """Return an endpoint, or None."""
+    return await one(db, Endpoint, select(_T).where(_T.c.id == endpoint_id))
+
+
+async def get(db: AsyncSession, endpoint_id: str) -> Endpoint:
+    """Return an endpoint, or raise NotFound."""
+    found = await find(db, endpoint_id)
+    if found is None:
+        raise NotFound(f"there is no endpoint {endpoint_id}")
+    return found
+
+
+async def by_site(db: AsyncSession, site_id: str) -> Endpoint | None:
+    """Return the endpoint of a site, or None."""
+    return await one(db, Endpoint, select(_T).where(_T.c.site_id == site_id))
+
+
+async def all(db: AsyncSession) -> tuple[Endpoint, ...]:  # noqa: A001 - read as endpoints.all
+    """Return every endpoint by name."""
+    return await many(db, Endpoint, select(_T).order_by(_T.c.name, _T.c.id))
+
+
+async def list_page(db: AsyncSession, *, cursor: str | None, limit: int) -> Page[Endpoint]:
+    """Return one page of endpoints by name."""
+    return await page_of(
+        db,
+        Endpoint,
+        select(_T),
+        [_T.c.name, _T.c.id],
+        [str, str],
+        key=lambda endpoint: [endpoint.name, endpoint.id],
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+async def update(db: AsyncSession, endpoint_id: str, **columns: object) -> Endpoint:
+    """Change columns of an endpoint and return it."""
+    statement = update_of(_T).where(_T.c.id == endpoint_id).values(columns).returning(*_T.c)
+    row = (await db.execute(statement)).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no endpoint {endpoint_id}")
+    return Endpoint(**row)
+
+
+async def delete(db: AsyncSession, endpoint_id: str) -> None:
+    """Forget an endpoint."""
+    await db.execute(delete_from(_T).where(_T.c.id == endpoint_id))

@@ -1,0 +1,155 @@
+"""Operations and the generations that they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, insert, select
+from sqlalchemy import update as update_of
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.phases import OPERATION_FINAL, OperationState
+from fedhub.domain.records import Operation, OperationTarget, Page
+from fedhub.store.cursors import page_of
+from fedhub.store.sql import among, insert_or, many
+from fedhub.store.tables import OperationTable, TargetTable, table_of
+from fedproto.errors import NotFound
+
+_T: Final = table_of(OperationTable)
+_TARGET: Final = table_of(TargetTable)
+_OPEN: Final = tuple(state for state in OperationState if state not in OPERATION_FINAL)
+
+
+async def add(db: AsyncSession, operation: Operation) -> None:
+    """Store a new operation with its targets."""
+    columns = {c.name: getattr(operation, c.name) for c in _T.c}
+    await db.execute(insert(_T).values(columns))
+    if operation.targets:
+        rows = [
+            {
+                "operation_id": operation.id,
+                "resource_id": target.resource_id,
+                "generation": target.generation,
+                "done": target.done,
+            }
+            for target in operation.targets
+        ]
+        await db.execute(insert(_TARGET), rows)
+
+
+async def _with_targets(db: AsyncSession, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Give operations their targets, ordered by resource, in one more query."""
+    if not operations:
+        return ()
+    statement = (
+        select(_TARGET)
+        .where(among(db, _TARGET.c.operation_id, [one.id for one in operations]))
+        .order_by(_TARGET.c.resource_id)
+    )
+    targets: dict[str, list[OperationTarget]] = {}
+    for operation_id, resource_id, generation, done in await db.execute(statement):
+        known = targets.setdefault(operation_id, [])
+        known.append(OperationTarget(resource_id, generation, done))
+    return tuple(replace(one, targets=tuple(targets.get(one.id, ()))) for one in operations)
+
+
+async def _read(db: AsyncSession, statement: Select[Any]) -> tuple[Operation, ...]:
+    return await _with_targets(db, await many(db, Operation, statement))
+
+
+async def find(db: AsyncSession, operation_id: str) -> Operation | None:
+    """Return an operation, or None."""
+    found = await _read(db, select(_T).where(_T.c.id == operation_id))
+    return found[0] if found else None
+
+
+async def get(db: AsyncSession, operation_id: str) -> Operation:
+    """Return an operation, or raise NotFound."""
+    found = await find(db, operation_id)
+    if found is None:
+        raise NotFound(f"there is no operation {operation_id}; `fedctl get operations` lists them")
+    return found
+
+
+async def list_page(
+    db: AsyncSession,
+    *,
+    federation_id: str | None = None,
+    state: OperationState | None = None,
+    cursor: str | None,
+    limit: int,
+) -> Page[Operation]:
+    """Return one page of operations, newest first."""
+    statement = select(_T)
+    if federation_id is not None:
+        statement = statement.where(_T.c.federation_id == federation_id)
+    if state is not None:
+        statement = statement.where(_T.c.state == state)
+    page = await page_of(
+        db,
+        Operation,
+        statement,
+        [_T.c.created_at, _T.c.id],
+        [datetime, str],
+        key=lambda operation: [operation.created_at, operation.id],
+        cursor=cursor,
+        limit=limit,
+        descending=True,
+    )
+    return Page(await _with_targets(db, page.items), page.next_cursor)
+
+
+async def open_all(db: AsyncSession) -> tuple[Operation, ...]:
+    """Return every operation that has not ended, oldest first."""
+    statement = select(_T).where(_T.c.state.in_(_OPEN)).order_by(_T.c.created_at, _T.c.id)
+    return await _read(db, statement)
+
+
+async def open_with_target(db: AsyncSession, resource_id: str) -> tuple[Operation, ...]:
+    """Return the operations that have not ended and name a resource, done there or not."""
+    naming = select(_TARGET.c.operation_id).where(_TARGET.c.resource_id == resource_id)
+    statement = select(_T).where(_T.c.id.in_(naming), _T.c.state.in_(_OPEN))
+    return await _read(db, statement.order_by(_T.c.created_at, _T.c.id))
+
+
+async def update(
+    db: AsyncSession,
+    operation_id: str,
+    *,
+    state: OperationState,
+    message: str,
+    ended_at: datetime | None,
+) -> None:
+    """Set an operation's outcome."""
+    await db.execute(
+        update_of(_T)
+        .where(_T.c.id == operation_id)
+        .values(state=state, message=message, ended_at=ended_at)
+    )
+
+
+async def mark_target(db: AsyncSession, operation_id: str, resource_id: str, *, done: bool) -> None:
+    """Note whether a resource is where the operation wants it."""
+    await db.execute(
+        update_of(_TARGET)
+        .where(_TARGET.c.operation_id == operation_id, _TARGET.c.resource_id == resource_id)
+        .values(done=done)
+    )
+
+
+async def replace_target(
+    db: AsyncSession, operation_id: str, resource_id: str, generation: int
+) -> None:
+    """Make an operation wait for a (newer) generation of a resource."""
+    statement = insert_or(db, _TARGET).values(
+        operation_id=operation_id, resource_id=resource_id, generation=generation, done=False
+    )
+    await db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["operation_id", "resource_id"],
+            set_={"generation": statement.excluded.generation, "done": False},
+        )
+    )

@@ -1,0 +1,204 @@
+"""Participants, and the row that lists show of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, insert, select
+from sqlalchemy import delete as delete_from
+from sqlalchemy import update as update_of
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.phases import Phase, SiteState
+from fedhub.domain.records import Page, Participant, ParticipantRole
+from fedhub.store.cursors import page_of
+from fedhub.store.sql import among, many, one, values_of
+from fedhub.store.tables import (
+    DocumentTable,
+    EndpointTable,
+    FederationTable,
+    ParticipantTable,
+    SiteTable,
+    StatusTable,
+    table_of,
+)
+from fedproto.errors import NotFound
+
+_T: Final = table_of(ParticipantTable)
+_FEDERATION: Final = table_of(FederationTable)
+_SITE: Final = table_of(SiteTable)
+_DOCUMENT: Final = table_of(DocumentTable)
+_STATUS: Final = table_of(StatusTable)
+_ENDPOINT: Final = table_of(EndpointTable)
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantRow:
+    """All that lists show of a participant. No phase: nothing was reported yet."""
+
+    id: str
+    name: str
+    key: str
+    role: ParticipantRole
+    party_id: int
+    namespace: str
+    federation_id: str
+    federation: str
+    site_id: str
+    site: str
+    site_state: SiteState
+    site_simulated: bool
+    created_at: datetime
+    removing: bool
+    waiting_reason: str | None
+    waiting_message: str | None
+    generation: int | None
+    absent: bool
+    phase: Phase | None
+    reason: str | None
+    message: str | None
+    since: datetime | None
+    observed_generation: int | None
+    reported_at: datetime | None
+
+
+async def add(db: AsyncSession, participant: Participant) -> None:
+    """Store a new participant; its namespace at the site must be free (Conflict)."""
+    await db.execute(insert(_T).values(values_of(participant)))
+
+
+async def find(db: AsyncSession, participant_id: str) -> Participant | None:
+    """Return a participant, or None."""
+    return await one(db, Participant, select(_T).where(_T.c.id == participant_id))
+
+
+async def get(db: AsyncSession, participant_id: str) -> Participant:
+    """Return a participant, or raise NotFound."""
+    found = await find(db, participant_id)
+    if found is None:
+        raise NotFound(f"there is no participant {participant_id}")
+    return found
+
+
+async def of_federation(db: AsyncSession, federation_id: str) -> tuple[Participant, ...]:
+    """Return the participants of a federation, the exchange first, then by party id."""
+    statement = select(_T).where(_T.c.federation_id == federation_id)
+    return await many(db, Participant, statement.order_by(_T.c.party_id, _T.c.id))
+
+
+async def of_site(db: AsyncSession, site_id: str) -> tuple[Participant, ...]:
+    """Return the participants at a site by name."""
+    statement = select(_T).where(_T.c.site_id == site_id)
+    return await many(db, Participant, statement.order_by(_T.c.name, _T.c.id))
+
+
+async def site_of_resource(db: AsyncSession, resource_id: str) -> str | None:
+    """Return the site of a participant or an endpoint, or None when neither has this id."""
+    statement = (
+        select(_T.c.site_id)
+        .where(_T.c.id == resource_id)
+        .union_all(select(_ENDPOINT.c.site_id).where(_ENDPOINT.c.id == resource_id))
+    )
+    found: str | None = await db.scalar(statement)
+    return found
+
+
+async def sites_of_resources(db: AsyncSession, resource_ids: Sequence[str]) -> dict[str, str]:
+    """Map those of ``resource_ids`` that are participants or endpoints to their sites."""
+    rows = await db.execute(
+        select(_T.c.id, _T.c.site_id)
+        .where(among(db, _T.c.id, resource_ids))
+        .union_all(
+            select(_ENDPOINT.c.id, _ENDPOINT.c.site_id).where(
+                among(db, _ENDPOINT.c.id, resource_ids)
+            )
+        )
+    )
+    return {row.id: row.site_id for row in rows}
+
+
+def _rows() -> Select[Any]:
+    """Select list rows in one join; no document body and no report is read."""
+    own = [_T.c[name] for name in ("id", "name", "key", "role", "party_id", "namespace")]
+    own += [_T.c[name] for name in ("federation_id", "site_id", "created_at", "removing")]
+    reported = [_STATUS.c[name] for name in ("phase", "reason", "message", "since")]
+    reported += [_STATUS.c.observed_generation, _STATUS.c.reported_at]
+    return select(
+        *own,
+        _T.c.waiting_reason,
+        _T.c.waiting_message,
+        _FEDERATION.c.name.label("federation"),
+        _SITE.c.name.label("site"),
+        _SITE.c.state.label("site_state"),
+        _SITE.c.simulated.label("site_simulated"),
+        _DOCUMENT.c.generation,
+        _DOCUMENT.c.absent,
+        *reported,
+    ).select_from(
+        _T.join(_FEDERATION, _FEDERATION.c.id == _T.c.federation_id)
+        .join(_SITE, _SITE.c.id == _T.c.site_id)
+        .outerjoin(_DOCUMENT, _DOCUMENT.c.resource_id == _T.c.id)
+        .outerjoin(_STATUS, _STATUS.c.resource_id == _T.c.id)
+    )
+
+
+def _row(**columns: Any) -> ParticipantRow:
+    return ParticipantRow(**{**columns, "absent": bool(columns["absent"])})
+
+
+async def row_by_name(db: AsyncSession, name_or_id: str) -> ParticipantRow | None:
+    """Return the row of ``federation/key`` or of an id, or None.
+
+    Of two with one name (a move to another site) the one that stays is returned.
+    """
+    statement = _rows().where((_T.c.name == name_or_id) | (_T.c.id == name_or_id))
+    ordered = statement.order_by(_T.c.removing, _T.c.id.desc()).limit(1)
+    found = (await db.execute(ordered)).mappings().first()
+    return None if found is None else _row(**found)
+
+
+async def list_page(
+    db: AsyncSession,
+    *,
+    federation_id: str | None = None,
+    site_id: str | None = None,
+    phase: Phase | None = None,
+    cursor: str | None,
+    limit: int,
+) -> Page[ParticipantRow]:
+    """Return one page by federation name, in it the exchange first, then by party id."""
+    statement = _rows()
+    if federation_id is not None:
+        statement = statement.where(_T.c.federation_id == federation_id)
+    if site_id is not None:
+        statement = statement.where(_T.c.site_id == site_id)
+    if phase is not None:
+        statement = statement.where(_STATUS.c.phase == phase)
+    return await page_of(
+        db,
+        _row,
+        statement,
+        # An exchange's party id is 0, below every party's.
+        [_FEDERATION.c.name, _T.c.party_id, _T.c.id],
+        [str, int, str],
+        key=lambda row: [row.federation, row.party_id, row.id],
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+async def update(db: AsyncSession, participant_id: str, **columns: object) -> Participant:
+    """Change columns of a participant and return it."""
+    statement = update_of(_T).where(_T.c.id == participant_id).values(columns).returning(*_T.c)
+    row = (await db.execute(statement)).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no participant {participant_id}")
+    return Participant(**row)
+
+
+async def delete(db: AsyncSession, participant_id: str) -> None:
+    """Forget a participant."""
+    await db.execute(delete_from(_T).where(_T.c.id == participant_id))

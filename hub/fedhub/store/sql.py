@@ -1,0 +1,52 @@
+"""The few statements that the two databases spell differently."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import ARRAY, Column, ColumnElement, Table, Text, any_, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from sqlalchemy import Select
+
+T = TypeVar("T")
+
+
+def is_sqlite(db: AsyncSession) -> bool:
+    """Tell which of the two databases the session talks to."""
+    return db.get_bind().dialect.name == "sqlite"
+
+
+def insert_or(db: AsyncSession, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Begin an INSERT that can say ON CONFLICT."""
+    return sqlite.insert(table) if is_sqlite(db) else postgresql.insert(table)
+
+
+def among(db: AsyncSession, column: Column[Any], values: Collection[str]) -> ColumnElement[bool]:
+    """Build ``column IN values`` with one parameter: no limit on their number, one cached plan."""
+    if is_sqlite(db):
+        listed = func.json_each(json.dumps(list(values))).table_valued("value")
+        return column.in_(select(listed.c.value))
+    return column == any_(bindparam(None, list(values), type_=ARRAY(Text), unique=True))
+
+
+def values_of(record: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of a record by name: the columns of its row."""
+    return {each.name: getattr(record, each.name) for each in fields(record)}
+
+
+async def one(db: AsyncSession, kind: Callable[..., T], statement: Select[Any]) -> T | None:
+    """Read at most one row as a record."""
+    row = (await db.execute(statement)).mappings().first()
+    return None if row is None else kind(**row)
+
+
+async def many(db: AsyncSession, kind: Callable[..., T], statement: Select[Any]) -> tuple[T, ...]:
+    """Read all rows as records."""
+    return tuple(kind(**row) for row in (await db.execute(statement)).mappings())

@@ -1,0 +1,59 @@
+"""Reported statuses: the latest word on each resource."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from sqlalchemy import delete as delete_from
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.records import StoredStatus
+from fedhub.store.columns import storable
+from fedhub.store.sql import among, insert_or, many, one, values_of
+from fedhub.store.tables import StatusTable, table_of
+from fedproto.agent.v1 import status_pb2
+
+_T: Final = table_of(StatusTable)
+
+
+def _stored(**columns: Any) -> StoredStatus:
+    status = status_pb2.ResourceStatus.FromString(columns.pop("status"))
+    return StoredStatus(**columns, status=status)
+
+
+async def get(db: AsyncSession, resource_id: str) -> StoredStatus | None:
+    """Return the status of a resource, or None."""
+    return await one(db, _stored, select(_T).where(_T.c.resource_id == resource_id))
+
+
+async def of_resources(db: AsyncSession, resource_ids: Collection[str]) -> dict[str, StoredStatus]:
+    """Return the statuses of ``resource_ids`` by resource; those without are left out."""
+    if not resource_ids:
+        return {}
+    statement = select(_T).where(among(db, _T.c.resource_id, resource_ids))
+    return {each.resource_id: each for each in await many(db, _stored, statement)}
+
+
+async def of_site(db: AsyncSession, site_id: str) -> tuple[StoredStatus, ...]:
+    """Return every status of a site."""
+    statement = select(_T).where(_T.c.site_id == site_id).order_by(_T.c.resource_id)
+    return await many(db, _stored, statement)
+
+
+async def put(db: AsyncSession, stored: StoredStatus) -> None:
+    """Store a status over the one before."""
+    values = values_of(stored) | {
+        "reason": storable(stored.reason),
+        "message": storable(stored.message),
+        "status": stored.status.SerializeToString(deterministic=True),
+    }
+    statement = insert_or(db, _T).values(values)
+    replaced = {name: statement.excluded[name] for name in values if name != "resource_id"}
+    await db.execute(statement.on_conflict_do_update(index_elements=["resource_id"], set_=replaced))
+
+
+async def delete(db: AsyncSession, resource_id: str) -> None:
+    """Forget the status of a resource."""
+    await db.execute(delete_from(_T).where(_T.c.resource_id == resource_id))

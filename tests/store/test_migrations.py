@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+from sqlalchemy.ext.asyncio import create_async_engine
+from tests.support.postgres import PostgresCluster
+
+from fedca import records as ca_records
+from fedhub.domain import records
+from fedhub.store import ledger_tables, tables
+from fedhub.store.engine import Database
+from fedhub.store.migrations.upgrade import heads
+
+_PARTS = re.compile(r" ?[,()] ?")
+METADATA = ledger_tables.AuthorityTable.metadata
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'hub.db'}"
+    cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
+    return cluster.new_database()
+
+
+@pytest.fixture
+async def empty(url: str) -> AsyncIterator[Database]:
+    database = Database(url)
+    yield database
+    await database.dispose()
+
+
+def test_there_is_one_head() -> None:
+    assert len(heads()) == 1
+
+
+def _differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, METADATA))
+
+
+async def _in_database(database: Database, inspector: object) -> object:
+    async with database.sessions() as db:
+        return await (await db.connection()).run_sync(inspector)
+
+
+async def test_an_upgrade_from_nothing_gives_the_tables_of_the_code(empty: Database) -> None:
+    await empty.migrate()
+    assert await _in_database(empty, _differences) == []
+
+
+async def test_every_table_and_index_is_created_with_the_same_words_as_the_code(
+    tmp_path: Path,
+) -> None:
+    """What comparing does not see: collations, partial indexes, autoincrement."""
+    migrated = Database(f"sqlite:///{tmp_path / 'migrated.db'}")
+    await migrated.migrate()
+    await migrated.dispose()
+    created = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'created.db'}")
+    async with created.begin() as connection:
+        await connection.run_sync(METADATA.create_all)
+    await created.dispose()
+
+    async def words(path: str) -> set[tuple[str, ...]]:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / path}")
+        async with engine.connect() as connection:
+            rows = await connection.exec_driver_sql("SELECT sql FROM sqlite_master")
+            # The order of the constraints at a table's end says nothing.
+            found = {
+                tuple(sorted(_PARTS.split(" ".join(row[0].split())))) for row in rows if row[0]
+            }
+        await engine.dispose()
+        return {statement for statement in found if "alembic" not in str(statement)}
+
+    assert await words("migrated.db") == await words("created.db")
+
+
+@pytest.mark.postgres
+async def test_text_sorts_by_code_point_on_postgres_too(
+    postgres_cluster: PostgresCluster,
+) -> None:
+    database = Database(postgres_cluster.new_database())
+    await database.migrate()
+
+    def collations(connection: Connection) -> set[tuple[str, str]]:
+        inspector = inspect(connection)
+        return {
+            (table, column["name"])
+            for table in METADATA.tables
+            for column in inspector.get_columns(table)
+            if getattr(column["type"], "collation", None) == "C"
+        }
+
+    found = await _in_database(database, collations)
+    await database.dispose()
+    assert {("sites", "name"), ("events", "kind"), ("site_certificates", "serial")} <= found
+
+
+async def test_upgrading_again_changes_nothing(empty: Database) -> None:
+    await empty.migrate()
+    await empty.migrate()
+    assert await _in_database(empty, _differences) == []
+
+
+async def test_several_processes_that_start_at_once_migrate_once(url: str) -> None:
+    starting = [Database(url) for _ in range(4)]
+    async with asyncio.timeout(4):
+        await asyncio.gather(*(database.migrate() for database in starting))
+    for database in starting:
+        await database.ping()
+        await database.dispose()
+
+
+RECORDS = [
+    (tables.SiteTable, records.Site),
+    (tables.EndpointTable, records.Endpoint),
+    (tables.FederationTable, records.Federation),
+    (tables.ParticipantTable, records.Participant),
+    (tables.DocumentTable, records.StoredDocument),
+    (tables.StatusTable, records.StoredStatus),
+    (tables.ChartTable, records.Chart),
+    (tables.CertificateTable, records.SiteCertificate),
+    (tables.SessionTable, records.Session),
+    (ledger_tables.AuthorityTable, ca_records.AuthorityRecord),
+    (ledger_tables.IssuanceTable, ca_records.IssuanceRecord),
+    (ledger_tables.JoinTokenTable, ca_records.TokenRecord),
+]
+
+
+@pytest.mark.parametrize(("table", "record"), RECORDS, ids=lambda one: one.__name__)
+def test_columns_are_the_fields_of_the_record(table: type[tables.Base], record: type) -> None:
+    assert {c.name for c in table.__table__.c} == {each.name for each in fields(record)}
