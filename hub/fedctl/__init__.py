@@ -1,1 +1,1 @@
-"""The command line: REST alone, nothing of the hub imported."""
+"""The command line: everything that people do with a hub, over its REST API alone."""

@@ -1,0 +1,92 @@
+"""The state folder: what lies where in it, and whose it is."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fedctl.failure import ExitCode, Failure
+
+_PORTS: Final = "ports.json"
+_LOCK: Final = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The paths of a state folder."""
+
+    root: Path
+
+    @property
+    def ports(self) -> Path:
+        """Where the chosen ports are kept."""
+        return self.root / _PORTS
+
+    @property
+    def config(self) -> Path:
+        """The ready configuration of fedctl."""
+        return self.root / "fedctl.toml"
+
+    @property
+    def hub(self) -> Path:
+        """The hub's own folder."""
+        return self.root / "hub"
+
+    def log(self, name: str) -> Path:
+        """Return the log of one process."""
+        return self.root / "log" / f"{name}.log"
+
+    def ready(self, name: str) -> Path:
+        """Return the file that says one process is ready."""
+        return self.root / "run" / f"{name}.json"
+
+    def site(self, name: str) -> Path:
+        """Return the folder of one site: its cluster, its KubeFATE, its agent."""
+        return self.root / "sites" / name
+
+    def write_config(self, url: str) -> None:
+        """Write the configuration of fedctl; paths in it are relative to itself."""
+        text = f'hub = {json.dumps(url)}\ntoken_file = "hub/admin.token"\nca_file = "hub/ca.pem"\n'
+        self.config.write_text(text)
+
+
+@contextmanager
+def held(root: Path) -> Iterator[Place]:
+    """Make the folder or take the one that is there, for one quickstart at a time."""
+    place = Place(root)
+    if root.exists() and not place.ports.exists() and _is_strange(root):
+        raise Failure(
+            ExitCode.USAGE,
+            f"{root} holds something else",
+            hint="name a new or an empty folder with --state",
+        )
+    for folder in (root, root / "log", root / "run", root / "sites", place.hub):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (root / _LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise Failure(
+                ExitCode.CONFLICT,
+                f"a quickstart runs in {root} already (process {lock.read(20).strip() or '?'})",
+                hint="stop it with Ctrl-C, or take another --state",
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield place
+
+
+def _is_strange(root: Path) -> bool:
+    if not root.is_dir():
+        return True
+    # A start that ended before its ports were chosen leaves its lock and empty folders.
+    known = {_LOCK, "log", "run", "sites", "hub"}
+    return any(one.name not in known for one in root.iterdir())

@@ -1,0 +1,125 @@
+"""The command ``fedctl``: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from fedctl.commands.about import ca, explain_command, show_version
+from fedctl.commands.apply import apply, diff
+from fedctl.commands.charts import app as chart_app
+from fedctl.commands.delete import delete
+from fedctl.commands.events import events
+from fedctl.commands.get import certificates, describe_command, get, routes
+from fedctl.commands.sites import certificate_app, site_app
+from fedctl.commands.waiting import wait_command
+from fedctl.config import Overrides
+from fedctl.failure import ExitCode, Failure
+from fedctl.render import show_failure
+
+DEBUG_ENV: Final = "FEDCTL_DEBUG"
+
+
+def build() -> typer.Typer:
+    """Build the command line."""
+    app = typer.Typer(
+        name="fedctl",
+        help="Work with federations of FATE clusters through their hub.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_connection)
+    app.command("apply")(apply)
+    app.command("diff")(diff)
+    app.command("wait")(wait_command)
+    app.command("get")(get)
+    app.command("describe")(describe_command)
+    app.command("events")(events)
+    app.command("routes")(routes)
+    app.command("certificates")(certificates)
+    app.command("delete")(delete)
+    app.command("explain")(explain_command)
+    app.command("ca")(ca)
+    app.command("version")(show_version)
+    app.add_typer(site_app, name="site")
+    app.add_typer(chart_app, name="chart")
+    app.add_typer(certificate_app, name="certificate")
+    return app
+
+
+def _connection(
+    ctx: typer.Context,
+    *,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration (TOML); else what FEDCTL_CONFIG names.")
+    ] = None,
+    hub: Annotated[
+        str | None, typer.Option(help="Address of the hub, https://host:port.", envvar="FEDCTL_HUB")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token.", envvar="FEDCTL_TOKEN_FILE")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="The hub's ca.pem.", envvar="FEDCTL_CA_FILE")
+    ] = None,
+) -> None:
+    """Work with federations of FATE clusters through their hub."""
+    ctx.obj = Overrides(config=config, hub=hub, token_file=token_file, ca_file=ca_file)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with a code of ``ExitCode``; no traceback reaches people."""
+    accept_every_character()
+    sys.exit(outcome(arguments))
+
+
+def accept_every_character() -> None:
+    """Let output write escapes for what the terminal's encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def outcome(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result: Any = build()(args=arguments, standalone_mode=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BrokenPipeError:
+        # The reader (head, less) has what it wanted; nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception as error:
+        cause = _first_of(error) if isinstance(error, ExceptionGroup) else error
+        if not isinstance(cause, Failure):
+            if DEBUG_ENV in os.environ:
+                raise
+            cause = _unforeseen(cause)
+        show_failure(cause)
+        return cause.code
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _unforeseen(error: Exception) -> Failure:
+    return Failure(
+        ExitCode.INTERNAL,
+        f"this cannot be understood: {type(error).__name__}: {error}",
+        hint=f"compare the versions with `fedctl version`; {DEBUG_ENV}=1 shows where it happened",
+    )
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the first error of requests that ran side by side."""
+    first: Exception = group
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,0 +1,1 @@
+"""One module per thing that people do; each parses, calls, prints."""

@@ -1,0 +1,59 @@
+"""``chart upload``, ``chart list``: archives that the hub hands to agents by their digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fedctl.client import path_of
+from fedctl.commands.get import get
+from fedctl.commands.session import OutputOption, run
+from fedctl.failure import ExitCode, Failure
+from fedctl.render import Output, emit, say
+from fedctl.text import clean
+
+MAX_CHART_BYTES: Final = 10 * 1024 * 1024
+_GZIP: Final = b"\x1f\x8b"
+
+app = typer.Typer(help="Upload and list Helm chart archives.", no_args_is_help=True)
+
+
+@app.command("upload")
+def upload(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Chart archive (.tgz) of a release.")],
+    *,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Upload a chart archive; its digest must be the one that the catalogue knows."""
+    archive = _read(file)
+    path = path_of("charts")
+    found = run(ctx, lambda client: client.request("POST", path, body=archive)).body
+    if not emit(output, found):
+        say(
+            f"chart/{clean(found['sha256'])} uploaded: "
+            f"{clean(found['name'])} {clean(found['version'])}"
+        )
+
+
+@app.command("list")
+def list_charts(ctx: typer.Context, *, output: OutputOption = Output.TABLE) -> None:
+    """List the chart archives that the hub has; the same as `get charts`."""
+    get(ctx, "charts", output=output)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            archive = opened.read(MAX_CHART_BYTES + 1)
+    except OSError as error:
+        raise Failure(ExitCode.USAGE, f"cannot read {file}: {error.strerror}") from error
+    if len(archive) > MAX_CHART_BYTES:
+        raise Failure(ExitCode.INVALID, f"{file} is larger than {MAX_CHART_BYTES} bytes")
+    if not archive.startswith(_GZIP):
+        raise Failure(
+            ExitCode.INVALID, f"{file} is no gzip archive", hint="`helm package` makes one"
+        )
+    return archive

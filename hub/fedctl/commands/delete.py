@@ -1,0 +1,108 @@
+"""``delete``: federations with their participants, endpoints, sites, charts."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fedctl.changes import show_diffs, show_summary
+from fedctl.client import Client, Json, path_of
+from fedctl.commands.apply import follow
+from fedctl.commands.session import DEFAULT_WAIT, OutputOption, TimeoutOption, limit_of, run
+from fedctl.failure import ExitCode, Failure
+from fedctl.kinds import Kind, reference
+from fedctl.lookup import one
+from fedctl.progress import display, wait
+from fedctl.render import Output, emit, say
+from fedctl.standing import Goal, resource_source
+from fedctl.text import clean
+
+_DELETABLE = ("federations", "endpoints", "sites", "charts")
+
+
+def delete(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(help="KIND or KIND/NAME.")],
+    name: Annotated[str | None, typer.Argument(help="Its name.")] = None,
+    *,
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="Of a federation: every participant goes, too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go; change nothing.")
+    ] = False,
+    wait_for: Annotated[bool, typer.Option("--wait", help="Wait until it is gone.")] = False,
+    timeout: TimeoutOption = DEFAULT_WAIT,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Remove a federation, the KubeFATE of a site (endpoint), a site that runs nothing, a chart."""
+    kind, item_name = reference([what] if name is None else [what, name])
+    if kind.plural not in _DELETABLE:
+        raise Failure(
+            ExitCode.USAGE,
+            f"a {kind.singular} cannot be deleted",
+            hint="participants leave when the file that is applied no longer has them"
+            if kind.plural == "participants"
+            else f"these can be: {', '.join(_DELETABLE)}",
+        )
+    if kind.plural != "federations" and (cascade or dry_run):
+        raise Failure(ExitCode.USAGE, "--cascade and --dry-run are for federations")
+    limit_s = limit_of(timeout)
+
+    async def work(client: Client) -> None:
+        target = await _target(client, kind, item_name)
+        if not dry_run and not yes:
+            _ask(f"{kind.singular}/{item_name}")
+        query = {"cascade": cascade, "dry_run": dry_run} if kind.plural == "federations" else None
+        reply = await client.request("DELETE", path_of(kind.plural, target), query=query)
+        _tell(f"{kind.singular}/{clean(item_name)}", reply.body, output, dry_run=dry_run)
+        if wait_for and not dry_run:
+            await _wait(client, kind, item_name, reply.body, limit_s)
+            if output in {Output.TABLE, Output.WIDE}:
+                say(f"{kind.singular}/{clean(item_name)} is gone")
+
+    run(ctx, work)
+
+
+async def _target(client: Client, kind: Kind, name: str) -> str:
+    """Return the name in the address; a chart may be given by the beginning of its digest."""
+    return kind.name_of(await one(client, kind, name)) if kind.plural == "charts" else name
+
+
+def _ask(subject: str) -> None:
+    if (
+        sys.stdin.isatty()
+        and sys.stdout.isatty()
+        and not typer.confirm(f"Remove {clean(subject)}?")
+    ):
+        raise Failure(ExitCode.NOT_REACHED, "nothing was changed")
+
+
+def _tell(subject: str, body: Json | None, output: Output, *, dry_run: bool) -> None:
+    if body is not None and emit(output, body):
+        return
+    if output is Output.NAME:
+        say(subject)
+        return
+    if output in {Output.JSON, Output.YAML}:
+        return
+    if body is not None and dry_run:
+        show_diffs(body["changes"], body["waiting"])
+    is_long = body is not None
+    say(f"{subject} " + ("is being removed" if is_long else "removed") + " (dry run)" * dry_run)
+    if body is not None and not dry_run:
+        show_summary(body)
+        if body["operation"] is not None:
+            say(f"operation/{clean(body['operation']['id'])}", style="dim")
+
+
+async def _wait(client: Client, kind: Kind, name: str, body: Json | None, limit_s: float) -> None:
+    if body is not None:
+        await follow(client, body, limit_s)
+    elif kind.plural in {"endpoints", "sites"}:
+        source = resource_source(kind, name, Goal.GONE)
+        subject = f"{kind.singular}/{name}"
+        await wait(client, source, limit_s=limit_s, shown=display(), subject=subject)

@@ -1,0 +1,196 @@
+"""``get``, ``describe``, ``certificates``, ``routes``: read what is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from fedctl.client import Client, Json, Query, path_of
+from fedctl.commands.session import (
+    FederationFilter,
+    OutputOption,
+    ParticipantFilter,
+    SiteFilter,
+    run,
+)
+from fedctl.describe import describe
+from fedctl.failure import ExitCode, Failure
+from fedctl.kinds import Kind, kind_of, reference
+from fedctl.lookup import all_of, one, plain
+from fedctl.render import Output, emit, grid, names, say, show_items, show_table
+from fedctl.text import clean, seconds_of
+
+
+def get(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(help="KIND, KIND,KIND,... or KIND/NAME.")],
+    name: Annotated[str | None, typer.Argument(help="Name of one of that kind.")] = None,
+    *,
+    federation: FederationFilter = None,
+    site: SiteFilter = None,
+    participant: ParticipantFilter = None,
+    phase: Annotated[str | None, typer.Option(help="Only participants in this phase.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only sites or operations in this state.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List things of one kind or of several, or get one by its name.
+
+    Kinds: sites, endpoints, federations, participants, operations, certificates, events, charts,
+    releases; singular and short names work, too.
+    """
+    given = {
+        "federation": federation,
+        "site": site,
+        "participant": participant,
+        "phase": phase,
+        "state": state,
+    }
+    query = {key: value for key, value in given.items() if value is not None}
+    if name is not None or "/" in what:
+        kind, item_name = reference([what] if name is None else [what, name])
+        _refuse_filters([kind], query, is_single=True)
+        run(ctx, lambda client: _get_one(client, kind, item_name, output))
+        return
+    kinds = list(dict.fromkeys(kind_of(word) for word in what.split(",")))
+    _refuse_filters(kinds, query, is_single=False)
+    run(ctx, lambda client: _list(client, kinds, query, output))
+
+
+def _refuse_filters(kinds: Sequence[Kind], query: Query, *, is_single: bool) -> None:
+    for key in query:
+        if is_single or not any(key in kind.filters for kind in kinds):
+            what = "one thing" if is_single else ", ".join(kind.plural for kind in kinds)
+            raise Failure(ExitCode.USAGE, f"--{key.replace('_', '-')} does not apply to {what}")
+
+
+async def _get_one(client: Client, kind: Kind, name: str, output: Output) -> None:
+    found = await one(client, kind, name)
+    if not emit(output, found):
+        _print(kind, [plain(kind, found)], output)
+
+
+async def _list(client: Client, kinds: Sequence[Kind], query: Query, output: Output) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(
+                all_of(client, kind, {k: v for k, v in query.items() if k in kind.filters})
+            )
+            for kind in kinds
+        ]
+    lists = [task.result() for task in tasks]
+    body = (
+        {"items": lists[0]}
+        if len(kinds) == 1
+        else {kind.plural: items for kind, items in zip(kinds, lists, strict=True)}
+    )
+    if emit(output, body):
+        return
+    for index, (kind, items) in enumerate(zip(kinds, lists, strict=True)):
+        if index and output is not Output.NAME:
+            say()
+        _print(kind, items, output, title=len(kinds) > 1)
+
+
+def _print(kind: Kind, items: list[Json], output: Output, *, title: bool = False) -> None:
+    if output is Output.NAME:
+        names(kind, items)
+    else:
+        show_items(kind, items, is_wide=output is Output.WIDE, title=title)
+
+
+def describe_command(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(help="KIND or KIND/NAME.")],
+    name: Annotated[str | None, typer.Argument(help="Its name.")] = None,
+    *,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show everything about one thing: findings with the next act, steps, addresses, events."""
+    kind, item_name = reference([what] if name is None else [what, name])
+
+    async def work(client: Client) -> None:
+        found = await one(client, kind, item_name)
+        if not emit(output, found):
+            await describe(client, kind, item_name, found)
+
+    run(ctx, work)
+
+
+def certificates(
+    ctx: typer.Context,
+    *,
+    site: SiteFilter = None,
+    participant: ParticipantFilter = None,
+    expiring_within: Annotated[
+        str | None, typer.Option("--expiring-within", help="Only those that end within: 30d, 12h.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the certificates that the CA issued, newest first."""
+    query: dict[str, str | int | bool | None] = {"site": site, "participant": participant}
+    if expiring_within is not None:
+        seconds = seconds_of(expiring_within, "--expiring-within")
+        query["expiring_before"] = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    run(ctx, lambda client: _list(client, [kind_of("certificates")], query, output))
+
+
+def routes(
+    ctx: typer.Context,
+    federation: Annotated[str, typer.Argument(help="Name of the federation.")],
+    *,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="First try every route of the exchange, now.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show every route table: as the hub computed it, as the site has it, and whether it works."""
+    name = federation.removeprefix("federation/")
+
+    async def work(client: Client) -> None:
+        proofs: dict[str, Json] = {}
+        if prove:
+            path = path_of("participants", name, "exchange", "proofs")
+            reply = await client.request("POST", path)
+            proofs = {str(one["key"]).lower(): one for one in reply.body["proofs"]}
+        found = await client.get(path_of("federations", name, "routes"))
+        for row in found["routes"]:
+            fresh = proofs.get(str(row["key"]).lower()) if row["table"] == "sni" else None
+            if fresh is not None:
+                row["proof"], row["proof_message"] = fresh["state"], fresh["message"]
+        if not emit(output, found):
+            _show_routes(found)
+
+    run(ctx, work)
+
+
+def _show_routes(found: Json) -> None:
+    rows = [
+        [
+            clean(row["participant"]),
+            clean(row["site"]),
+            clean(row["table"]),
+            clean(row["key"]),
+            clean(f"{row['host']}:{row['port']}"),
+            "yes" if row["found"] else "no",
+            clean(row["proof"]),
+            clean(row["proof_message"]),
+        ]
+        for row in found["routes"]
+    ]
+    if rows:
+        titles = ("PARTICIPANT", "SITE", "TABLE", "KEY", "TO", "AT SITE", "PROOF", "")
+        show_table(grid(titles, rows))
+    else:
+        say("No routes yet.", is_error=True)
+    for waiting in found["left_out"]:
+        say(
+            Text("left out: ", style="yellow")
+            + Text(clean(f"{waiting['participant']}: {waiting['reason']}"))
+        )

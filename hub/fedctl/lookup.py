@@ -1,0 +1,92 @@
+"""Reads from a hub: whole lists, and one thing by its name."""
+
+from __future__ import annotations
+
+from fedctl.client import Client, Json, Query, path_of
+from fedctl.failure import ExitCode, Failure
+from fedctl.kinds import Kind
+
+EVENTS_SHOWN = 100
+_EVENT_PAGE = 500
+
+
+async def all_of(client: Client, kind: Kind, query: Query | None = None) -> list[Json]:
+    """Return every item of a kind, page after page; of events the newest hundred."""
+    if kind.plural == "events":
+        return await newest_events(client, query or {}, EVENTS_SHOWN)
+    if not kind.is_paged:
+        whole: list[Json] = (await client.get(path_of(kind.plural), query))["items"]
+        return whole
+    return [item async for item in client.items(path_of(kind.plural), query)]
+
+
+async def newest_events(client: Client, query: Query, count: int) -> list[Json]:
+    """Return the newest events in their order."""
+    page = await client.get(path_of("events"), {**query, "newest": True, "limit": count})
+    found: list[Json] = page["items"]
+    return found
+
+
+async def events_after(client: Client, query: Query, after: int) -> list[Json]:
+    """Return every event after an id, page after page."""
+    found: list[Json] = []
+    while True:
+        page = await client.get(path_of("events"), {**query, "after": after, "limit": _EVENT_PAGE})
+        found += page["items"]
+        if len(page["items"]) < _EVENT_PAGE or page["last_id"] <= after:
+            return found
+        after = page["last_id"]
+
+
+async def one(client: Client, kind: Kind, name: str) -> Json:
+    """Return one thing with all that the hub says of it; NOT_FOUND names where to look."""
+    if kind.has_one:
+        found: Json = await client.get(_address(kind, name))
+        return found
+    matches = await _matches(client, kind, name)
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        raise Failure(
+            ExitCode.NOT_FOUND,
+            f"there is no {kind.singular} {name}",
+            hint=f"`fedctl get {kind.plural}` lists them",
+        )
+    raise Failure(
+        ExitCode.CONFLICT,
+        f"{len(matches)} {kind.plural} begin with {name}",
+        hint="write more of it",
+    )
+
+
+async def _matches(client: Client, kind: Kind, name: str) -> list[Json]:
+    if kind.plural == "events":
+        if not name.isascii() or not name.isdigit() or int(name) < 1:
+            raise Failure(ExitCode.USAGE, f"{name!r} is no event's number")
+        page = await client.get(path_of("events"), {"after": int(name) - 1, "limit": 1})
+        return [item for item in page["items"] if str(item["id"]) == name]
+    items = await all_of(client, kind)
+    return [item for item in items if kind.name_of(item) == name] or [
+        item for item in items if kind.name_of(item).startswith(name)
+    ]
+
+
+def _address(kind: Kind, name: str) -> str:
+    if kind.plural != "participants":
+        return path_of(kind.plural, name)
+    federation, slash, key = name.partition("/")
+    if not slash or not federation or not key:
+        raise Failure(
+            ExitCode.USAGE,
+            f"{name!r} is no participant's name",
+            hint="write FEDERATION/KEY: credit-risk/9999, credit-risk/exchange",
+        )
+    return path_of(kind.plural, federation, key)
+
+
+def plain(kind: Kind, found: Json) -> Json:
+    """Return the item itself of an answer that has more beside it."""
+    if kind.detail_key is None:
+        return found
+    item: Json = found[kind.detail_key]
+    return item

@@ -1,0 +1,208 @@
+"""Waiting with progress: a live table on a terminal, a line per change elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from fedctl.client import Client
+from fedctl.failure import ExitCode, Failure, Fault
+from fedctl.render import console, styled
+from fedctl.standing import Row, Source, Standing, Verdict, causes
+from fedctl.text import clean, span
+
+POLL_S: Final = 0.5
+_BAR_WIDTH: Final = 16
+_HINTS: Final = {
+    "AwaitingApproval": "a person at the site must agree: `fedagent approve` there",
+    "Refused": "the site's own policy forbids it: change the file, or ask the site",
+}
+
+
+class Display(Protocol):
+    """Where progress goes."""
+
+    def update(self, standing: Standing) -> None:
+        """Show how things stand now."""
+
+    def close(self, standing: Standing) -> None:
+        """Show the end."""
+
+
+class LiveDisplay:
+    """A table with bars that redraws itself; the clock goes on between answers."""
+
+    def __init__(self, out: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._began = now()
+        self._ended: dict[str, float] = {}
+        self._standing = Standing(Verdict.OPEN, (), "asking the hub")
+        self._live = Live(
+            console=out, refresh_per_second=4, get_renderable=self._draw, transient=False
+        )
+        self._live.start()
+
+    def update(self, standing: Standing) -> None:
+        """Show how things stand now."""
+        for row in standing.rows:
+            if row.is_done:
+                self._ended.setdefault(row.name, self._now())
+            else:
+                self._ended.pop(row.name, None)
+        self._standing = standing
+
+    def close(self, standing: Standing) -> None:
+        """Draw the last state and give the terminal back."""
+        self.update(standing)
+        self._live.stop()
+
+    def _draw(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+        for title in ("", "SITE", "PHASE", "STEPS", "TIME", "WHAT"):
+            table.add_column(title, overflow="fold", header_style="dim")
+        for row in self._standing.rows:
+            table.add_row(
+                clean(row.name),
+                clean(row.site),
+                styled(clean(row.phase)),
+                self._steps(row),
+                span(self._ended.get(row.name, self._now()) - self._began),
+                Text(what_of(row)),
+            )
+        note = Text(clean(self._standing.note), style="yellow")
+        return Group(table, note) if self._standing.note else table
+
+    @staticmethod
+    def _steps(row: Row) -> RenderableType:
+        if not row.steps:
+            return Text("")
+        bar = ProgressBar(total=row.steps, completed=row.steps_done, width=_BAR_WIDTH)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(bar, f"{row.steps_done}/{row.steps}")
+        return grid
+
+
+class LineDisplay:
+    """One line whenever something changes, for logs and pipes."""
+
+    def __init__(
+        self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._now = now
+        self._began = now()
+        self._seen: dict[str, str] = {}
+
+    def update(self, standing: Standing) -> None:
+        """Write what is new."""
+        for row in standing.rows:
+            self._tell(row.name, _line(row))
+        self._tell("", clean(standing.note))
+
+    def close(self, standing: Standing) -> None:
+        """Write what the last answer brought."""
+        self.update(standing)
+
+    def _tell(self, name: str, line: str) -> None:
+        if line and self._seen.get(name) != line:
+            self._write(f"{span(self._now() - self._began):>6}  {line}")
+        self._seen[name] = line
+
+
+def _line(row: Row) -> str:
+    steps = f" {row.steps_done}/{row.steps}" if row.steps else ""
+    what = what_of(row)
+    place = f" at {clean(row.site)}" if row.site else ""
+    return f"{clean(row.name)}{place}: {clean(row.phase)}{steps}" + (f" - {what}" if what else "")
+
+
+def what_of(row: Row) -> str:
+    """Say what a row is doing or why it is not: step, reason code, sentence, next act."""
+    if row.is_done:
+        return ""
+    parts = [row.step, row.reason, row.message, _HINTS.get(row.phase, "")]
+    return clean(": ".join(part for part in parts if part))
+
+
+def display(*, is_quiet: bool = False) -> Display:
+    """Choose the display that fits stderr, so that stdout stays for results."""
+    if is_quiet:
+        return LineDisplay(lambda _: None)
+    out = console(is_error=True)
+    if out.is_terminal and not out.is_dumb_terminal:
+        return LiveDisplay(out)
+    return LineDisplay(lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - a log
+
+
+async def wait(
+    client: Client, source: Source, *, limit_s: float, shown: Display, subject: str
+) -> Standing:
+    """Poll until the goal is reached; raise Failure with the causes when it will not be.
+
+    A hub that cannot be reached is waited for, too: only the time limit ends that.
+    """
+    standing = Standing(Verdict.OPEN, ())
+    try:
+        async with asyncio.timeout(limit_s):
+            while standing.verdict is Verdict.OPEN:
+                standing = await _look(client, source, standing)
+                shown.update(standing)
+                if standing.verdict is Verdict.OPEN:
+                    await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise await _too_late(client, standing, subject, limit_s) from error
+    finally:
+        shown.close(standing)
+    if standing.verdict is not Verdict.REACHED:
+        raise await _not_reached(client, standing, subject)
+    return standing
+
+
+async def _look(client: Client, source: Source, before: Standing) -> Standing:
+    try:
+        return await source(client)
+    except Failure as failure:
+        if not failure.is_retryable:
+            raise
+        return Standing(Verdict.OPEN, before.rows, f"{failure.message}; trying again")
+
+
+async def _too_late(client: Client, standing: Standing, subject: str, limit_s: float) -> Failure:
+    return Failure(
+        ExitCode.TIMEOUT,
+        f"{subject} is not there after {span(limit_s)}",
+        hint="it goes on without you: `fedctl wait` again, or `fedctl describe` what stands out",
+        faults=await _faults(client, standing),
+    )
+
+
+async def _not_reached(client: Client, standing: Standing, subject: str) -> Failure:
+    if standing.verdict is Verdict.SUPERSEDED:
+        return Failure(
+            ExitCode.NOT_REACHED,
+            f"{subject} was superseded by a newer change",
+            hint="`fedctl get operations` shows it; wait for that one",
+        )
+    return Failure(
+        ExitCode.NOT_REACHED,
+        f"{subject} failed" + (f": {standing.note}" if standing.note else ""),
+        hint="mend the cause, then apply again; `fedctl describe` and `fedctl events` tell more",
+        faults=await _faults(client, standing),
+    )
+
+
+async def _faults(client: Client, standing: Standing) -> tuple[Fault, ...]:
+    try:
+        async with asyncio.timeout(10):
+            return tuple(Fault("", line) for line in await causes(client, standing))
+    except (TimeoutError, Failure):
+        return ()

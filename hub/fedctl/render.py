@@ -1,0 +1,163 @@
+"""What people and programs see: tables, JSON, YAML, names; never a stranger's control character."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fedctl.failure import Failure
+from fedctl.kinds import Json, Kind
+from fedctl.text import clean, is_clean
+
+WORD_STYLES: Final[dict[str, str]] = {
+    "Ready": "green",
+    "Online": "green",
+    "Succeeded": "green",
+    "valid": "green",
+    "Proven": "green",
+    "Gone": "dim",
+    "superseded": "dim",
+    "Superseded": "dim",
+    "Failed": "bold red",
+    "Refused": "bold red",
+    "Revoked": "bold red",
+    "revoked": "bold red",
+    "expired": "bold red",
+    "error": "bold red",
+    "NotServed": "bold red",
+    "Degraded": "yellow",
+    "Stalled": "yellow",
+    "Disconnected": "yellow",
+    "Offline": "yellow",
+    "Unknown": "yellow",
+    "AwaitingApproval": "yellow",
+    "PartyDown": "yellow",
+    "warning": "yellow",
+}
+_PIPE_WIDTH: Final = 10_000
+"""Of tables that go to a file or a pipe, where nothing must be cut or folded."""
+
+
+class Output(StrEnum):
+    """Forms of output."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+def console(*, is_error: bool = False) -> Console:
+    """Make a console that takes no markup and folds nothing when it is no terminal."""
+    stream = sys.stderr if is_error else sys.stdout
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
+
+
+def say(text: str | Text = "", *, style: str = "", is_error: bool = False) -> None:
+    """Print one line as it is, however long: people copy from it."""
+    line = text if isinstance(text, Text) else Text(text, style=style)
+    console(is_error=is_error).print(line, soft_wrap=True)
+
+
+def show_table(table: Table) -> None:
+    """Print a table, without blanks at the ends of lines where a program may read it."""
+    out = console()
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as captured:
+        out.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def styled(text: str) -> Text:
+    """Return text in the colour that its first word has everywhere."""
+    return Text(text, style=WORD_STYLES.get(text.partition(" ")[0], ""))
+
+
+def as_json(value: Any) -> str:
+    """Write JSON for people and programs; dangerous characters as escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text if is_clean(text) else json.dumps(value, indent=2)
+
+
+def as_yaml(value: Any) -> str:
+    """Write YAML; dangerous characters as escapes."""
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    if not is_clean(text):
+        text = yaml.safe_dump(value, sort_keys=False, width=100)
+    return text.rstrip("\n")
+
+
+def emit(output: Output, value: Any) -> bool:
+    """Print ``value`` if ``output`` is JSON or YAML; tell whether it did."""
+    if output is Output.JSON:
+        sys.stdout.write(as_json(value) + "\n")
+    elif output is Output.YAML:
+        sys.stdout.write(as_yaml(value) + "\n")
+    else:
+        return False
+    return True
+
+
+def names(kind: Kind, items: Iterable[Json]) -> None:
+    """Print ``kind/name`` lines, as ``-o name`` wants them."""
+    for item in items:
+        sys.stdout.write(f"{kind.singular}/{clean(kind.name_of(item))}\n")
+
+
+def grid(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Build a table in kubectl's manner: no lines, two blanks between columns."""
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(styled(cell) for cell in row))
+    return table
+
+
+def show_items(kind: Kind, items: Sequence[Json], *, is_wide: bool, title: bool = False) -> None:
+    """Print the table of one kind; an empty one says so on stderr."""
+    if not items:
+        say(f"No {kind.plural} found.", is_error=True)
+        return
+    now = datetime.now(UTC)
+    columns = [column for column in kind.columns if is_wide or not column.is_wide]
+    rows = [[column.cell(item, now) for column in columns] for item in items]
+    filled = [
+        index
+        for index, column in enumerate(columns)
+        if column.title or any(row[index] for row in rows)
+    ]
+    if title:
+        say(kind.plural.upper(), style="bold")
+    show_table(grid([columns[i].title for i in filled], [[row[i] for i in filled] for row in rows]))
+
+
+def show_failure(failure: Failure) -> None:
+    """Print what happened, every fault, and the next act to stderr."""
+    say(
+        Text("error: ", style="bold red") + Text(clean(failure.message), style="none"),
+        is_error=True,
+    )
+    for fault in failure.faults:
+        where = f"{clean(fault.path)}: " if fault.path else ""
+        say(Text(f"  {where}", style="bold") + Text(clean(fault.message)), is_error=True)
+    if failure.hint:
+        say(Text("next: ", style="bold") + Text(clean(failure.hint)), is_error=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning to stderr."""
+    say(Text("warning: ", style="yellow") + Text(clean(text)), is_error=True)

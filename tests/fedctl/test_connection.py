@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from aiohttp import web
+from tests.fedctl.answers import site
+
+from fedctl.failure import ExitCode
+
+pytestmark = pytest.mark.usefixtures("configured")
+
+
+async def test_without_configuration_the_error_says_where_to_write_one(
+    fedctl, monkeypatch, tmp_path
+):
+    monkeypatch.delenv("FEDCTL_CONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ended = await fedctl("get", "sites")
+    assert ended.code == ExitCode.USAGE
+    assert "no hub is configured" in ended.err
+    assert "FEDCTL_CONFIG" in ended.err
+
+
+async def test_flags_win_over_the_file(fedctl, hub, tmp_path):
+    hub.on("GET", "/api/v1/sites", {"items": [], "next_cursor": None})
+    other = tmp_path / "other.token"
+    other.write_text("wrong")
+    ended = await fedctl("--token-file", str(other), "get", "sites")
+    assert ended.code == ExitCode.DENIED
+    assert "check the token" in ended.err
+    assert (await fedctl("get", "sites")).code == ExitCode.OK
+
+
+async def test_a_bad_configuration_names_file_and_setting(fedctl, tmp_path, monkeypatch):
+    path = tmp_path / "c.toml"
+    monkeypatch.setenv("FEDCTL_CONFIG", str(path))
+    for text, part in (
+        ("hub = ", "no TOML"),
+        ("hob = 'x'", "hob is no setting"),
+        ("hub = 1", "must be text"),
+        ("hub = 'http://x'\ntoken='t'", "TLS alone"),
+        ("hub = 'https://x'", "no token"),
+        ("hub = 'https://x'\ntoken='t'\nca_file='none.pem'", "is not there"),
+    ):
+        path.write_text(text)
+        ended = await fedctl("get", "sites")
+        assert ended.code == ExitCode.USAGE, text
+        assert part in ended.err
+
+
+async def test_a_hub_that_is_not_there_is_unavailable_not_a_traceback(fedctl):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    ended = await fedctl("--hub", f"https://127.0.0.1:{port}", "get", "sites")
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert "cannot be reached" in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_a_certificate_of_another_authority_is_refused(fedctl, hub, configured):
+    path = configured.with_name("untrusting.toml")
+    path.write_text(f'hub = "{hub.url}"\ntoken = "x"\n')
+    ended = await fedctl("--config", str(path), "get", "sites")
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert "cannot be trusted" in ended.err
+    assert hub.seen == []
+
+
+async def test_a_request_whose_answer_was_lost_is_sent_again_with_the_same_key(fedctl, hub):
+    async def lose_first(request: web.Request) -> web.StreamResponse:
+        if len(hub.seen) == 1:
+            assert request.transport is not None
+            request.transport.abort()
+            await asyncio.sleep(0)
+        return web.json_response(site(state="Revoked"))
+
+    hub.handle("POST", "/api/v1/sites/alpha/revocation", lose_first)
+    ended = await fedctl("site", "revoke", "alpha")
+    assert ended.code == ExitCode.OK
+    keys = [request.headers["Idempotency-Key"] for request in hub.seen]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+
+
+async def test_two_commands_use_two_keys(fedctl, hub):
+    hub.on("POST", "/api/v1/sites/alpha/revocation", site())
+    await fedctl("site", "revoke", "alpha")
+    await fedctl("site", "revoke", "alpha")
+    assert len({request.headers["Idempotency-Key"] for request in hub.seen}) == 2
+
+
+async def test_problems_end_with_the_code_of_their_class(fedctl, hub):
+    for status, word, code in (
+        (422, "invalid", ExitCode.INVALID),
+        (413, "too_large", ExitCode.INVALID),
+        (403, "denied", ExitCode.DENIED),
+        (404, "not_found", ExitCode.NOT_FOUND),
+        (409, "conflict", ExitCode.CONFLICT),
+        (412, "precondition_failed", ExitCode.CONFLICT),
+        (503, "unavailable", ExitCode.UNAVAILABLE),
+        (500, "internal", ExitCode.INTERNAL),
+    ):
+        hub.problem("GET", "/api/v1/sites/alpha", status, word, detail=f"because of {word}")
+        ended = await fedctl("get", "site", "alpha")
+        assert ended.code == code
+        assert f"because of {word}" in ended.err
+        assert ended.out == ""
+
+
+async def test_a_server_that_is_no_hub_is_told_apart(fedctl, hub):
+    async def teapot(_request: web.Request) -> web.Response:
+        return web.Response(status=502, text="<html>\x1b[31mbad gateway</html>")
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text="<html>")
+
+    hub.handle("GET", "/api/v1/sites/alpha", teapot)
+    ended = await fedctl("get", "site", "alpha")
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert "address of a fedhub" in ended.err
+    assert "\x1b" not in ended.err
+    hub.handle("GET", "/api/v1/sites/alpha", page)
+    ended = await fedctl("get", "site", "alpha")
+    assert ended.code == ExitCode.INTERNAL
+    assert "no JSON" in ended.err
+
+
+async def test_an_answer_of_another_shape_is_an_error_without_a_traceback(fedctl, hub):
+    hub.on("GET", "/api/v1/sites", {"rows": []})
+    ended = await fedctl("get", "sites")
+    assert ended.code == ExitCode.INTERNAL
+    assert "cannot be understood" in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_the_token_is_never_printed(fedctl, hub):
+    hub.problem("GET", "/api/v1/sites", 500, "internal")
+    ended = await fedctl("get", "sites")
+    assert "hub-token" not in ended.err + ended.out

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from deploy.firstrun import options, ports
+from deploy.firstrun.children import Child, Crew, environment, guarded, tail
+from deploy.firstrun.place import held
+
+from fedctl.failure import ExitCode, Failure
+from fedhub.domain.federation import FederationIntent
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCHER = ROOT / "deploy" / "quickstart"
+SLEEPER = "import sys, time; print('hello'); sys.stdout.flush(); time.sleep(60)"
+READY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('{}'); time.sleep(60)"
+STUBBORN = (
+    "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "pathlib.Path(sys.argv[1]).write_text('{}'); time.sleep(60)"
+)
+
+
+def python(code: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-S", "-c", code, *map(str, arguments)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "State:\tZ" not in status.read_text()
+
+
+async def until_dead(pid: int) -> None:
+    async with asyncio.timeout(4):
+        while is_alive(pid):  # noqa: ASYNC110 - another process tells nobody
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def crew():
+    told: list[str] = []
+    found = Crew(told.append)
+    found.told = told
+    yield found
+    found.hurry()
+    await found.stop()
+
+
+def child(tmp_path: Path, code: str = READY, name: str = "hub") -> Child:
+    ready = tmp_path / f"{name}.ready"
+    return Child(name, python(code, ready), tmp_path / f"{name}.log", ready)
+
+
+def test_the_example_is_a_federation_of_the_first_sites():
+    data = yaml.safe_load(options.EXAMPLE.read_text())
+    intent = FederationIntent.model_validate(data)
+    assert intent.sites() == frozenset(options.FIRST_SITES)
+    assert [party.id for party in intent.parties] == [9999, 10000]
+
+
+def test_more_sites_have_numbers_for_names():
+    assert options.site_names(5) == ("hq", "alpha", "beta", "site-4", "site-5")
+    assert options.site_names(1) == ("hq",)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sites", "2"], ["--sites", "51"], ["--port", "70000"], ["--limit", "0"], ["--nonsense"]],
+)
+def test_wrong_options_end_with_a_sentence(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        options.read(arguments)
+    assert ended.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_without_the_example_one_site_will_do():
+    assert options.read(["--no-example", "--sites", "1"]).sites == ("hq",)
+
+
+def test_ports_are_kept_over_starts_and_a_site_that_comes_later_gets_its_own(tmp_path):
+    path = tmp_path / "ports.json"
+    first = ports.settle(path, ("hq", "alpha"), None)
+    again = ports.settle(path, ("hq", "alpha", "beta"), None)
+    assert again.hub == first.hub
+    assert again.sites["alpha"] == first.sites["alpha"]
+    every = [again.hub, again.enrol, again.link]
+    every += [port for one in again.sites.values() for port in (one.kube, one.kubefate)]
+    assert len(set(every)) == len(every)
+    fewer = ports.settle(path, ("hq",), None)
+    assert set(fewer.sites) == {"hq"}
+    assert set(json.loads(path.read_text())["sites"]) == {"hq", "alpha", "beta"}
+
+
+def test_ports_given_once_may_not_change_because_agents_know_the_hub_there(tmp_path):
+    path = tmp_path / "ports.json"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    wanted = min(free, 65_000)
+    assert ports.settle(path, ("hq",), wanted).link == wanted + 2
+    with pytest.raises(Failure, match="was made with --port"):
+        ports.settle(path, ("hq",), wanted + 10)
+
+
+def test_a_taken_port_of_the_hub_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(ports, "_RELEASE_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        with pytest.raises(Failure, match=f"port {taken} is taken") as caught:
+            ports.settle(tmp_path / "ports.json", ("hq",), taken)
+    assert caught.value.code is ExitCode.UNAVAILABLE
+
+
+def test_a_port_file_that_is_torn_says_what_to_remove(tmp_path):
+    (tmp_path / "ports.json").write_text('{"hub": 1}')
+    with pytest.raises(Failure) as caught:
+        ports.settle(tmp_path / "ports.json", ("hq",), None)
+    assert "start afresh" in caught.value.hint
+
+
+def test_each_site_has_node_ports_on_an_address_of_its_own():
+    if not sys.platform.startswith("linux"):
+        pytest.skip("other systems have one loopback address")
+    assert ports.node_address(7, 2) == "127.7.2.1"
+
+
+def test_a_state_folder_belongs_to_one_quickstart_at_a_time(tmp_path):
+    root = tmp_path / "state"
+    with held(root) as place:
+        assert place.root == root
+        with pytest.raises(Failure) as caught, held(root):
+            pass
+        assert caught.value.code is ExitCode.CONFLICT
+        assert str(os.getpid()) in caught.value.message
+    with held(root):
+        pass
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(Failure, match="something else"), held(tmp_path):
+        pass
+
+
+def test_children_see_no_settings_of_other_hubs_and_no_proxies():
+    given = {
+        "PATH": "/bin",
+        "FEDHUB_DATABASE_URL": "x",
+        "FEDAGENT_STATE": "y",
+        "https_proxy": "z",
+        "HTTPS_PROXY": "z",
+    }
+    assert environment(given) == {"PATH": "/bin", "PYTHONUNBUFFERED": "1"}
+
+
+async def test_a_child_is_ready_when_its_file_is_there(crew, tmp_path):
+    one = child(tmp_path)
+    one.ready_file.write_text("left over from the last start")
+    await crew.start(one)
+    assert one.is_running
+    assert one.ready_file.read_text() == "{}"
+
+
+async def test_a_child_that_dies_early_is_shown_with_its_last_words(crew, tmp_path):
+    code = "import sys; print('one'); sys.exit('no such \\x1b[31mdatabase')"
+    with pytest.raises(Failure, match="hub ended with code 1") as caught:
+        await crew.start(child(tmp_path, code))
+    assert [fault.message for fault in caught.value.faults] == ["one", "no such \\x1b[31mdatabase"]
+    assert "hub.log" in caught.value.hint
+
+
+async def test_stopping_leaves_no_child_not_even_a_stubborn_one(crew, tmp_path, monkeypatch):
+    monkeypatch.setattr("deploy.firstrun.children.GRACE_S", 0.3)
+    easy, stubborn = child(tmp_path), child(tmp_path, STUBBORN, "stubborn")
+    await crew.start(easy)
+    await crew.start(stubborn)
+    await crew.stop()
+    assert easy.process.returncode == -signal.SIGTERM
+    assert stubborn.process.returncode == -signal.SIGKILL
+    assert crew.told == ["stubborn did not stop in time and was killed"]
+
+
+async def test_a_child_that_is_killed_later_is_started_again(crew, tmp_path, monkeypatch):
+    monkeypatch.setattr("deploy.firstrun.children._RESTART_PAUSE_S", 0.0)
+    one = child(tmp_path)
+    await crew.start(one)
+    watching = asyncio.create_task(crew.watch())
+    first = one.process.pid
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(4):
+        while one.process.pid == first or not one.ready_file.exists():  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.02)
+    assert "hub was ended by SIGKILL; starting it again" in crew.told[0]
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+
+
+async def test_a_child_that_will_not_stay_ends_the_run(crew, tmp_path, monkeypatch):
+    monkeypatch.setattr("deploy.firstrun.children._RESTART_PAUSE_S", 0.0)
+    one = child(tmp_path)
+    await crew.start(one)
+    one.command = python("raise SystemExit(3)")
+    os.kill(one.process.pid, signal.SIGKILL)
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(crew.watch(), 4)
+    assert caught.group_contains(Failure, match="again and again")
+
+
+async def test_before_everything_is_ready_the_end_of_a_child_is_an_error(crew, tmp_path):
+    one = child(tmp_path)
+    await crew.start(one)
+    os.kill(one.process.pid, signal.SIGKILL)
+    with pytest.raises(Failure, match="SIGKILL"):
+        await asyncio.wait_for(crew.expect_alive(), 4)
+
+
+async def test_a_secret_is_handed_over_by_standard_input(crew, tmp_path):
+    log = tmp_path / "join.log"
+    await crew.call(python("print(len(input()))"), log=log, text="tok\n", limit_s=4)
+    assert tail(log) == ["3"]
+    with pytest.raises(Failure, match="code 7"):
+        await crew.call(python("raise SystemExit(7)"), log=log, text="", limit_s=4)
+
+
+@pytest.mark.parametrize("mode", ["exec", "watch"])
+async def test_no_child_outlives_its_parent_however_that_ends(tmp_path, mode):
+    if mode == "exec" and sys.platform != "linux":
+        pytest.skip("asks the Linux kernel")
+    script = tmp_path / "parent.py"
+    command = guarded(python(SLEEPER))
+    command[5] = mode
+    script.write_text(
+        "import os, subprocess, sys, time\n"
+        f"command = {command!r}\n"
+        "command[4] = str(os.getpid())\n"
+        "child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,"
+        " start_new_session=True)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-S", str(script), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    pid = int(await asyncio.wait_for(parent.stdout.readline(), 4))
+    assert is_alive(pid)
+    parent.kill()
+    await parent.wait()
+    await until_dead(pid)
+
+
+def test_the_launcher_is_plain_posix_shell():
+    subprocess.run(["sh", "-n", str(LAUNCHER)], check=True)  # noqa: S603, S607 - whichever sh
+    assert os.access(LAUNCHER, os.X_OK)
+
+
+def test_a_machine_without_a_fit_python_is_told_so(tmp_path):
+    root = tmp_path / "checkout"
+    (root / "deploy").mkdir(parents=True)
+    (root / "deploy" / "quickstart").write_text(LAUNCHER.read_text())
+    for name in ("uv.lock", "pyproject.toml"):
+        (root / name).write_text("")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "dirname", "cksum", "cat"):
+        tool = next(Path(d) / name for d in os.defpath.split(":") if (Path(d) / name).exists())
+        (tools / name).symlink_to(tool)
+    ended = subprocess.run(  # noqa: S603 - the launcher itself
+        [str(tools / "sh"), str(root / "deploy" / "quickstart")],
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "Python >= 3.11 is needed" in ended.stderr
