@@ -1,0 +1,1 @@
+"""The agent: dials the hub, acts at its site with its own rights, reports."""

@@ -1,0 +1,1 @@
+"""One-off requests of the hub: one module per command."""

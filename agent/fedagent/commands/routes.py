@@ -1,0 +1,82 @@
+"""Try every route of an exchange by a TLS handshake, now."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fedagent.domain.telling import (
+    NOT_SERVED,
+    PARTY_DOWN,
+    PROVEN,
+    UNREACHABLE,
+    is_party_route,
+)
+from fedagent.journal import Journal
+from fedagent.reconcile.prove import Prove
+from fedproto.agent.v1 import command_pb2, document_pb2, status_pb2
+from fedproto.errors import FedError, NotFound
+from fedproto.ids import Clock
+
+STATES: Final[dict[str, status_pb2.ProofState.ValueType]] = {
+    PROVEN: status_pb2.PROOF_STATE_PROVEN,
+    UNREACHABLE: status_pb2.PROOF_STATE_UNREACHABLE,
+    NOT_SERVED: status_pb2.PROOF_STATE_NOT_SERVED,
+    PARTY_DOWN: status_pb2.PROOF_STATE_PARTY_DOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCheck:
+    """What trying routes needs: where the exchange is (journal) and whom to trust."""
+
+    journal: Journal
+    prove: Prove
+    roots: Callable[[], bytes]
+    clock: Clock
+
+    async def run(self, resource_id: str) -> command_pb2.RoutesProven:
+        """Try every party's SNI of the exchange's document; NotFound for another resource."""
+        document = await self.journal.documents.get(resource_id)
+        if document is None or document.WhichOneof("body") != "participant":
+            raise NotFound("this site has no such exchange")
+        names = [
+            entry.key
+            for table in document.participant.tables
+            if table.kind == document_pb2.TABLE_KIND_SNI
+            for entry in table.entries
+            if is_party_route(entry.key)
+        ]
+        status = await self.journal.statuses.get(resource_id)
+        place = next((a for a in status.addresses if a.role == "ats"), None) if status else None
+        if place is None:
+            raise NotFound("this resource is no exchange, or has no address yet")
+        answers = await self.prove(place.ip, place.port, names, self.roots())
+        proven = command_pb2.RoutesProven()
+        for name, answer in answers.items():
+            proof = proven.proofs.add(key=name, message=answer.message)
+            proof.state = STATES.get(answer.state, status_pb2.PROOF_STATE_UNSPECIFIED)
+            proof.at.FromDatetime(self.clock.now())
+        return proven
+
+
+def answering(
+    check: RouteCheck,
+) -> Callable[[command_pb2.Command], Awaitable[command_pb2.CommandResult]]:
+    """Build the function that answers the hub's commands; an error becomes a result."""
+
+    async def answer(command: command_pb2.Command) -> command_pb2.CommandResult:
+        result = command_pb2.CommandResult(command_id=command.command_id)
+        try:
+            if command.WhichOneof("request") != "prove_routes":
+                raise NotFound("this agent does not know that command: upgrade it")
+            proven = await check.run(command.prove_routes.resource_id)
+        except FedError as error:
+            result.error_code, result.message = error.code.value, error.message
+            return result
+        result.succeeded = True
+        result.routes_proven.CopyFrom(proven)
+        return result
+
+    return answer

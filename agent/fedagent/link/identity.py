@@ -1,0 +1,155 @@
+"""Who this agent is: key, certificate and the hub's roots, kept in files of mode 0600."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from fedca.renewal import renew_at
+from fedproto.errors import NotFound
+
+_FILE: Final = "identity.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Everything an agent needs to dial its hub. ``key_pem`` never leaves the site."""
+
+    hub_id: str
+    site_id: str
+    site_name: str
+    agent_id: str
+    link_address: str
+    trust_domain: str
+    key_pem: bytes
+    chain_pem: bytes
+    roots_pem: bytes
+    trust_version: int
+
+    @property
+    def hub_name(self) -> str:
+        """Name that the hub's certificate must bear."""
+        return f"hub.{self.trust_domain}"
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The agent's own certificate."""
+        return x509.load_pem_x509_certificates(self.chain_pem)[0]
+
+    def renew_at(self) -> datetime:
+        """When to renew: 2/3 of life, spread by the serial so that agents do not renew at once."""
+        leaf = self.certificate
+        spread = (leaf.serial_number % 2001 - 1000) / 1000
+        return renew_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, spread=spread)
+
+
+class IdentityFile:
+    """The agent's identity on disk; replaced as a whole: a crash leaves the old or the new."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / _FILE
+
+    def exists(self) -> bool:
+        """Tell whether the agent has joined."""
+        return self._path.exists()
+
+    def load(self) -> Identity:
+        """Read the identity; NotFound tells to join first."""
+        if not self._path.exists():
+            raise NotFound(f"no identity in {self._path.parent}: run `fedagent join` first")
+        return _decode(json.loads(self._path.read_text()))
+
+    def save(self, identity: Identity) -> None:
+        """Write the identity; on disk when the call returns."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self._path.with_suffix(".new")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            json.dump(_encode(identity), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+
+    def pending_key(self) -> bytes:
+        """Return the key of a join under way; a retry after a crash must use the same one."""
+        path = self._path.with_name("join.key")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(make_key())
+        return path.read_bytes()
+
+    def drop_pending_key(self) -> None:
+        """Forget the key of a join that is complete, or of a token that was refused."""
+        self._path.with_name("join.key").unlink(missing_ok=True)
+
+
+def make_key() -> bytes:
+    """Make a P-256 key, PKCS#8 PEM."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def make_csr(key_pem: bytes, common_name: str) -> bytes:
+    """Make a PKCS#10 request for ``key_pem``; the hub takes nothing of it but the key."""
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("an agent's key is a P-256 key")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
+def with_certificate(
+    identity: Identity, key_pem: bytes, chain_pem: bytes, roots_pem: bytes, trust_version: int
+) -> Identity:
+    """Return the identity with a renewed certificate."""
+    return replace(
+        identity,
+        key_pem=key_pem,
+        chain_pem=chain_pem,
+        roots_pem=roots_pem,
+        trust_version=trust_version,
+    )
+
+
+_TEXT_FIELDS: Final = (
+    "hub_id",
+    "site_id",
+    "site_name",
+    "agent_id",
+    "link_address",
+    "trust_domain",
+)
+_PEM_FIELDS: Final = ("key_pem", "chain_pem", "roots_pem")
+
+
+def _encode(identity: Identity) -> dict[str, Any]:
+    read: Callable[[str], Any] = identity.__getattribute__
+    return {
+        **{name: read(name) for name in _TEXT_FIELDS},
+        **{name: read(name).decode() for name in _PEM_FIELDS},
+        "trust_version": identity.trust_version,
+    }
+
+
+def _decode(data: dict[str, Any]) -> Identity:
+    return Identity(
+        **{name: data[name] for name in _TEXT_FIELDS},
+        **{name: data[name].encode() for name in _PEM_FIELDS},
+        trust_version=int(data["trust_version"]),
+    )

@@ -1,0 +1,259 @@
+"""One session with the hub: Hello, then frames both ways until something ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import grpc.aio
+import structlog
+
+from fedagent.journal import Journal, SpoolPosition
+from fedproto import limits
+from fedproto.agent.v1 import command_pb2, link_pb2, link_pb2_grpc
+from fedproto.errors import FedError, Unavailable
+from fedproto.ids import Clock
+from fedproto.tasks import LoopBoard, wait_for_wake
+from fedproto.transport import error_from_rpc
+
+log = structlog.get_logger()
+Stream = grpc.aio.StreamStreamCall[link_pb2.AgentFrame, link_pb2.HubFrame]
+Commands = Callable[[command_pb2.Command], Awaitable[command_pb2.CommandResult]]
+_STATUS_LIMIT = 50
+
+
+class SessionEnded(FedError):
+    """The session is over; ``retry_after_s`` is the hub's wish, None lets the dialler decide."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(slots=True)
+class Session:
+    """Drives one stream. ``hello`` makes the first frame; ``commands`` answers the hub's."""
+
+    stream: Stream
+    journal: Journal
+    board: LoopBoard
+    clock: Clock
+    commands: Commands
+    on_trust: Callable[[int, bytes], Awaitable[None]]
+    epoch: int = 0
+    sent_through: int = 0
+    acked_through: int = 0
+    heartbeat_s: float = limits.HEARTBEAT_INTERVAL_S
+    heard_at: float = 0.0
+    max_unacked: int = limits.MAX_UNACKED_BATCHES
+    unacked_batches: int = 0
+    acked: asyncio.Event = field(default_factory=asyncio.Event)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def open(self, hello: link_pb2.Hello) -> link_pb2.Welcome:
+        """Introduce the agent; raise when the hub does not answer in time or refuses."""
+        try:
+            async with asyncio.timeout(limits.HELLO_TIMEOUT_S):
+                await self._put(link_pb2.AgentFrame(hello=hello))
+                frame = await self._read()
+        except TimeoutError as error:
+            raise Unavailable("the hub did not answer Hello in time") from error
+        if frame.WhichOneof("body") != "welcome":
+            raise SessionEnded(f"the hub answered Hello with {frame.WhichOneof('body')}")
+        welcome = frame.welcome
+        highest = await self.journal.max_epoch()
+        if welcome.epoch <= highest:
+            raise SessionEnded(
+                f"the hub gave epoch {welcome.epoch}, but {highest} was seen already"
+            )
+        await self.journal.raise_epoch(welcome.epoch)
+        self.epoch = welcome.epoch
+        self.heard_at = self.clock.monotonic()
+        self.heartbeat_s = welcome.heartbeat_interval_ms / 1000 or self.heartbeat_s
+        self.max_unacked = welcome.limits.max_unacked_batches or self.max_unacked
+        await self._resume(welcome, await self.journal.spool.position())
+        return welcome
+
+    async def _resume(self, welcome: link_pb2.Welcome, position: SpoolPosition) -> None:
+        if welcome.resume_after_seq > position.last_seq:
+            # The hub knows more than this disk: it was set back. Numbers must not be used twice.
+            await self.journal.spool.restart()
+            raise SessionEnded("the event spool was set back; a new one begins", retry_after_s=0.0)
+        await self.journal.spool.ack(position.spool_id, welcome.resume_after_seq)
+        self.sent_through = self.acked_through = welcome.resume_after_seq
+        await self.journal.statuses.resend_all()
+        self.journal.spool.changed.set()
+
+    async def run(self) -> None:
+        """Exchange frames until the stream ends; raises what ended it."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._receive(), name="link.receive")
+                group.create_task(self._send_statuses(), name="link.statuses")
+                group.create_task(self._send_events(), name="link.events")
+                group.create_task(self._send_heartbeats(), name="link.heartbeats")
+        except* (FedError, grpc.aio.AioRpcError) as errors:
+            raise _first(errors) from None
+
+    async def _read(self) -> link_pb2.HubFrame:
+        try:
+            frame = await self.stream.read()
+            if not isinstance(frame, link_pb2.HubFrame):
+                code, details = await self.stream.code(), await self.stream.details()
+                raise SessionEnded(f"the hub closed the stream: {code.name} {details}")
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from error
+        return frame
+
+    async def _write(self, frame: link_pb2.AgentFrame) -> None:
+        frame.epoch = self.epoch
+        async with self._lock:
+            try:
+                async with asyncio.timeout(limits.RPC_TIMEOUT_S):
+                    await self._put(frame)
+            except TimeoutError as error:
+                raise Unavailable("the hub takes no frames") from error
+
+    async def _put(self, frame: link_pb2.AgentFrame) -> None:
+        """Write one frame; a stream that is over, or never was, is the hub's absence."""
+        try:
+            await self.stream.write(frame)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from error
+        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+            raise Unavailable("the stream is closed") from error
+
+    async def _receive(self) -> None:
+        while True:
+            frame = await self._read()
+            if frame.epoch not in {0, self.epoch}:
+                continue
+            self.heard_at = self.clock.monotonic()
+            await self._handle(frame)
+
+    async def _handle(self, frame: link_pb2.HubFrame) -> None:
+        match frame.WhichOneof("body"):
+            case "documents":
+                await self._take_documents(frame.documents)
+            case "event_ack":
+                await self._take_ack(frame)
+            case "heartbeat_ack":
+                self.heartbeat_s = frame.heartbeat_ack.next_interval_ms / 1000 or self.heartbeat_s
+            case "command":
+                await self._answer(frame.command)
+            case "trust":
+                await self.on_trust(frame.trust.version, frame.trust.roots_pem)
+            case "go_away":
+                raise SessionEnded(
+                    f"the hub asks to go: {frame.go_away.message}",
+                    retry_after_s=frame.go_away.retry_after_ms / 1000,
+                )
+            case "fenced":
+                raise SessionEnded(f"another session took over: {frame.fenced.reason}")
+            case other:
+                log.info("link.frame_ignored", body=other)
+
+    async def _take_documents(self, documents: link_pb2.DesiredDocuments) -> None:
+        changed = await self.journal.documents.put(documents.documents)
+        forgotten = await self.journal.documents.forget(documents.forget)
+        log.info("link.documents", changed=len(changed), forgotten=len(forgotten))
+
+    async def _take_ack(self, frame: link_pb2.HubFrame) -> None:
+        ack = frame.event_ack
+        await self.journal.spool.ack(ack.spool_id, ack.acked_through)
+        self.acked_through = max(self.acked_through, ack.acked_through)
+        self.unacked_batches = max(0, self.unacked_batches - 1)
+        self.acked.set()
+
+    async def _answer(self, command: command_pb2.Command) -> None:
+        result = await self.commands(command)
+        await self._write(link_pb2.AgentFrame(command_result=result))
+
+    async def _send_statuses(self) -> None:
+        changed = self.journal.statuses.changed
+        while True:
+            changed.clear()
+            pending = await self.journal.statuses.unsent(_STATUS_LIMIT)
+            if not pending:
+                await wait_for_wake(changed, 30.0)
+                changed.set()
+                continue
+            for item in pending:
+                report = link_pb2.StatusReport(statuses=[item.status])
+                await self._write(link_pb2.AgentFrame(status=report))
+            await self.journal.statuses.mark_sent(pending)
+
+    async def _send_events(self) -> None:
+        changed = self.journal.spool.changed
+        while True:
+            self.board.beat("spool", 30.0)
+            changed.clear()
+            self.acked.clear()
+            batch = None
+            if self.unacked_batches < self.max_unacked:
+                batch = await self.journal.spool.batch(self.sent_through)
+            if batch is None:
+                await self._wait_for_events(changed)
+                continue
+            await self._write(link_pb2.AgentFrame(events=batch))
+            self.sent_through = batch.events[-1].seq
+            self.unacked_batches += 1
+
+    async def _wait_for_events(self, changed: asyncio.Event) -> None:
+        waits = {
+            asyncio.create_task(changed.wait()),
+            asyncio.create_task(self.acked.wait()),
+        }
+        try:
+            await asyncio.wait(waits, timeout=30.0, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _send_heartbeats(self) -> None:
+        sequence = 0
+        while True:
+            await asyncio.sleep(self.heartbeat_s)
+            silent_s = self.clock.monotonic() - self.heard_at
+            if silent_s > limits.LEASE_INTERVALS * self.heartbeat_s:
+                raise Unavailable(f"the hub has been silent for {silent_s:.0f} s")
+            sequence += 1
+            await self._write(link_pb2.AgentFrame(heartbeat=await self._heartbeat(sequence)))
+
+    async def _heartbeat(self, sequence: int) -> link_pb2.Heartbeat:
+        stalled = {record.name for record in self.board.stalled()}
+        position = await self.journal.spool.position()
+        heartbeat = link_pb2.Heartbeat(sequence=sequence, spool_depth=position.depth)
+        heartbeat.sent_at.FromDatetime(self.clock.now())
+        for record in self.board.records.values():
+            health = heartbeat.loops.add(name=record.name, stalled=record.name in stalled)
+            health.last_success_at.FromDatetime(record.last_success_at)
+        return heartbeat
+
+
+def _first(errors: BaseExceptionGroup[Exception]) -> FedError:
+    """Pick what ended the session; a goodbye of the hub says more than a write that failed."""
+    flat: list[BaseException] = []
+    stack: list[BaseException] = [errors]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, BaseExceptionGroup):
+            stack.extend(one.exceptions)
+        else:
+            flat.append(one)
+    for one in flat:
+        if isinstance(one, SessionEnded):
+            return one
+    for one in flat:
+        if isinstance(one, FedError):
+            return one
+        if isinstance(one, grpc.aio.AioRpcError):
+            return error_from_rpc(one)
+    return Unavailable("the session ended")
+
+
+def stub_of(channel: grpc.aio.Channel) -> link_pb2_grpc.AgentLinkStub:
+    """Return the stub of a channel."""
+    return link_pb2_grpc.AgentLinkStub(channel)

@@ -1,0 +1,264 @@
+"""Build the agent and run it until a signal: the only module that knows everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import signal
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import yaml
+
+from fedagent.commands.routes import RouteCheck, answering
+from fedagent.domain.policy import Policy, Telemetry, default_policy, parse_policy
+from fedagent.journal import Journal, open_journal
+from fedagent.kube.client import Kube, connect
+from fedagent.kube.errors import KubeError
+from fedagent.kube.inventory import read_cluster_uid, read_inventory
+from fedagent.kubefate.access import Access
+from fedagent.kubefate.manifests import Scope
+from fedagent.link.dialler import AgentFacts, Dialler
+from fedagent.link.enrol import JoinRequest
+from fedagent.link.enrol import join as enrol
+from fedagent.link.identity import Identity, IdentityFile
+from fedagent.reconcile.act import HubSide
+from fedagent.reconcile.assemble import Outside, assemble
+from fedagent.reconcile.prove import prove_routes
+from fedagent.reconcile.worker import Site
+from fedagent.settings import AgentSettings
+from fedproto.agent.v1 import link_pb2, status_pb2
+from fedproto.errors import Invalid, NotFound, Unavailable
+from fedproto.ids import Clock, SystemClock
+from fedproto.tasks import LoopBoard
+
+log = structlog.get_logger()
+DISTRIBUTION: Final = "fate-lifecycle-manager"
+_MAX_POLICY_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAgent:
+    """A running agent, for tests in the same process."""
+
+    identity: Identity
+    journal: Journal
+    dialler: Dialler
+    board: LoopBoard
+
+
+async def join(
+    settings: AgentSettings, hub_address: str, token: str, ca_fingerprint: str
+) -> Identity:
+    """Join a hub for the cluster of the settings' kubeconfig; keep the identity in the state."""
+    clock = SystemClock()
+    identities = IdentityFile(settings.state)
+    if identities.exists():
+        known = identities.load()
+        raise Invalid(
+            f"this agent has joined as site {known.site_name}; "
+            f"remove {settings.state} to join again"
+        )
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with (
+        _connected(settings) as kube,
+        open_journal(settings.journal_path, clock=clock) as journal,
+    ):
+        request = JoinRequest(
+            hub_address=hub_address,
+            token=token,
+            ca_fingerprint=ca_fingerprint,
+            cluster_uid=await read_cluster_uid(kube),
+            instance_id=journal.instance_id,
+            agent_version=version(DISTRIBUTION),
+        )
+        return await enrol(request, identities)
+
+
+@asynccontextmanager
+async def _connected(settings: AgentSettings) -> AsyncIterator[Kube]:
+    """Connect to the cluster; its errors become ours, with the act that mends them."""
+    try:
+        async with connect(settings.kubeconfig, context=settings.context) as kube:
+            yield kube
+    except KubeError as error:
+        raise Unavailable(
+            f"the Kubernetes API cannot be used: {error.message}; check --kubeconfig and rights"
+        ) from error
+
+
+@asynccontextmanager
+async def running_agent(
+    settings: AgentSettings, *, clock: Clock | None = None
+) -> AsyncIterator[RunningAgent]:
+    """Run an agent inside the context."""
+    clock = clock if clock is not None else SystemClock()
+    identities = IdentityFile(settings.state)
+    identity = identities.load()
+    policy = load_policy(settings.policy)
+    board = LoopBoard(clock)
+    async with AsyncExitStack() as stack:
+        kube = await stack.enter_async_context(_connected(settings))
+        journal = await stack.enter_async_context(open_journal(settings.journal_path, clock=clock))
+        access = Access(kube, settings.access(), clock=clock)
+        stack.push_async_callback(access.close)
+        check = RouteCheck(journal, prove_routes, lambda: dialler.identity.roots_pem, clock)
+        facts = AgentFacts(
+            version=version(DISTRIBUTION),
+            cluster_uid=await read_cluster_uid(kube),
+            inventory=_inventory(kube, policy),
+        )
+        dialler = Dialler(
+            journal,
+            identities,
+            facts,
+            board=board,
+            clock=clock,
+            commands=answering(check),
+        )
+        reconciler = assemble(
+            Site(
+                journal=journal,
+                policy=policy,
+                board=board,
+                clock=clock,
+                hub_id=identity.hub_id,
+            ),
+            Outside(
+                kube=kube,
+                access=access,
+                hub=HubSide(identity.hub_id, dialler.issue, dialler.fetch_blob),
+                scope=Scope.NAMESPACE if settings.namespaced else Scope.CLUSTER,
+            ),
+        )
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks = [
+            group.create_task(reconciler.run(), name="reconcile"),
+            group.create_task(dialler.run(), name="link"),
+        ]
+        for task in tasks:
+            stack.callback(task.cancel)
+        yield RunningAgent(identity, journal, dialler, board)
+
+
+def _inventory(kube: Kube, policy: Policy) -> Any:
+    """Build the function that Hello asks; what telemetry does not allow stays at the site."""
+
+    async def read() -> link_pb2.Inventory:
+        try:
+            found = await read_inventory(kube)
+        except KubeError as error:
+            log.warning("inventory.unread", reason=error.message)
+            return link_pb2.Inventory()
+        message = found.to_proto(platform.platform())
+        if policy.telemetry.inventory is Telemetry.ON:
+            return message
+        return link_pb2.Inventory(simulated=message.simulated)
+
+    return read
+
+
+def load_policy(path: Path | None) -> Policy:
+    """Read the site's policy file (TOML or YAML); Invalid names the field. No file: all allowed."""
+    if path is None:
+        log.warning("policy.none", hint="everything is allowed and nothing withheld; see --policy")
+        return default_policy()
+    try:
+        text = _read_small(path).decode()
+        parsed = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        return parse_policy(parsed if parsed is not None else {})
+    except OSError as error:
+        raise Invalid(f"policy file {path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise Invalid(f"policy file {path} cannot be parsed: {error}") from error
+    except Invalid as error:
+        raise Invalid(f"policy file {path}: {error.message}", faults=error.faults) from error
+
+
+def _read_small(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_MAX_POLICY_BYTES + 1)
+    if len(content) > _MAX_POLICY_BYTES:
+        raise Invalid(f"it is larger than {_MAX_POLICY_BYTES} bytes")
+    return content
+
+
+async def serve(settings: AgentSettings, ready_file: Path | None) -> None:
+    """Run until SIGTERM or SIGINT; ``ready_file`` is written when a session is held first."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running_agent(settings) as agent:
+        log.info("agent.started", site=agent.identity.site_name, hub=agent.identity.link_address)
+        connected = asyncio.create_task(agent.dialler.connected.wait())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({connected, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if connected.done() and ready_file is not None:
+            ready = {"site": agent.identity.site_name, "agent_id": agent.identity.agent_id}
+            await asyncio.to_thread(_write_ready, ready_file, ready)
+        await stopped
+        connected.cancel()
+        log.info("agent.stopping")
+
+
+def _write_ready(path: Path, ready: dict[str, str]) -> None:
+    temporary = path.with_suffix(path.suffix + ".new")
+    temporary.write_text(json.dumps(ready))
+    temporary.replace(path)
+
+
+@asynccontextmanager
+async def _journal(settings: AgentSettings) -> AsyncIterator[Journal]:
+    """Open the journal of an agent that may be running; NotFound where there is none."""
+    if not settings.journal_path.exists():
+        raise NotFound(f"there is no agent in {settings.state}: give --state")
+    async with open_journal(settings.journal_path, clock=SystemClock()) as journal:
+        yield journal
+
+
+async def describe(settings: AgentSettings) -> list[str]:
+    """Say what this site runs for the hub, a line per resource."""
+    async with _journal(settings) as journal:
+        lines = []
+        for status in await journal.statuses.all():
+            phase = status_pb2.Phase.Name(status.phase).removeprefix("PHASE_").capitalize()
+            why = f" {status.reason}: {status.message}" if status.reason else ""
+            lines.append(
+                f"{status.resource_id}  generation {status.observed_generation}  {phase}{why}"
+            )
+        position = await journal.spool.position()
+        return [*lines, f"{position.depth} event(s) wait for the hub"]
+
+
+async def list_approvals(settings: AgentSettings) -> list[str]:
+    """Say what waits for a person."""
+    async with _journal(settings) as journal:
+        waiting = [item for item in await journal.approvals.all() if item.approved_at is None]
+        return [
+            f"{item.approval_id}  {item.kind}  {item.summary}  asked {item.asked_at:%F %T} UTC"
+            for item in waiting
+        ] or ["nothing waits for you"]
+
+
+async def approve(settings: AgentSettings, approval_id: str, *, by: str) -> str:
+    """Note a person's consent."""
+    async with _journal(settings) as journal:
+        item = await journal.approvals.approve(approval_id, by=by, at=SystemClock().now())
+        return f"approved: {item.summary}"
+
+
+async def retry(settings: AgentSettings, resource_id: str) -> str:
+    """Ask the running agent to try a resource again at once."""
+    async with _journal(settings) as journal:
+        if await journal.documents.get(resource_id) is None:
+            raise NotFound(f"there is no resource {resource_id}; `fedagent status` lists them")
+        await journal.memories.retry(resource_id, SystemClock().now())
+        return f"{resource_id} will be tried again"
