@@ -1,0 +1,124 @@
+"""The agent's plan: document and observation in, next actions out. Pure, total, idempotent.
+
+Kill the agent at any point: on restart it observes, and this function goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from fedagent.domain.decision import ActionKind, Decision, Phase, Step, StepState, kind_of
+from fedagent.domain.document import Document, EndpointDocument, ParticipantDocument
+from fedagent.domain.installing import install
+from fedagent.domain.memory import Memory
+from fedagent.domain.observed import OwnerView, ParticipantObserved, ServiceObserved
+from fedagent.domain.policy import NeedsApproval, Policy, RefusedBy, check_document, decide
+from fedagent.domain.preparing import certificates, chart, namespace, renewals
+from fedagent.domain.removing import plan_removal
+from fedagent.domain.service import GivenService, plan_service
+from fedagent.domain.serving import addresses, components, routes
+from fedagent.domain.stage import CALM_S, Given, Halt, Stage, decide_by
+from fedagent.domain.telling import proxies, reproofs
+
+STAGES: Final[tuple[tuple[str, Stage], ...]] = (
+    ("namespace", namespace),
+    ("certificates", certificates),
+    ("chart", chart),
+    ("install", install),
+    ("components", components),
+    ("addresses", addresses),
+    ("routes", routes),
+    ("proxies", proxies),
+)
+"""The steps of a participant, in order; people see their names."""
+
+
+def plan(
+    document: Document,
+    observed: ParticipantObserved | ServiceObserved,
+    memory: Memory,
+    *,
+    now: datetime,
+    policy: Policy,
+    hub_id: str,
+) -> Decision:
+    """Return the next actions for one resource, and how it stands."""
+    refusal = None if document.absent else check_document(policy, document)
+    if refusal is not None:
+        return _refused(refusal)
+    match document, observed:
+        case EndpointDocument(), ServiceObserved():
+            decision = plan_service(GivenService(document, observed, memory, hub_id))
+        case ParticipantDocument(), ParticipantObserved():
+            decision = _participant(Given(document, observed, memory, now, hub_id))
+        case _:
+            raise TypeError("the observation is not of the document's kind")
+    uses = _use_of(document, observed, hub_id)
+    return _under_policy(decision, document, memory, policy, uses)
+
+
+def _participant(given: Given) -> Decision:
+    if given.document.absent:
+        return plan_removal(given)
+    ready = Halt(
+        Phase.READY,
+        "Ready",
+        "every component is ready and every table is in place",
+        next_check_s=CALM_S,
+    )
+    decision = decide_by(given, STAGES, ready, beside=renewals(given))
+    if decision.phase is Phase.READY:
+        again = reproofs(given)
+        check_s = 15.0 if given.memory.proofs else CALM_S
+        return replace(decision, actions=(*decision.actions, *again), next_check_s=check_s)
+    return decision
+
+
+def _refused(refusal: RefusedBy) -> Decision:
+    return Decision(
+        Phase.REFUSED,
+        refusal.rule,
+        refusal.message,
+        steps=(Step("policy", StepState.FAILED, refusal.message),),
+        next_check_s=CALM_S,
+    )
+
+
+def _under_policy(
+    decision: Decision, document: Document, memory: Memory, policy: Policy, uses: ActionKind
+) -> Decision:
+    """Hold back what the site does not allow, or not without a person's consent.
+
+    ``uses`` is a kind of action that the resource's mere use amounts to.
+    """
+    kinds = {kind_of(action) for action in decision.actions} | {uses}
+    waits: set[ActionKind] = set()
+    for kind in sorted(kinds):
+        verdict = decide(policy, kind)
+        if isinstance(verdict, RefusedBy):
+            return replace(_refused(verdict), steps=decision.steps, findings=decision.findings)
+        approved = (document.generation, kind.value) in memory.approvals
+        if isinstance(verdict, NeedsApproval) and not approved:
+            waits.add(kind)
+    if not waits:
+        return decision
+    first = min(waits)
+    return replace(
+        decision,
+        phase=Phase.AWAITING_APPROVAL,
+        reason=f"Approval.{first}",
+        message=f"{decision.message}: waits for `fedagent approve` at the site ({first})",
+        actions=tuple(item for item in decision.actions if kind_of(item) not in waits),
+        next_check_s=CALM_S,
+    )
+
+
+def _use_of(document: Document, observed: object, hub_id: str) -> ActionKind:
+    """Return ADOPT for a service that somebody else installed and that we are to use."""
+    if not isinstance(document, EndpointDocument) or not isinstance(observed, ServiceObserved):
+        return ActionKind.NONE
+    ours = OwnerView(hub_id, document.resource_id)
+    theirs = observed.is_installed and observed.owner != ours
+    return ActionKind.ADOPT if theirs and not document.absent else ActionKind.NONE

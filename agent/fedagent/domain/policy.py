@@ -1,0 +1,223 @@
+"""What this site allows: the local policy file, and its verdict on each action.
+
+The site's own people write the file; nothing that a hub sends can widen it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedagent.domain.decision import ActionKind
+from fedagent.domain.document import Document, EndpointDocument, ParticipantDocument
+from fedproto.errors import FieldFault, Invalid
+
+_IMAGE_KEYS: Final = frozenset({"image", "Image"})
+_DEFAULT_REGISTRY: Final = "federatedai"
+"""What FATE's charts use when cluster.yaml names no registry."""
+
+
+class Verdict(StrEnum):
+    """What is done with a kind of action."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class Consent(StrEnum):
+    """Whether a person at the site is asked."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class Telemetry(StrEnum):
+    """What may leave the site."""
+
+    ON = "on"
+    REDACTED = "redacted"
+    OFF = "off"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChartRule(_Strict):
+    """A chart that may be installed. ``version`` is a glob; no digests: any archive of it."""
+
+    name: str
+    version: str = "*"
+    digests: tuple[str, ...] = ()
+
+
+class Actions(_Strict):
+    """Kinds of action: allowed or denied."""
+
+    install: Verdict = Verdict.ALLOW
+    update: Verdict = Verdict.ALLOW
+    restart: Verdict = Verdict.ALLOW
+    remove: Verdict = Verdict.ALLOW
+    adopt: Verdict = Verdict.ALLOW
+
+
+class ApprovalRules(_Strict):
+    """Kinds of action that wait for ``fedagent approve``."""
+
+    install: Consent = Consent.AUTO
+    update: Consent = Consent.AUTO
+    restart: Consent = Consent.AUTO
+    remove: Consent = Consent.AUTO
+    adopt: Consent = Consent.AUTO
+
+
+class TelemetryRules(_Strict):
+    """What may leave the site; what is not named is off."""
+
+    inventory: Telemetry = Telemetry.OFF
+    findings: Telemetry = Telemetry.OFF
+    log_lines: Telemetry = Telemetry.OFF
+    metrics: Telemetry = Telemetry.OFF
+
+
+class Policy(_Strict):
+    """The policy file. An empty list of names allows every name."""
+
+    namespaces: tuple[str, ...] = Field(default=(), description="Globs of allowed namespaces.")
+    charts: tuple[ChartRule, ...] = Field(default=(), description="Charts that may be installed.")
+    registries: tuple[str, ...] = Field(
+        default=(), description="Globs of image names or registries that may be used."
+    )
+    actions: Actions = Actions()
+    approval: ApprovalRules = ApprovalRules()
+    telemetry: TelemetryRules = TelemetryRules()
+    publish_summary: bool = Field(
+        default=False, description="Whether the hub may know this policy, to forecast refusals."
+    )
+    is_default: bool = Field(default=False, exclude=True, description="There is no policy file.")
+
+
+def default_policy() -> Policy:
+    """Return what holds without a policy file: everything is allowed and everything is told."""
+    everything = TelemetryRules(
+        inventory=Telemetry.ON,
+        findings=Telemetry.ON,
+        log_lines=Telemetry.ON,
+        metrics=Telemetry.ON,
+    )
+    return Policy(telemetry=everything, publish_summary=True, is_default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBy:
+    """The rule that forbids it, and a sentence for people."""
+
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsApproval:
+    """A person at the site must consent to this kind of action."""
+
+    kind: ActionKind
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Nothing is in the way."""
+
+
+def decide(policy: Policy, kind: ActionKind) -> Allowed | RefusedBy | NeedsApproval:
+    """Return the policy's verdict on one kind of action, whatever the document asks."""
+    if kind is ActionKind.NONE:
+        return Allowed()
+    if getattr(policy.actions, kind.value) is Verdict.DENY:
+        return RefusedBy(f"actions.{kind}", f"this site's policy denies actions of kind {kind}")
+    if getattr(policy.approval, kind.value) is Consent.MANUAL:
+        return NeedsApproval(kind)
+    return Allowed()
+
+
+def parse_policy(tree: object) -> Policy:
+    """Make a policy of a parsed file; raise Invalid with the dotted path of every fault."""
+    try:
+        return Policy.model_validate(tree)
+    except ValidationError as error:
+        faults = tuple(
+            FieldFault(".".join(str(part) for part in item["loc"]), str(item["msg"]))
+            for item in error.errors(include_url=False, include_input=False)
+        )
+        text = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+        raise Invalid(f"the policy file cannot be used: {text}", faults=faults) from error
+
+
+def check_document(policy: Policy, document: Document) -> RefusedBy | None:
+    """Return the rule that forbids a document as a whole, if one does."""
+    if policy.namespaces and not _matches(document.namespace, policy.namespaces):
+        return RefusedBy(
+            "namespaces", f"this site's policy does not allow namespace {document.namespace}"
+        )
+    if isinstance(document, EndpointDocument):
+        return _check_images(policy, (document.service_image, document.database_image))
+    return _check_chart(policy, document) or _check_images(policy, images_of(document))
+
+
+def images_of(document: ParticipantDocument) -> tuple[str, ...]:
+    """Return the registry and every image name that cluster.yaml asks for."""
+    cluster = document.cluster
+    registry = cluster.get("registry") or _DEFAULT_REGISTRY
+    return (str(registry), *sorted(_images_in(cluster)))
+
+
+def _images_in(node: Any) -> set[str]:
+    found: set[str] = set()
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            found |= {str(item[key]) for key in _IMAGE_KEYS & item.keys() if item[key]}
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return found
+
+
+def _check_chart(policy: Policy, document: ParticipantDocument) -> RefusedBy | None:
+    chart = document.chart
+    if not policy.charts:
+        return None
+    rules = [
+        rule
+        for rule in policy.charts
+        if rule.name == chart.name and fnmatchcase(chart.version, rule.version)
+    ]
+    if not rules:
+        return RefusedBy(
+            "charts", f"this site's policy does not allow chart {chart.name} {chart.version}"
+        )
+    if all(rule.digests and chart.sha256 not in rule.digests for rule in rules):
+        return RefusedBy(
+            "charts.digests",
+            f"this site's policy does not allow this archive of {chart.name} {chart.version}"
+            f" (sha256 {chart.sha256 or 'not given'})",
+        )
+    return None
+
+
+def _check_images(policy: Policy, images: tuple[str, ...]) -> RefusedBy | None:
+    if not policy.registries:
+        return None
+    for image in images:
+        prefixes = [f"{pattern.rstrip('/')}/*" for pattern in policy.registries]
+        if image and not _matches(image, (*policy.registries, *prefixes)):
+            return RefusedBy("registries", f"this site's policy does not allow images of {image}")
+    return None
+
+
+def _matches(text: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(text, pattern) for pattern in patterns)

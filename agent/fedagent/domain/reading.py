@@ -1,0 +1,215 @@
+"""Desired documents as they come, checked and made into typed values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from fedagent.domain.document import (
+    AddressWish,
+    CertificateWish,
+    Chart,
+    Component,
+    Document,
+    EndpointDocument,
+    EndpointMode,
+    KeyAlgorithm,
+    KeyFormat,
+    ParticipantDocument,
+    ParticipantKind,
+    Proxy,
+    ProxyKind,
+    Repair,
+    RouteEntry,
+    Table,
+    TableKind,
+    WorkloadKind,
+)
+from fedproto.agent.v1 import document_pb2
+from fedproto.errors import FieldFault, Invalid
+from fedproto.ids import is_name
+from fedproto.limits import MAX_CLUSTER_JSON_BYTES
+
+_PARTICIPANT_KINDS: Mapping[int, ParticipantKind] = {
+    document_pb2.PARTICIPANT_KIND_EXCHANGE: ParticipantKind.EXCHANGE,
+    document_pb2.PARTICIPANT_KIND_CLUSTER: ParticipantKind.CLUSTER,
+}
+_TABLE_KINDS: Mapping[int, TableKind] = {
+    document_pb2.TABLE_KIND_SNI: TableKind.SNI,
+    document_pb2.TABLE_KIND_NGINX: TableKind.NGINX,
+    document_pb2.TABLE_KIND_PULSAR: TableKind.PULSAR,
+}
+_PROXY_KINDS: Mapping[int, ProxyKind] = {
+    document_pb2.PROXY_KIND_TRAFFIC_SERVER: ProxyKind.TRAFFIC_SERVER,
+    document_pb2.PROXY_KIND_NGINX: ProxyKind.NGINX,
+}
+_WORKLOADS: Mapping[int, WorkloadKind] = {
+    document_pb2.WORKLOAD_KIND_DEPLOYMENT: WorkloadKind.DEPLOYMENT,
+    document_pb2.WORKLOAD_KIND_STATEFUL_SET: WorkloadKind.STATEFUL_SET,
+}
+_MODES: Mapping[int, EndpointMode] = {
+    document_pb2.ENDPOINT_MODE_AUTO: EndpointMode.AUTO,
+    document_pb2.ENDPOINT_MODE_INSTALL: EndpointMode.INSTALL,
+    document_pb2.ENDPOINT_MODE_ADOPT: EndpointMode.ADOPT,
+}
+_ALGORITHMS: Mapping[int, KeyAlgorithm] = {
+    document_pb2.KEY_ALGORITHM_P256: KeyAlgorithm.P256,
+    document_pb2.KEY_ALGORITHM_RSA3072: KeyAlgorithm.RSA3072,
+}
+_FORMATS: Mapping[int, KeyFormat] = {
+    document_pb2.KEY_FORMAT_PKCS8: KeyFormat.PKCS8,
+    document_pb2.KEY_FORMAT_TRADITIONAL: KeyFormat.TRADITIONAL,
+}
+
+
+def read_document(message: document_pb2.DesiredDocument) -> Document:
+    """Parse a document; raise Invalid with the dotted path of every field at fault."""
+    match message.WhichOneof("body"):
+        case "endpoint":
+            return _endpoint(message)
+        case "participant":
+            return _participant(message)
+        case _:
+            fault = FieldFault("body", "neither endpoint nor participant: the hub is newer")
+            raise Invalid("the document has no body that this agent knows", faults=(fault,))
+
+
+def _endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:
+    spec = message.endpoint
+    faults: list[FieldFault] = []
+    _check_name(faults, "endpoint.namespace", spec.namespace)
+    if faults:
+        raise _invalid(faults)
+    return EndpointDocument(
+        resource_id=message.resource_id,
+        generation=message.generation,
+        digest=message.digest,
+        absent=message.absent,
+        mode=_MODES.get(spec.mode, EndpointMode.AUTO),
+        namespace=spec.namespace,
+        service_image=spec.service_image,
+        database_image=spec.database_image,
+        storage_class=spec.storage_class,
+        storage_size=spec.storage_size,
+        minimum_version=spec.minimum_version,
+    )
+
+
+def _participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
+    spec = message.participant
+    faults = _participant_faults(spec)
+    if faults:
+        raise _invalid(faults)
+    return ParticipantDocument(
+        resource_id=message.resource_id,
+        generation=message.generation,
+        digest=message.digest,
+        absent=message.absent,
+        federation_id=spec.federation_id,
+        federation_name=spec.federation_name,
+        name=spec.participant_name,
+        kind=_PARTICIPANT_KINDS[spec.kind],
+        party_id=spec.party_id,
+        namespace=spec.namespace,
+        release_name=spec.release_name,
+        chart=Chart(spec.chart.name, spec.chart.version, spec.chart.sha256, spec.chart.from_hub),
+        cluster_json=spec.cluster_json,
+        certificates=tuple(_certificate(item) for item in spec.certificates),
+        components=tuple(
+            Component(item.name, _WORKLOADS.get(item.kind, WorkloadKind.DEPLOYMENT))
+            for item in spec.components
+        ),
+        addresses=tuple(
+            AddressWish(item.role, item.service, item.port_name) for item in spec.addresses
+        ),
+        tables=tuple(_table(item) for item in spec.tables),
+        proxies=tuple(
+            Proxy(_PROXY_KINDS[item.kind], item.deployment, _TABLE_KINDS[item.table])
+            for item in spec.proxies
+        ),
+        resolve_names=tuple(spec.resolve_names),
+        repair=Repair.REPORT if spec.repair == document_pb2.REPAIR_POLICY_REPORT else Repair.AUTO,
+        delete_volumes=spec.removal.delete_volumes,
+        delete_namespace=spec.removal.delete_namespace,
+    )
+
+
+def _certificate(item: document_pb2.CertificateSpec) -> CertificateWish:
+    return CertificateWish(
+        secret_name=item.secret_name,
+        profile=item.profile,
+        key_algorithm=_ALGORITHMS[item.key_algorithm],
+        key_format=_FORMATS[item.key_format],
+        certificate_key=item.certificate_key,
+        private_key_key=item.private_key_key,
+        ca_key=item.ca_key,
+        dns_names=tuple(item.dns_names),
+        restart_deployments=tuple(item.restart_deployments),
+    )
+
+
+def _table(item: document_pb2.TableSpec) -> Table:
+    entries = tuple(RouteEntry(entry.key, entry.host, entry.port) for entry in item.entries)
+    return Table(
+        _TABLE_KINDS[item.kind], item.config_map, item.key, entries, frozenset(item.chart_keys)
+    )
+
+
+def _participant_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
+    faults: list[FieldFault] = []
+    if spec.kind not in _PARTICIPANT_KINDS:
+        faults.append(FieldFault("participant.kind", "not a kind that this agent knows"))
+    _check_name(faults, "participant.namespace", spec.namespace)
+    _check_name(faults, "participant.release_name", spec.release_name)
+    if not spec.chart.name or not spec.chart.version:
+        faults.append(FieldFault("participant.chart", "name and version are needed"))
+    faults.extend(_cluster_faults(spec))
+    for number, certificate in enumerate(spec.certificates):
+        known = certificate.key_algorithm in _ALGORITHMS and certificate.key_format in _FORMATS
+        if not known:
+            path = f"participant.certificates.{number}"
+            faults.append(FieldFault(path, "key algorithm or format is not known here"))
+    faults.extend(
+        FieldFault(f"participant.tables.{number}.kind", "not a table that this agent knows")
+        for number, table in enumerate(spec.tables)
+        if table.kind not in _TABLE_KINDS
+    )
+    faults.extend(
+        FieldFault(f"participant.proxies.{number}", "not a proxy that this agent knows")
+        for number, proxy in enumerate(spec.proxies)
+        if proxy.kind not in _PROXY_KINDS or proxy.table not in _TABLE_KINDS
+    )
+    return faults
+
+
+def _cluster_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
+    path = "participant.cluster_json"
+    if len(spec.cluster_json.encode()) > MAX_CLUSTER_JSON_BYTES:
+        return [FieldFault(path, f"larger than {MAX_CLUSTER_JSON_BYTES} bytes")]
+    try:
+        cluster = json.loads(spec.cluster_json)
+    except (ValueError, RecursionError):
+        return [FieldFault(path, "not JSON")]
+    if not isinstance(cluster, dict):
+        return [FieldFault(path, "not a JSON object")]
+    expected = {
+        "name": spec.release_name,
+        "namespace": spec.namespace,
+        "chartName": spec.chart.name,
+        "chartVersion": spec.chart.version,
+    }
+    return [
+        FieldFault(f"{path}.{key}", f"must be {value!r}, as the document says elsewhere")
+        for key, value in expected.items()
+        if cluster.get(key) != value
+    ]
+
+
+def _check_name(faults: list[FieldFault], path: str, value: str) -> None:
+    if not is_name(value):
+        faults.append(FieldFault(path, f"{value!r} is no DNS-1123 label"))
+
+
+def _invalid(faults: list[FieldFault]) -> Invalid:
+    listed = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+    return Invalid(f"the document cannot be used: {listed}", faults=tuple(faults))

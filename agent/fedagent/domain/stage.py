@@ -1,0 +1,133 @@
+"""The frame of a plan: stages in order, each done or the one that halts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from fedagent.domain.decision import Action, Decision, Finding, Phase, Step, StepState
+from fedagent.domain.diagnosis import findings_of
+from fedagent.domain.document import ParticipantDocument
+from fedagent.domain.memory import Memory, Submission
+from fedagent.domain.observed import OwnerView, ParticipantObserved, ServiceAccess
+
+SOON_S: Final = 1.0
+CALM_S: Final = 60.0
+_KUBEFATE_CHECK_S: Final = 5.0
+BACKOFF_S: Final = (1.0, 5.0, 30.0, 120.0, 300.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """All that a participant's plan depends on."""
+
+    document: ParticipantDocument
+    observed: ParticipantObserved
+    memory: Memory
+    now: datetime
+    hub_id: str
+
+    @property
+    def us(self) -> OwnerView:
+        """The owner that our labels name."""
+        return OwnerView(self.hub_id, self.document.resource_id)
+
+    @property
+    def was_ready(self) -> bool:
+        """Tell whether this very generation was Ready before: what lacks now is drift."""
+        return self.memory.ready_generation >= self.document.generation
+
+    @property
+    def busy_phase(self) -> Phase:
+        """The phase while work goes on."""
+        if self.was_ready:
+            return Phase.DEGRADED
+        return Phase.RECONFIGURING if self.memory.ready_generation else Phase.DEPLOYING
+
+    def age_s(self, moment: datetime | None) -> float:
+        """Return the seconds since ``moment``; without one, very many."""
+        return float("inf") if moment is None else (self.now - moment).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a plan stops at a stage, and what is done about it."""
+
+    phase: Phase
+    reason: str
+    message: str
+    actions: tuple[Action, ...] = ()
+    next_check_s: float = SOON_S
+    failed: bool = False
+    follows_job: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+Stage = Callable[[Given], Halt | None]
+
+
+def decide_by(
+    given: Given,
+    stages: Sequence[tuple[str, Stage]],
+    otherwise: Halt,
+    *,
+    beside: tuple[Action, ...] = (),
+) -> Decision:
+    """Go through the stages up to the one that halts; ``beside`` are actions at any rate."""
+    steps: list[Step] = []
+    halt: Halt | None = None
+    for name, stage in stages:
+        if halt is not None:
+            steps.append(Step(name, StepState.PENDING))
+            continue
+        halt = stage(given)
+        if halt is None:
+            steps.append(Step(name, StepState.DONE))
+        else:
+            state = StepState.FAILED if halt.failed else StepState.RUNNING
+            steps.append(Step(name, state, halt.message))
+    end = halt if halt is not None else otherwise
+    return Decision(
+        phase=end.phase,
+        reason=end.reason,
+        message=end.message,
+        actions=(*end.actions, *beside),
+        steps=tuple(steps),
+        findings=(*end.findings, *findings_of(given.observed)),
+        next_check_s=end.next_check_s,
+        follows_job=end.follows_job,
+    )
+
+
+def backoff_left_s(given: Given, tries: int, last: Submission | None) -> float:
+    """Return the seconds until the next try after ``tries`` of them; 0 when it is due."""
+    if tries == 0 or last is None:
+        return 0.0
+    wait = BACKOFF_S[min(tries, len(BACKOFF_S)) - 1]
+    return max(0.0, wait - given.age_s(last.ended_at or last.begun_at))
+
+
+def owned_by_another(what: str, owner: object) -> Halt:
+    """Return the halt for something that is not ours: named, never touched."""
+    return Halt(
+        phase=Phase.REFUSED,
+        reason="OwnedByAnother",
+        message=f"{what} belongs to {owner}; nothing of it is touched",
+        next_check_s=CALM_S,
+        failed=True,
+    )
+
+
+def without_service(given: Given) -> Halt | None:
+    """Return the halt of work that needs KubeFATE, which does not answer; None when all is done."""
+    view = given.observed.kubefate
+    is_refused = view.access is ServiceAccess.UNAUTHORIZED
+    reason = "KubeFateRefused" if is_refused else "KubeFateUnavailable"
+    if given.was_ready and given.memory.open_submission is None:
+        return None
+    nothing_yet = not given.memory.submissions and not given.memory.ready_generation
+    phase = Phase.WAITING if nothing_yet else given.busy_phase
+    message = view.message or "KubeFATE does not answer; work goes on when it does"
+    return Halt(phase, reason, message, next_check_s=_KUBEFATE_CHECK_S)

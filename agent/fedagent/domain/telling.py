@@ -1,0 +1,280 @@
+"""What a proxy must be told, and the proof that it serves it: reload first, restart last."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from fedagent.domain.decision import (
+    Action,
+    Finding,
+    NoteProxy,
+    Phase,
+    ProveRoutes,
+    ReloadProxy,
+    RestartProxy,
+    Severity,
+)
+from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table, TableKind
+from fedagent.domain.memory import Memory, Proof, ProxyNote
+from fedagent.domain.observed import PodView
+from fedagent.domain.serving import listed
+from fedagent.domain.stage import Given, Halt
+
+RELOAD_LIMIT_S: Final = 7.5
+"""Longest time that Traffic Server took to load a table: 2.9 to 7.2 s were measured on 9.2."""
+PROOF_LIMIT_S: Final = 15.0
+"""Traffic Server takes 3 to 7 s to act on a reload."""
+_PROOF_AGAIN_S: Final = 0.5
+_REPROVE_DOWN_S: Final = 15.0
+_REPROVE_S: Final = 300.0
+_RETELL_S: Final = 60.0
+_RELOAD_TRIES: Final = 3
+_FILE_LIMIT_S: Final = 180.0
+"""A kubelet brings a changed ConfigMap into its pods within about a minute."""
+GIVEN_UP: Final = 1000
+"""Tries of a note whose proxy was restarted for this table: it is not restarted again."""
+
+PROVEN: Final = "proven"
+UNREACHABLE: Final = "unreachable"
+NOT_SERVED: Final = "not-served"
+PARTY_DOWN: Final = "party-down"
+
+
+def proxies(given: Given) -> Halt | None:
+    """Have every proxy know its table and certificates, and serve what it was told."""
+    restarts = _restarts_for_certificates(given)
+    if restarts:
+        text = f"{restarts[0].deployment} restarts to read its new certificate"
+        return Halt(given.busy_phase, "CertificateRenewed", text, actions=restarts)
+    telling: list[Action] = []
+    for proxy in given.document.proxies:
+        telling.extend(_tell(given, proxy))
+    if telling:
+        names = listed([_deployment_of(action) for action in telling])
+        text = f"{names} takes its new route table"
+        return Halt(given.busy_phase, "ProxyReloading", text, actions=tuple(telling))
+    return _proofs(given)
+
+
+def _restarts_for_certificates(given: Given) -> tuple[RestartProxy, ...]:
+    found: dict[str, RestartProxy] = {}
+    for wish in given.document.certificates:
+        view = given.observed.secrets.get(wish.secret_name)
+        if view is None or view.issued_at is None:
+            continue
+        issued_at = view.issued_at.replace(microsecond=0)
+        for deployment in wish.restart_deployments:
+            pods = given.observed.pods_of(deployment)
+            if any(pod.started_at is not None and pod.started_at < issued_at for pod in pods):
+                reason = f"certificate {wish.secret_name} was renewed"
+                found[deployment] = RestartProxy(deployment, reason)
+    return tuple(found.values())
+
+
+def _tell(given: Given, proxy: Proxy) -> tuple[Action, ...]:
+    table = given.document.table(proxy.table)
+    pods = given.observed.pods_of(proxy.deployment)
+    if table is None or not pods:
+        return ()
+    note = given.memory.proxies.get(proxy.deployment)
+    uids = tuple(sorted(pod.uid for pod in pods))
+    if note is not None and note.table_digest == table.digest and set(uids) <= set(note.pod_uids):
+        return ()
+    wanted = ProxyNote(proxy.deployment, uids, table.digest, table.keys, given.now, "started")
+    if _read_at_start(given, table, pods, note):
+        same = note is not None and note.table_digest == table.digest
+        return (NoteProxy(replace(wanted, tries=note.tries if note and same else 0)),)
+    removed = _removed(given, proxy, table, note)
+    if proxy.kind is ProxyKind.NGINX and note is not None and not removed:
+        return (NoteProxy(replace(wanted, how="by-itself")),)
+    tries = note.tries if note is not None else 0
+    seen = given.memory.table_seen.get(table.config_map)
+    is_late = seen is not None and given.age_s(seen[1]) > _FILE_LIMIT_S
+    if _RELOAD_TRIES <= tries < GIVEN_UP or is_late:
+        told = replace(wanted, how="restart", removed=removed, tries=GIVEN_UP)
+        return (RestartProxy(proxy.deployment, "it does not reload its table", told),)
+    added = () if note is None else tuple(sorted(set(table.keys) - set(note.keys)))
+    told = replace(wanted, how="reload", removed=removed, added=added)
+    return (ReloadProxy(proxy.deployment, told),)
+
+
+def _read_at_start(
+    given: Given, table: Table, pods: tuple[PodView, ...], note: ProxyNote | None
+) -> bool:
+    """Tell whether pods that no note speaks of have read this very table when they started."""
+    if note is None and len(given.observed.releases) == 1:
+        return given.observed.releases[0].revision == 1
+    fresh = [pod for pod in pods if note is None or pod.uid not in note.pod_uids]
+    if note is not None and len(fresh) < len(pods) and note.table_digest != table.digest:
+        return False
+    seen = given.memory.table_seen.get(table.config_map)
+    if seen is None or seen[0] != table.digest or not fresh:
+        return False
+    seen_at = seen[1].replace(microsecond=0)
+    return all(pod.started_at is not None and pod.started_at >= seen_at for pod in fresh)
+
+
+def _removed(given: Given, proxy: Proxy, table: Table, note: ProxyNote | None) -> tuple[str, ...]:
+    """Return the keys that the table lost; those of a telling just before are not forgotten."""
+    if note is None:
+        return ()
+    fresh = proxy.kind is ProxyKind.TRAFFIC_SERVER and given.age_s(note.told_at) < _RETELL_S
+    carried = note.removed if fresh and note.how == "reload" else ()
+    return tuple(sorted({*note.keys, *carried} - set(table.keys)))
+
+
+def _deployment_of(action: Action) -> str:
+    match action:
+        case NoteProxy(note=note):
+            return note.deployment
+        case ReloadProxy(deployment=deployment) | RestartProxy(deployment=deployment):
+            return deployment
+        case _:
+            return ""
+
+
+def is_party_route(key: str) -> bool:
+    """Tell whether an SNI is a party's; the sentinel entry of an exchange is none."""
+    return key.split(".", 1)[0].isdigit()
+
+
+def _proofs(given: Given) -> Halt | None:
+    proxy, table = proven_table(given)
+    if proxy is None or table is None:
+        return None
+    note = given.memory.proxies.get(proxy.deployment)
+    if note is None:
+        return None
+    wanted = [key for key in table.keys if is_party_route(key)]
+    gone = [key for key in note.removed if is_party_route(key)]
+    loaded = _is_loaded(given, note, table)
+    due = [key for key in wanted if not (loaded and _is_settled(given, key, table))]
+    due_gone = [key for key in gone if not _is_gone(given, key, table)]
+    if not due and not due_gone:
+        return None
+    bad = [key for key in due if _is_refuted(given, key, table)]
+    bad += [key for key in due_gone if _proof(given, key, table) is not None]
+    prove = ProveRoutes(tuple(due), tuple(due_gone), table.digest)
+    if bad and given.age_s(note.told_at) > PROOF_LIMIT_S:
+        return _not_taken(given, note, bad, prove)
+    text = f"waiting until {proxy.deployment} serves {listed(bad or due or due_gone)}"
+    return Halt(
+        given.busy_phase,
+        "RouteUnproven",
+        text,
+        actions=(prove,) if _is_prove_due(given, (*due, *due_gone)) else (),
+        next_check_s=_PROOF_AGAIN_S,
+    )
+
+
+def proven_table(given: Given) -> tuple[Proxy | None, Table | None]:
+    """Return the proxy and the table whose routes can be proven by a handshake."""
+    for proxy in given.document.proxies:
+        if proxy.kind is ProxyKind.TRAFFIC_SERVER:
+            return proxy, given.document.table(TableKind.SNI)
+    return None, None
+
+
+def reproofs(given: Given) -> tuple[ProveRoutes, ...]:
+    """Return proofs that have become old, to be renewed beside other work while Ready."""
+    _, table = proven_table(given)
+    if table is None:
+        return ()
+    old: list[str] = []
+    for key in table.keys:
+        proof = _proof(given, key, table)
+        if proof is None:
+            continue
+        limit_s = _REPROVE_DOWN_S if proof.state == PARTY_DOWN else _REPROVE_S
+        if given.age_s(proof.at) > limit_s:
+            old.append(key)
+    return (ProveRoutes(tuple(old), (), table.digest),) if old else ()
+
+
+def _proof(given: Given, key: str, table: Table) -> Proof | None:
+    proof = given.memory.proofs.get(key)
+    return proof if proof is not None and proof.table_digest == table.digest else None
+
+
+def _is_settled(given: Given, key: str, table: Table) -> bool:
+    proof = _proof(given, key, table)
+    return proof is not None and proof.state in {PROVEN, UNREACHABLE, PARTY_DOWN}
+
+
+def _is_loaded(given: Given, note: ProxyNote, table: Table) -> bool:
+    """Tell whether the proxy has taken its table, so that what it serves speaks of that table.
+
+    A route that only moved is answered by the same party before and after. So an added route that
+    is served, or a removed one that is not, or the longest time that a reload takes, must show it.
+    """
+    if note.how != "reload" or given.age_s(note.told_at) >= RELOAD_LIMIT_S:
+        return True
+    added = [key for key in note.added if is_party_route(key)]
+    removed = [key for key in note.removed if is_party_route(key)]
+    return any(_is_settled(given, key, table) for key in added) or any(
+        _proof_is(given, key, table, NOT_SERVED) for key in removed
+    )
+
+
+def _proof_is(given: Given, key: str, table: Table, state: str) -> bool:
+    proof = _proof(given, key, table)
+    return proof is not None and proof.state == state
+
+
+def _is_refuted(given: Given, key: str, table: Table) -> bool:
+    return _proof_is(given, key, table, NOT_SERVED)
+
+
+def _is_gone(given: Given, key: str, table: Table) -> bool:
+    proof = _proof(given, key, table)
+    return proof is not None and proof.state in {NOT_SERVED, UNREACHABLE}
+
+
+def _is_prove_due(given: Given, keys: tuple[str, ...]) -> bool:
+    proofs = [given.memory.proofs.get(key) for key in keys]
+    return any(proof is None or given.age_s(proof.at) >= _PROOF_AGAIN_S for proof in proofs)
+
+
+def _not_taken(given: Given, note: ProxyNote, bad: list[str], prove: ProveRoutes) -> Halt:
+    """Tell it again when that was long ago; then restart it, once per table; then only report."""
+    name = note.deployment
+    text = f"{name} does not serve {listed(bad)} as its table says"
+    if note.tries < GIVEN_UP:
+        told = replace(note, told_at=given.now)
+        action: Action = ReloadProxy(name, replace(told, how="reload"))
+        if note.how == "reload" and given.age_s(note.told_at) < _RETELL_S:
+            told = replace(told, how="restart", tries=GIVEN_UP)
+            action = RestartProxy(name, "it does not take its table by a reload", told)
+        return Halt(given.busy_phase, "RouteNotServed", text, actions=(action,))
+    finding = Finding(
+        "RouteNotServed",
+        Severity.ERROR,
+        text,
+        "Look at the proxy's log; `fedctl describe` shows each route's proof.",
+        f"Deployment/{name}",
+    )
+    return Halt(
+        Phase.DEGRADED,
+        "RouteNotServed",
+        text,
+        actions=(prove,) if _is_old(given, bad) else (),
+        next_check_s=_REPROVE_DOWN_S,
+        findings=(finding,),
+    )
+
+
+def _is_old(given: Given, keys: list[str]) -> bool:
+    proofs = [given.memory.proofs.get(key) for key in keys]
+    return any(proof is None or given.age_s(proof.at) > _REPROVE_DOWN_S for proof in proofs)
+
+
+def proven_of(document: ParticipantDocument, memory: Memory) -> tuple[Proof, ...]:
+    """Return the proofs that speak of the document's present table, by key."""
+    table = document.table(TableKind.SNI)
+    if table is None:
+        return ()
+    proofs = (memory.proofs.get(key) for key in table.keys)
+    return tuple(
+        proof for proof in proofs if proof is not None and proof.table_digest == table.digest
+    )

@@ -1,0 +1,64 @@
+"""The site's KubeFATE service as its participants share it: where it is, and whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from fedagent.domain.observed import ServiceAccess
+from fedagent.kube.errors import KubeError
+from fedagent.kubefate.access import Access, AccessMode, BadCredentials
+from fedagent.kubefate.client import KubeFate
+from fedagent.kubefate.errors import KubeFateError, Unauthorized, Unavailable
+from fedagent.kubefate.service import ServiceObservation
+
+_KNOWN_LIMIT_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class ServiceDesk:
+    """Set by the endpoint's worker, read by the participants' workers.
+
+    ``namespace`` None: no endpoint is known yet, or it belongs to another hub.
+    """
+
+    access: Access
+    namespace: str | None = None
+    last: ServiceObservation | None = None
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it is known whether participants may use the service."""
+
+    @property
+    def key(self) -> str:
+        """Name of the service in the journal's notes about charts."""
+        return f"{self.access.mode}:{self.namespace or ''}"
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the service's pod started, as far as is known."""
+        return None if self.last is None else self.last.started_at
+
+    async def wait_known(self) -> None:
+        """Wait, after a start of the agent, for the first look at the service; not for long."""
+        try:
+            async with asyncio.timeout(_KNOWN_LIMIT_S):
+                await self.known.wait()
+        except TimeoutError:
+            self.known.set()
+
+    async def client(self) -> KubeFate:
+        """Return the client; raises KubeFateError or KubeError when there is no way to it."""
+        if self.access.mode is not AccessMode.URL and self.namespace is None:
+            raise Unavailable("there is no KubeFATE service at this site yet")
+        return await self.access.client(self.namespace or "")
+
+    def meaning(self, error: KubeFateError | KubeError) -> tuple[ServiceAccess, str]:
+        """Say what a failure of a call means."""
+        nowhere = self.last is None or not self.last.is_installed or self.namespace is None
+        if nowhere and self.access.mode is not AccessMode.URL:
+            return ServiceAccess.ABSENT, error.message
+        if isinstance(error, Unauthorized | BadCredentials):
+            return ServiceAccess.UNAUTHORIZED, error.message
+        return ServiceAccess.UNREACHABLE, error.message

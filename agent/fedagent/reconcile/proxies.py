@@ -1,0 +1,167 @@
+"""Make a proxy take its table: reload where it can, restart where it must.
+
+A ConfigMap reaches a pod's directory mount when the kubelet syncs, up to a minute later; a change
+of the pod itself makes it sync at once. ``traffic_ctl config reload`` says 0 whatever comes of it,
+so nothing is believed here: the planner asks for a handshake afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import structlog
+
+from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table
+from fedagent.domain.memory import ProxyNote
+from fedagent.domain.observed import ParticipantObserved, PodView
+from fedagent.domain.telling import GIVEN_UP
+from fedagent.kube.client import Kube
+from fedagent.kube.errors import KubeError, NotFound, Unavailable
+from fedagent.kube.kinds import PODS
+from fedagent.kube.objects import delete, get, patch
+from fedagent.kube.ownership import PREFIX
+from fedagent.kube.streams import ExecResult, execute
+from fedagent.reconcile.tables import TableFault, read_table
+
+log = structlog.get_logger()
+
+TOLD: Final = f"{PREFIX}table"
+"""Annotation on a proxy's pod: the table that it shall take. Changing it makes the kubelet sync."""
+_EXEC_LIMIT_S: Final = 10.0
+_NO_EXEC_TRIES: Final = 3
+_MAX_FILE_BYTES: Final = 1_000_000
+
+
+RELOADS: Final = {
+    ProxyKind.TRAFFIC_SERVER: (("traffic_ctl", "config", "reload"),),
+    ProxyKind.NGINX: (("nginx", "-s", "reload"), ("openresty", "-s", "reload")),
+}
+"""Commands that make a proxy read its files again; the first that its image has is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountedTable:
+    """Where a container sees the file of a table."""
+
+    container: str
+    path: str
+
+
+class NotYet(Exception):
+    """The pod does not see the new file yet."""
+
+
+class Proxies:
+    """Reloads and restarts, in the pods themselves."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def reload(
+        self,
+        document: ParticipantDocument,
+        observed: ParticipantObserved,
+        note: ProxyNote,
+        before: ProxyNote | None,
+    ) -> ProxyNote:
+        """Have every pod of the proxy read its table; return the note that is true then.
+
+        Raises NotYet while a pod lacks the new file. A pod that takes no commands gives a note
+        with ``tries`` raised and no table: the planner restarts it in the end.
+        """
+        proxy = next(item for item in document.proxies if item.deployment == note.deployment)
+        table = document.table(proxy.table)
+        if table is None:
+            raise ValueError(f"{note.deployment} reads a table that the document does not have")
+        try:
+            for pod in observed.pods_of(note.deployment):
+                await self._reload_pod(document.namespace, pod, proxy, table)
+        except KubeError as error:
+            tries = 1 if isinstance(error, Unavailable) else _NO_EXEC_TRIES
+            log.warning("proxy.not_reloaded", deployment=note.deployment, error=error.message)
+            return _failed(before or note, tries)
+        return note
+
+    async def _reload_pod(self, namespace: str, pod: PodView, proxy: Proxy, table: Table) -> None:
+        place = mounted_table(await get(self._kube, PODS, pod.name, namespace=namespace), table)
+        if place is None:
+            raise KubeError(f"{pod.name} mounts no directory with {table.config_map}")
+        await self._check_file(namespace, pod, place, table)
+        for command in RELOADS[proxy.kind]:
+            result = await self._run(namespace, pod, place.container, command)
+            if result.exit_code in {0, None}:
+                log.info("proxy.reloaded", namespace=namespace, pod=pod.name)
+                return
+            text = result.stderr.decode("utf-8", "replace")[:200]
+            log.info("proxy.command_failed", pod=pod.name, command=command[0], error=text)
+        raise KubeError(f"no command in {pod.name} reloads {proxy.kind}")
+
+    async def _check_file(
+        self, namespace: str, pod: PodView, place: MountedTable, table: Table
+    ) -> None:
+        result = await self._run(namespace, pod, place.container, ("cat", place.path))
+        if result.exit_code not in {0, None}:
+            raise KubeError(f"{pod.name} has no file {place.path}")
+        try:
+            found = read_table(table, result.stdout.decode("utf-8", "replace"))
+        except TableFault as error:
+            raise NotYet(str(error)) from error
+        if replace(table, entries=found).digest != table.digest:
+            await self._hurry(namespace, pod, table.digest)
+            raise NotYet(f"{pod.name} still sees its old table")
+
+    async def _hurry(self, namespace: str, pod: PodView, digest: str) -> None:
+        """Make the kubelet sync the pod's volumes now; harmless where it is not allowed."""
+        change = {"metadata": {"annotations": {TOLD: digest[:32]}}}
+        try:
+            await patch(self._kube, PODS, pod.name, change, namespace=namespace)
+        except KubeError as error:
+            log.info("proxy.not_hurried", pod=pod.name, error=error.message)
+
+    async def _run(
+        self, namespace: str, pod: PodView, container: str, command: Sequence[str]
+    ) -> ExecResult:
+        return await execute(
+            self._kube,
+            namespace,
+            pod.name,
+            command,
+            container=container,
+            limit_s=_EXEC_LIMIT_S,
+            limit_bytes=_MAX_FILE_BYTES,
+        )
+
+    async def restart(
+        self, document: ParticipantDocument, observed: ParticipantObserved, deployment: str
+    ) -> None:
+        """Delete the proxy's pods; their Deployment makes new ones, which read everything anew."""
+        for pod in observed.pods_of(deployment):
+            try:
+                await delete(self._kube, PODS, pod.name, namespace=document.namespace, uid=pod.uid)
+            except NotFound:
+                continue
+        log.warning("proxy.restarted", namespace=document.namespace, deployment=deployment)
+
+
+def mounted_table(pod: Mapping[str, Any], table: Table) -> MountedTable | None:
+    """Find the container and directory that show a table's ConfigMap; a subPath never changes."""
+    volumes = {
+        volume["name"]
+        for volume in pod["spec"].get("volumes") or ()
+        if (volume.get("configMap") or {}).get("name") == table.config_map
+    }
+    for container in pod["spec"].get("containers") or ():
+        for mount in container.get("volumeMounts") or ():
+            if mount["name"] in volumes and not mount.get("subPath"):
+                return MountedTable(
+                    str(container["name"]), f"{mount['mountPath'].rstrip('/')}/{table.key}"
+                )
+    return None
+
+
+def _failed(note: ProxyNote, tries: int) -> ProxyNote:
+    """Return the note of a proxy that knows no table for sure; the keys it had are kept."""
+    before = note.tries if note.tries < GIVEN_UP else 0
+    return replace(note, table_digest="", tries=before + tries)

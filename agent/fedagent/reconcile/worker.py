@@ -1,0 +1,298 @@
+"""One resource's worker: observe, plan, report, act, and again, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from fedagent.domain.decision import Action, Decision, Phase, kind_of
+from fedagent.domain.document import Document, ParticipantDocument
+from fedagent.domain.memory import Good, Memory
+from fedagent.domain.observed import ParticipantObserved
+from fedagent.domain.plan import plan
+from fedagent.domain.policy import Policy
+from fedagent.domain.reading import read_document
+from fedagent.journal import Journal, SpoolFull
+from fedagent.kube.errors import KubeError
+from fedagent.reconcile.faults import FaultBook, code_of
+from fedagent.reconcile.happenings import events_between
+from fedagent.reconcile.proxies import NotYet
+from fedagent.reconcile.report import PHASES, Told, status_of, steps_after
+from fedagent.reconcile.subjects import Observed, Subject
+from fedproto.agent.v1 import document_pb2, status_pb2
+from fedproto.errors import Invalid
+from fedproto.ids import Clock
+from fedproto.tasks import LoopBoard, wait_for_wake
+
+log = structlog.get_logger()
+
+_TURN_LIMIT_S: Final = 180.0
+_ACTION_LIMIT_S: Final = 120.0
+_QUIET_S: Final = 0.05
+"""Changes come in bursts: one look for all of them."""
+_NOT_YET_S: Final = 1.0
+_MAX_WAIT_S: Final = 60.0
+"""Everything is looked at anew at least this often, whatever the watches say."""
+_BEAT_S: Final = 60.0
+_SPOOL_FULL_S: Final = 5.0
+_REPEAT_S: Final = 0.2
+_FIRST_REPEATS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all workers of an agent share."""
+
+    journal: Journal
+    policy: Policy
+    board: LoopBoard
+    clock: Clock
+    hub_id: str
+
+
+class Worker:
+    """Looks after one resource until its document is forgotten."""
+
+    def __init__(
+        self, resource_id: str, site: Site, subject: Subject, *, wake: asyncio.Event
+    ) -> None:
+        self.resource_id = resource_id
+        self.wake = wake
+        self.subject = subject
+        self._site = site
+        self._faults = FaultBook()
+        self._last_actions: tuple[Action, ...] = ()
+        self._repeats = 0
+        self._failures = 0
+
+    @property
+    def _beat_name(self) -> str:
+        return f"reconcile.{self.resource_id}"
+
+    async def run(self) -> None:
+        """Work until the document is forgotten. A turn that fails is logged and tried again."""
+        self._site.board.beat(self._beat_name, _BEAT_S)
+        try:
+            while (wait_s := await self._guarded_turn()) is not None:
+                if wait_s > 0:
+                    await wait_for_wake(self.wake, min(wait_s, _MAX_WAIT_S))
+                await asyncio.sleep(_QUIET_S)
+                self.wake.clear()
+        finally:
+            self._site.board.records.pop(self._beat_name, None)
+            await self.subject.stop()
+
+    def hear_hub(self) -> None:
+        """Go on at once with what failed for want of the hub."""
+        if self._faults.hear_hub():
+            self.wake.set()
+
+    async def _guarded_turn(self) -> float | None:
+        try:
+            async with asyncio.timeout(_TURN_LIMIT_S):
+                wait_s = await self.turn()
+            self._failures = 0
+            self._site.board.beat(self._beat_name, _BEAT_S)
+        except SpoolFull:
+            log.warning("spool.full", resource_id=self.resource_id)
+            return _SPOOL_FULL_S
+        except KubeError as error:
+            self._failures += 1
+            await self._report_blind(error)
+            self._site.board.beat(self._beat_name, _BEAT_S)
+            return min(2.0 ** min(self._failures, 5), 30.0)
+        except Exception:
+            self._failures += 1
+            log.exception("reconcile.failed", resource_id=self.resource_id)
+            return min(2.0 ** min(self._failures, 5), 30.0)
+        return wait_s
+
+    async def turn(self) -> float | None:
+        """Do one round; return the seconds until the next, None when there is no document."""
+        journal = self._site.journal
+        message = await journal.documents.get(self.resource_id)
+        if message is None:
+            return None
+        try:
+            document = read_document(message)
+        except Invalid as error:
+            await self._report_invalid(message, error)
+            return _MAX_WAIT_S
+        memory = await journal.memories.load(self.resource_id)
+        observed = await self.subject.observe(document, memory)
+        memory = await self._note_tables(observed, memory)
+        decision = plan(
+            document,
+            observed,
+            memory,
+            now=self._site.clock.now(),
+            policy=self._site.policy,
+            hub_id=self._site.hub_id,
+        )
+        self.subject.decided(document, decision)
+        decision = self._held_back(decision)
+        memory = await self._note_progress(document, decision, memory)
+        await self._report(document, observed, memory, decision)
+        return await self._act(document, observed, memory, decision)
+
+    async def _note_tables(self, observed: Observed, memory: Memory) -> Memory:
+        """Note when each table was first seen as it is: pods that are younger have read it."""
+        if not isinstance(observed, ParticipantObserved):
+            return memory
+        now = self._site.clock.now()
+        seen: Mapping[str, tuple[str, datetime]] = {
+            name: known
+            if (known := memory.table_seen.get(name)) is not None and known[0] == table.digest
+            else (table.digest, now)
+            for name, table in observed.tables.items()
+        }
+        if dict(seen) == dict(memory.table_seen):
+            return memory
+        await self._site.journal.memories.put_table_seen(self.resource_id, seen)
+        return replace(memory, table_seen=seen)
+
+    async def _note_progress(
+        self, document: Document, decision: Decision, memory: Memory
+    ) -> Memory:
+        memories = self._site.journal.memories
+        now = self._site.clock.now()
+        steps = steps_after(decision, document.generation, memory, now)
+        if steps != dict(memory.steps) or memory.steps_generation != document.generation:
+            await memories.put_steps(self.resource_id, document.generation, steps)
+            memory = replace(memory, steps=steps, steps_generation=document.generation)
+        if decision.phase is Phase.READY and memory.ready_generation < document.generation:
+            good = _good_of(document)
+            await memories.put_ready(self.resource_id, document.generation, good)
+            memory = replace(memory, ready_generation=document.generation, good=good)
+        if decision.phase is Phase.AWAITING_APPROVAL:
+            await self._site.journal.approvals.ask(
+                self.resource_id,
+                document.generation,
+                decision.reason.partition(".")[2],
+                summary=decision.message,
+                at=now,
+            )
+        return memory
+
+    def _held_back(self, decision: Decision) -> Decision:
+        """Leave out actions that failed a moment ago, and say why in the status."""
+        now = self._site.clock.now()
+        faults = [self._faults.pending(action) for action in decision.actions]
+        fault = next((item for item in faults if item is not None), None)
+        if not self._site.journal.spool.takes_new_work and decision.actions:
+            text = "the event spool is full: nothing new is begun until the hub takes events"
+            return replace(
+                decision, reason="SpoolFull", message=text, actions=(), next_check_s=_SPOOL_FULL_S
+            )
+        if fault is None:
+            return decision
+        due = tuple(item for item in decision.actions if self._faults.is_due(item, now))
+        left_s = max(0.1, (fault.again_at - now).total_seconds())
+        return replace(
+            decision,
+            reason=fault.code,
+            message=f"{decision.message}: {fault.message}",
+            actions=due,
+            next_check_s=min(decision.next_check_s, left_s) if not due else 0.0,
+        )
+
+    async def _report(
+        self, document: Document, observed: Observed, memory: Memory, decision: Decision
+    ) -> None:
+        journal, now = self._site.journal, self._site.clock.now()
+        before = await journal.statuses.get(self.resource_id)
+        told = Told(document, observed, memory, decision, self._site.policy, now)
+        after = status_of(told, before)
+        if before != after:
+            await journal.report(after, events_between(document, before, after, now))
+
+    async def _report_invalid(self, message: document_pb2.DesiredDocument, error: Invalid) -> None:
+        status = status_pb2.ResourceStatus(
+            resource_id=message.resource_id,
+            observed_generation=message.generation,
+            digest=message.digest,
+            phase=PHASES[Phase.REFUSED],
+            reason="InvalidDocument",
+            message=error.message,
+        )
+        before = await self._site.journal.statuses.get(self.resource_id)
+        if before is not None and before.reason == status.reason:
+            status.since.CopyFrom(before.since)
+        else:
+            status.since.FromDatetime(self._site.clock.now())
+        await self._site.journal.report(status)
+
+    async def _report_blind(self, error: KubeError) -> None:
+        """Say that Kubernetes cannot be asked; what was known last stays visible."""
+        log.warning("reconcile.blind", resource_id=self.resource_id, error=error.message)
+        message = await self._site.journal.documents.get(self.resource_id)
+        before = await self._site.journal.statuses.get(self.resource_id)
+        if message is None:
+            return
+        status = status_pb2.ResourceStatus(phase=PHASES[Phase.WAITING])
+        if before is not None:
+            status.CopyFrom(before)
+        status.resource_id = self.resource_id
+        status.reason = code_of(error)
+        status.message = f"the cluster cannot be looked at: {error.message}"
+        if before is None or before.reason != status.reason:
+            status.since.FromDatetime(self._site.clock.now())
+        await self._site.journal.report(status)
+
+    async def _act(
+        self, document: Document, observed: Observed, memory: Memory, decision: Decision
+    ) -> float:
+        """Do the actions side by side; return the seconds until the next round."""
+        if not decision.actions:
+            self._last_actions = ()
+            return decision.next_check_s
+        results = await asyncio.gather(
+            *(self._do(document, observed, memory, action) for action in decision.actions)
+        )
+        waits = [wait_s for wait_s in results if wait_s is not None]
+        if waits:
+            return min(waits)
+        self._repeats = self._repeats + 1 if decision.actions == self._last_actions else 0
+        self._last_actions = decision.actions
+        if self._repeats < _FIRST_REPEATS:
+            return 0.0
+        # It was done and changes nothing that we see: no hot loop.
+        return min(_REPEAT_S * 2.0 ** min(self._repeats, 8), 10.0)
+
+    async def _do(
+        self, document: Document, observed: Observed, memory: Memory, action: Action
+    ) -> float | None:
+        """Do one action; return the seconds to wait when it was not done."""
+        name = type(action).__name__
+        try:
+            async with asyncio.timeout(_ACTION_LIMIT_S):
+                await self.subject.act(document, observed, memory, action)
+        except NotYet as news:
+            log.debug("action.not_yet", action=name, why=str(news))
+            return _NOT_YET_S
+        except Exception as error:
+            fault = self._faults.failed(action, error, self._site.clock.now())
+            log.warning(
+                "action.failed",
+                resource_id=self.resource_id,
+                action=name,
+                code=fault.code,
+                error=fault.message,
+                exc_info=fault.code == "AgentFault",
+            )
+            return 0.0
+        self._faults.succeeded(action)
+        log.debug("action.done", resource_id=self.resource_id, action=name, kind=kind_of(action))
+        return None
+
+
+def _good_of(document: Document) -> Good | None:
+    """Return what is kept of a document that is Ready, for when a later one fails."""
+    if not isinstance(document, ParticipantDocument):
+        return None
+    return Good(document.generation, document.cluster_json)
