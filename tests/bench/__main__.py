@@ -18,6 +18,8 @@ from pathlib import Path
 
 from tests.bench.marks import MARKS, Figure, row
 
+from fedproto import log
+
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
 GROUPS = ("planner", "hub", "site", "quickstart")
 """Modules of this package; each has ``async def measure(folder: Path) -> dict[str, float]``."""
@@ -45,6 +47,7 @@ async def run(groups: list[str]) -> list[Figure]:
 
 def main() -> int:
     """Measure, write, and say which marks are missed."""
+    log.configure(level="error")
     groups = sys.argv[1:] or list(GROUPS)
     figures = asyncio.run(run(groups))
     OUTPUT.parent.mkdir(exist_ok=True)

@@ -117,7 +117,7 @@ class Actor:
                     delete_volumes=True,
                     limit_s=_UNINSTALL_LIMIT_S,
                 )
-                await self._rights.give_back(document.namespace)
+                await self._rights.give_back(document.namespace, owner)
                 return left
             case _:
                 raise TypeError(f"{type(action).__name__} is no action of a service")
@@ -182,7 +182,7 @@ class Actor:
             case DeleteObjects(objects=objects):
                 await self._delete_objects(namespace, objects)
             case ForgetRelease(revisions=revisions):
-                await self._forget_release(document, revisions)
+                await self._forget_release(document, observed, revisions)
             case _:
                 raise TypeError(f"{type(action).__name__} is no action of a participant")
 
@@ -212,7 +212,7 @@ class Actor:
         labels = dict.fromkeys(self._owner(document).labels())
         change = {"metadata": {"labels": labels, "annotations": {CREATED_NAMESPACE: None}}}
         await patch(self._kube, NAMESPACES, document.namespace, change)
-        await self._rights.give_back(document.namespace)
+        await self._rights.give_back(document.namespace, self._owner(document))
 
     async def _delete_own(
         self, kind: Kind, name: str, namespace: str | None, document: ParticipantDocument
@@ -231,8 +231,14 @@ class Actor:
         log.warning("objects.deleted", namespace=namespace, count=len(objects))
 
     async def _forget_release(
-        self, document: ParticipantDocument, revisions: tuple[int, ...]
+        self,
+        document: ParticipantDocument,
+        observed: ParticipantObserved,
+        revisions: tuple[int, ...],
     ) -> None:
+        if observed.kubefate.record is None:
+            # A service that forgot the participant forgot its charts, too.
+            await self._journal.forget_charts(self._desk.key)
         found = await read_releases(self._kube, document.namespace, document.release_name)
         for release in found:
             if release.revision in revisions:

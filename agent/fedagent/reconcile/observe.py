@@ -63,6 +63,7 @@ from fedagent.reconcile.views import (
     claim_view,
     event_view,
     is_of_release,
+    is_of_service,
     namespace_view,
     pod_view,
     workload_view,
@@ -199,6 +200,7 @@ class Observer:
                 f"{kind.name}/{body['metadata']['name']}"
                 for kind, found in zip(kinds, bodies, strict=True)
                 for body in found
+                if not is_of_service(body)
             ),
         )
 
@@ -315,7 +317,7 @@ def _foreign(watch: NamespaceWatch, release: str) -> tuple[str, ...]:
         f"{kind.name}/{body['metadata']['name']}"
         for kind in (DEPLOYMENTS, STATEFULSETS, PVCS)
         for body in watch.items(kind)
-        if not is_of_release(body, release)
+        if not is_of_release(body, release) and not is_of_service(body)
     )
 
 

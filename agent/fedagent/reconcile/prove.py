@@ -17,7 +17,8 @@ from fedagent.domain.telling import NOT_SERVED, PARTY_DOWN, PROVEN, UNREACHABLE
 _CONNECT_LIMIT_S: Final = 1.5
 _HANDSHAKE_LIMIT_S: Final = 4.0
 _AT_ONCE: Final = 20
-_HOSTNAME_MISMATCH: Final = 62
+_SILENCE: Final = "silence"
+_END: Final = "end"
 _NOBODY: Final = "nobody.invalid"
 """An SNI without a route: a living proxy answers it itself."""
 
@@ -41,12 +42,12 @@ async def prove_routes(
     if not await _is_reachable(ip, port):
         answer = Answer(UNREACHABLE, f"{ip}:{port} cannot be reached from the agent")
         return dict.fromkeys(names, answer)
-    context = ssl.create_default_context(cadata=roots_pem.decode())
+    prover = _Prover(ip, port, ssl.create_default_context(cadata=roots_pem.decode()))
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(name: str) -> Answer:
         async with gate:
-            return await handshake(ip, port, name, context)
+            return await prover.prove(name)
 
     answers = await asyncio.gather(*(one(name) for name in names))
     return dict(zip(names, answers, strict=True))
@@ -58,42 +59,81 @@ async def _is_reachable(ip: str, port: int) -> bool:
             _, writer = await asyncio.open_connection(ip, port)
     except (OSError, TimeoutError):
         return False
-    writer.close()
+    writer.transport.abort()
     return True
 
 
-async def handshake(ip: str, port: int, name: str, context: ssl.SSLContext) -> Answer:
-    """Do one handshake and say what it means."""
-    try:
-        async with asyncio.timeout(_HANDSHAKE_LIMIT_S):
-            _, writer = await asyncio.open_connection(
-                ip, port, ssl=context, server_hostname=name, ssl_handshake_timeout=60.0
-            )
-    except TimeoutError:
-        return await _silent(ip, port)
-    except ssl.SSLCertVerificationError as error:
-        if error.verify_code == _HOSTNAME_MISMATCH:
-            return Answer(NOT_SERVED, "another certificate answers: the route is not taken")
-        return Answer(PARTY_DOWN, f"its certificate does not verify: {error.verify_message}")
-    except ssl.SSLError as error:
-        return Answer(PARTY_DOWN, f"the proxy refuses the route or its target: {error.reason}")
-    except (ConnectionError, OSError):
-        return Answer(PARTY_DOWN, "the route is taken, but the party behind it does not answer")
-    writer.close()
-    return Answer(PROVEN, "the party's certificate answers")
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What an unverified handshake came to: a certificate (DER), or a word for its failure."""
+
+    certificate: bytes | None
+    failure: str = ""
 
 
-async def _silent(ip: str, port: int) -> Answer:
-    """Find out who is silent: a dead proxy accepts connections and says nothing either."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    try:
+class _Prover:
+    """Tries names at one proxy. What the proxy answers by itself is asked once, when needed."""
+
+    def __init__(self, ip: str, port: int, trusting: ssl.SSLContext) -> None:
+        self._ip = ip
+        self._port = port
+        self._trusting = trusting
+        self._own: asyncio.Task[_Shown] | None = None
+
+    async def prove(self, name: str) -> Answer:
+        """Do one handshake and say what it means."""
+        try:
+            await self._handshake(name, self._trusting)
+        except TimeoutError:
+            return await self._compare(_Shown(None, _SILENCE), "the party behind it is silent")
+        except ssl.SSLCertVerificationError as error:
+            shown = await self._show(name)
+            return await self._compare(shown, f"its certificate is wrong: {error.verify_message}")
+        except ssl.SSLError as error:
+            shown = _Shown(None, str(error.reason))
+            return await self._compare(shown, f"the route or its target is refused: {error.reason}")
+        except OSError:
+            return await self._compare(_Shown(None, _END), "the party behind it does not answer")
+        return Answer(PROVEN, "the party's certificate answers")
+
+    async def _compare(self, shown: _Shown, otherwise: str) -> Answer:
+        """Call a route not taken where the proxy answers as it answers a name without a route.
+
+        Only this tells a missing route from a party with a wrong certificate: the proxy's own may
+        be expired, of an older root, or not loaded at all.
+        """
+        if self._own is None:
+            self._own = asyncio.create_task(self._show(_NOBODY))
+        if shown == await self._own:
+            return Answer(NOT_SERVED, "the proxy itself answers: the route is not taken")
+        return Answer(PARTY_DOWN, f"the route is taken, but {otherwise}")
+
+    async def _show(self, name: str) -> _Shown:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        try:
+            return _Shown(await self._handshake(name, context))
+        except TimeoutError:
+            return _Shown(None, _SILENCE)
+        except ssl.SSLError as error:
+            return _Shown(None, str(error.reason))
+        except OSError:
+            return _Shown(None, _END)
+
+    async def _handshake(self, name: str, context: ssl.SSLContext) -> bytes | None:
+        """Shake hands and hang up; return the peer's certificate."""
         async with asyncio.timeout(_HANDSHAKE_LIMIT_S):
             _, writer = await asyncio.open_connection(
-                ip, port, ssl=context, server_hostname=_NOBODY, ssl_handshake_timeout=60.0
+                self._ip,
+                self._port,
+                ssl=context,
+                server_hostname=name,
+                # The time limit above must end it, not the loop's own.
+                ssl_handshake_timeout=60.0,
             )
-    except (OSError, TimeoutError):
-        return Answer(NOT_SERVED, "the proxy accepts connections and answers nothing")
-    writer.close()
-    return Answer(PARTY_DOWN, "the party behind the route is silent")
+        shown: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        certificate = shown.getpeercert(binary_form=True)
+        # No farewell: an orderly close would wait for the peer's.
+        writer.transport.abort()
+        return certificate

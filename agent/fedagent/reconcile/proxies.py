@@ -35,10 +35,17 @@ _MAX_FILE_BYTES: Final = 1_000_000
 
 
 RELOADS: Final = {
-    ProxyKind.TRAFFIC_SERVER: (("traffic_ctl", "config", "reload"),),
+    ProxyKind.TRAFFIC_SERVER: (
+        ("traffic_ctl", "config", "reload"),
+        ("/opt/trafficserver/bin/traffic_ctl", "config", "reload"),
+    ),
     ProxyKind.NGINX: (("nginx", "-s", "reload"), ("openresty", "-s", "reload")),
 }
-"""Commands that make a proxy read its files again; the first that its image has is taken."""
+"""Commands that make a proxy read its files again; the first that its image has is taken.
+
+KubeFATE's chart starts ``/opt/trafficserver/bin/traffic_manager`` by its full path
+(FATE-Exchange/templates/traffic-server-module.yaml), so that folder may not be on the path.
+"""
 
 
 @dataclass(frozen=True, slots=True)

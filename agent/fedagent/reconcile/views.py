@@ -16,9 +16,11 @@ from fedagent.domain.observed import (
     PodView,
     Workload,
 )
-from fedagent.kube.ownership import is_created_namespace, owner_of
+from fedagent.kube.ownership import OwnerRole, is_created_namespace, owner_of
 
 Json = Mapping[str, Any]
+_SERVICE_PARTS: Final = frozenset({"kubefate", "mariadb"})
+"""Label ``fate`` on the objects of KubeFATE's own manifests."""
 _BAD_ENDS: Final = frozenset({"Error", "OOMKilled", "ContainerCannotRun", "StartError"})
 
 
@@ -40,6 +42,17 @@ def is_of_release(body: Json, release: str) -> bool:
     """Tell whether an object bears the labels that KubeFATE's charts put on everything."""
     labels = body["metadata"].get("labels") or {}
     return bool(labels.get("name") == release)
+
+
+def is_of_service(body: Json) -> bool:
+    """Tell whether an object belongs to the KubeFATE service itself, ours or another's.
+
+    Where it has rights in one namespace alone, participants share that namespace with it.
+    """
+    labels = body["metadata"].get("labels") or {}
+    owner = owner_of(body)
+    is_installed = owner is not None and owner.role is OwnerRole.ENDPOINT
+    return is_installed or labels.get("fate") in _SERVICE_PARTS
 
 
 def workload_view(body: Json, kind: WorkloadKind) -> Workload:
