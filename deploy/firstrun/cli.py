@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fedctl.cli import accept_every_character
+from fedctl.cli import prepare_output
 from fedctl.failure import ExitCode, Failure
 from fedctl.render import say, show_failure
 
@@ -21,7 +21,7 @@ from .place import Place, held
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the quickstart."""
-    accept_every_character()
+    prepare_output()
     options = command_line.read(arguments)
     try:
         with held(options.state) as place:

@@ -77,15 +77,18 @@ def _connection(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of ``ExitCode``; no traceback reaches people."""
-    accept_every_character()
+    prepare_output()
     sys.exit(outcome(arguments))
 
 
-def accept_every_character() -> None:
-    """Let output write escapes for what the terminal's encoding lacks, instead of failing."""
+def prepare_output() -> None:
+    """Write each line at once, and escapes for what the terminal's encoding lacks.
+
+    A pipe would otherwise get a follower's lines by the block, and a foreign character would fail.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 def outcome(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What the hub costs and how quick it is: ``hub_figures`` gives every figure by its name."""
+"""What the hub costs and how quick it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bench.marks import Missing
 from tests.support.hub import HubProcess, Place, Rest, federation, party, rest_of
 
+__all__ = ["Missing", "measure"]
 AGENTS: Final = 1_000
 STEADY_S: Final = 30.0
 INTENTS: Final = 100
@@ -181,17 +182,15 @@ async def storm_figures(hub: HubProcess, rest: Rest, swarm: SwarmProcess) -> dic
     }
 
 
-async def hub_figures() -> dict[str, float]:
+async def measure(folder: Path) -> dict[str, float]:
     """Measure everything on one hub process (SQLite) with 1,000 agents in another."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        hub = HubProcess.at(folder)
-        place = await hub.start()
-        try:
-            async with rest_of(place) as rest:
-                return await _measure(hub, rest, folder)
-        finally:
-            hub.kill()
+    hub = HubProcess.at(folder)
+    place = await hub.start()
+    try:
+        async with rest_of(place) as rest:
+            return await _measure(hub, rest, folder)
+    finally:
+        hub.kill()
 
 
 async def _measure(hub: HubProcess, rest: Rest, folder: Path) -> dict[str, float]:
@@ -217,8 +216,3 @@ async def _measure(hub: HubProcess, rest: Rest, folder: Path) -> dict[str, float
         figures |= await list_figures(rest)
         figures |= await storm_figures(hub, rest, swarm)
     return figures
-
-
-if __name__ == "__main__":
-    for figure, value in asyncio.run(hub_figures()).items():
-        print(f"{figure:28} {value:10.1f}")

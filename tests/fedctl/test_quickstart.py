@@ -44,7 +44,7 @@ def is_alive(pid: int) -> bool:
 
 async def until_dead(pid: int) -> None:
     async with asyncio.timeout(4):
-        while is_alive(pid):  # noqa: ASYNC110 - another process tells nobody
+        while is_alive(pid):
             await asyncio.sleep(0.02)
 
 
@@ -200,7 +200,7 @@ async def test_a_child_that_is_killed_later_is_started_again(crew, tmp_path, mon
     first = one.process.pid
     os.kill(first, signal.SIGKILL)
     async with asyncio.timeout(4):
-        while one.process.pid == first or not one.ready_file.exists():  # noqa: ASYNC110 - a file
+        while one.process.pid == first or not one.ready_file.exists():
             await asyncio.sleep(0.02)
     assert "hub was ended by SIGKILL; starting it again" in crew.told[0]
     watching.cancel()

@@ -13,6 +13,11 @@ from fedweb.problems import PROBLEM_TYPE, Problem
 from fedweb.routes import JSON, NDJSON, Route
 
 _REF: Final = "#/components/schemas/{model}"
+IDEMPOTENCY_KEY: Final = (
+    "Idempotency-Key",
+    "The same request with the same key is carried out once and answered the same for a day.",
+    "^[!-~]{1,200}$",
+)
 _PATH_VARIABLE: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
@@ -48,7 +53,11 @@ def _operation(route: Route[Any], refs: dict[Any, Any]) -> dict[str, Any]:
         "operationId": route.operation_id,
         "summary": route.summary,
         "tags": [route.tag],
-        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "parameters": [
+            *_path_parameters(route),
+            *_query_parameters(route),
+            *_header_parameters(route),
+        ],
         "responses": _responses(route, refs),
     }
     if route.open:
@@ -96,6 +105,20 @@ def _query_parameters(route: Route[Any]) -> list[dict[str, Any]]:
             "schema": _plain(shape, schema.get("$defs", {})),
         }
         for name, shape in schema.get("properties", {}).items()
+    ]
+
+
+def _header_parameters(route: Route[Any]) -> list[dict[str, Any]]:
+    names = [] if route.method == "GET" or route.secret else [IDEMPOTENCY_KEY]
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": description,
+            "schema": {"type": "string", "pattern": pattern},
+        }
+        for name, description, pattern in (*names, *route.headers)
     ]
 
 

@@ -44,6 +44,7 @@ _STATUS_CODES: Final = {
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.INVALID,
     406: ErrorCode.INVALID,
+    408: ErrorCode.TIMEOUT,
     413: ErrorCode.TOO_LARGE,
     415: ErrorCode.INVALID,
     429: ErrorCode.TOO_MANY,
@@ -116,6 +117,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
+async def harden(_request: web.Request, response: web.StreamResponse) -> None:
+    """Set the headers that every answer bears; for ``on_response_prepare``."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+
+
 def _from_aiohttp(error: web.HTTPException, request_id: str) -> web.StreamResponse:
     if error.status < web.HTTPBadRequest.status_code:
         raise error
@@ -125,6 +134,8 @@ def _from_aiohttp(error: web.HTTPException, request_id: str) -> web.StreamRespon
     answer = problem_response(
         FedError(error.text or error.reason, code=code), request_id, status=error.status
     )
+    if isinstance(error, web.HTTPRequestTimeout):
+        answer.force_close()
     if isinstance(error, web.HTTPMethodNotAllowed):
         answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from fedweb.problems import faults_of
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_JSON_DEPTH: Final = 50
+BODY_IDLE_S: Final = 20.0
+"""How long a caller may pause while it sends a body."""
+BODY_LIMIT_S: Final = 300.0
+"""How long a whole body may take."""
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 
@@ -33,12 +38,13 @@ class NoQuery(Query):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[P]):
-    """One request, checked: who asks, path, query and body."""
+    """One request, checked: who asks, path, query and body; ``raw`` is the body as it came."""
 
     request: web.Request
     principal: P
     query: Any
     body: Any
+    raw: bytes = b""
 
     def path(self, name: str) -> str:
         """Return a variable of the path."""
@@ -60,7 +66,8 @@ class Route(Generic[P]):
 
     ``body`` is the documented model; with ``parse_body`` False the handler gets plain JSON and
     checks it itself (to give better faults). ``upload`` names the media type of a raw body.
-    ``stream`` handlers answer by themselves.
+    ``stream`` handlers answer by themselves. ``secret``: the answer holds a secret, and is kept
+    nowhere. ``headers``: name, description and pattern of each header that the handler reads.
     """
 
     method: str
@@ -78,6 +85,8 @@ class Route(Generic[P]):
     max_bytes: int = MAX_BODY_BYTES
     stream: Callable[[Call[P]], Awaitable[web.StreamResponse]] | None = None
     open: bool = False
+    secret: bool = False
+    headers: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def operation_id(self) -> str:
@@ -85,27 +94,42 @@ class Route(Generic[P]):
         return self.handler.__name__
 
 
+Handle = Callable[[], Awaitable[web.StreamResponse]]
+Around = Callable[[Route[Any], Call[Any], Handle], Awaitable[web.StreamResponse]]
+"""Stands around every handler, with the checked call; answers by itself or lets it pass."""
+
+
+async def pass_through(_route: Route[Any], _call: Call[Any], handle: Handle) -> web.StreamResponse:
+    """Let every call pass."""
+    return await handle()
+
+
 def register(
     app: web.Application,
     routes: Sequence[Route[P]],
     authenticate: Callable[[web.Request], Awaitable[P]],
+    around: Around = pass_through,
 ) -> None:
     """Add every row to the application; handlers see checked input only."""
     for route in routes:
-        app.router.add_route(route.method, route.path, _serve(route, authenticate))
+        app.router.add_route(route.method, route.path, _serve(route, authenticate, around))
 
 
 def _serve(
-    route: Route[P], authenticate: Callable[[web.Request], Awaitable[P]]
+    route: Route[P], authenticate: Callable[[web.Request], Awaitable[P]], around: Around
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         principal = await authenticate(request)
-        call = Call(
-            request, principal, _read_query(route, request), await _read_body(route, request)
-        )
-        if route.stream is not None:
-            return await route.stream(call)
-        return respond(await route.handler(call))
+        query = _read_query(route, request)
+        raw = await _read_raw(route, request)
+        call = Call(request, principal, query, _parse_body(route, raw), raw)
+
+        async def handle() -> web.StreamResponse:
+            if route.stream is not None:
+                return await route.stream(call)
+            return respond(await route.handler(call))
+
+        return await around(route, call, handle)
 
     return serve
 
@@ -132,14 +156,20 @@ def _read_query(route: Route[P], request: web.Request) -> Query:
         raise Invalid("the query cannot be read", faults=faults_of(error, "query")) from error
 
 
-async def _read_body(route: Route[P], request: web.Request) -> Any:
+async def _read_raw(route: Route[P], request: web.Request) -> bytes:
+    if route.upload is None and route.body is None:
+        return b""
+    if route.upload is None and request.content_type != JSON:
+        raise web.HTTPUnsupportedMediaType(text=f"send the body as {JSON}")
+    return await read_limited(request, route.max_bytes)
+
+
+def _parse_body(route: Route[P], raw: bytes) -> Any:
     if route.upload is not None:
-        return await read_limited(request, route.max_bytes)
+        return raw
     if route.body is None:
         return None
-    if request.content_type != JSON:
-        raise web.HTTPUnsupportedMediaType(text=f"send the body as {JSON}")
-    payload = parse_json(await read_limited(request, route.max_bytes))
+    payload = parse_json(raw)
     if not route.parse_body:
         return payload
     try:
@@ -149,18 +179,28 @@ async def _read_body(route: Route[P], request: web.Request) -> Any:
 
 
 async def read_limited(request: web.Request, max_bytes: int) -> bytes:
-    """Read a body of at most ``max_bytes``; raise TOO_LARGE beyond, before it is in memory."""
+    """Read a body of at most ``max_bytes``; raise TOO_LARGE beyond, before it is in memory.
+
+    A caller that pauses for ``BODY_IDLE_S``, or drips for ``BODY_LIMIT_S``, gets 408.
+    """
     too_large = FedError(f"the body is larger than {max_bytes} bytes", code=ErrorCode.TOO_LARGE)
     if request.content_length is not None and request.content_length > max_bytes:
         raise too_large
-    chunks = []
-    size = 0
-    async for chunk in request.content.iter_chunked(65_536):
-        size += len(chunk)
-        if size > max_bytes:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_LIMIT_S):
+            while chunk := await _next_chunk(request):
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text="the body came too slowly") from error
+    return bytes(body)
+
+
+async def _next_chunk(request: web.Request) -> bytes:
+    async with asyncio.timeout(BODY_IDLE_S):
+        return await request.content.readany()
 
 
 def parse_json(text: bytes) -> Any:

@@ -13,6 +13,8 @@ from fedproto.ids import NAME_PATTERN, is_domain, is_name
 MAX_PARTIES: Final = 1_000
 MAX_PARTY_ID: Final = 999_999
 """Above it KubeFATE's templates write the id as a float (KubeFATE values-template.yaml)."""
+MAX_DOMAIN: Final = 57
+"""A common name holds 64 characters, and a party is called ``999999.<domain>``."""
 EXCHANGE_KEY: Final = "exchange"
 EXCHANGE_PARTY_ID: Final = 0
 
@@ -77,6 +79,11 @@ def _check_host_port(text: str) -> str:
 
 
 def _check_domain(text: str) -> str:
+    if len(text) > MAX_DOMAIN:
+        raise ValueError(
+            f"{text!r} is longer than {MAX_DOMAIN} characters: names in it, such as "
+            f"{MAX_PARTY_ID}.<domain>, must fit into a certificate"
+        )
     if not is_domain(text):
         raise ValueError(
             f"{text!r} is no lower-case DNS name of two labels or more, such as fed.example.com"
@@ -86,7 +93,7 @@ def _check_domain(text: str) -> str:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, examples=["alpha"])]
 HostPort = Annotated[str, Field(max_length=260), AfterValidator(_check_host_port)]
-Domain = Annotated[str, Field(max_length=200), AfterValidator(_check_domain)]
+Domain = Annotated[str, AfterValidator(_check_domain)]
 ExposeField = Annotated[Expose, Field(strict=False)]
 RepairField = Annotated[Repair, Field(strict=False)]
 Values = Annotated[

@@ -21,6 +21,7 @@ from fedhub.domain.federation import (
     split_host_port,
 )
 from fedhub.domain.release import Release
+from fedhub.planner.endpoint import NAMESPACE as SERVICE_NAMESPACE
 from fedhub.planner.overlay import nearest, overlay_faults
 from fedhub.planner.payload import payload_fault
 from fedhub.planner.routes import PULSAR, TUNNEL_PORTS_TEXT, ip_obstacle, is_tunnel_port
@@ -173,7 +174,10 @@ def _namespace_faults(intent: FederationIntent) -> Iterator[FieldFault]:
     if intent.exchange is not None:
         places.append(("exchange.namespace", intent.exchange.namespace))
     for path, namespace in places:
-        if namespace is not None and (namespace == "default" or namespace.startswith("kube-")):
+        if namespace is None or namespace == SERVICE_NAMESPACE:
+            # Where KubeFATE has rights in one namespace alone, a participant shares it.
+            continue
+        if namespace == "default" or namespace.startswith("kube-"):
             yield FieldFault(path, f"{namespace} belongs to Kubernetes itself; choose another name")
 
 

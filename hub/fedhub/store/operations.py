@@ -108,6 +108,44 @@ async def open_all(db: AsyncSession) -> tuple[Operation, ...]:
     return await _read(db, statement)
 
 
+async def is_any(db: AsyncSession, state: OperationState) -> bool:
+    """Tell whether an operation is in this state."""
+    return await db.scalar(select(_T.c.id).where(_T.c.state == state).limit(1)) is not None
+
+
+async def open_of_federation(db: AsyncSession, federation_id: str) -> tuple[str, ...]:
+    """Return the ids of a federation's operations that have not ended, oldest first."""
+    statement = select(_T.c.id).where(_T.c.federation_id == federation_id, _T.c.state.in_(_OPEN))
+    return tuple((await db.scalars(statement.order_by(_T.c.created_at, _T.c.id))).all())
+
+
+async def open_targets(
+    db: AsyncSession, resource_id: str
+) -> tuple[tuple[str, OperationTarget], ...]:
+    """Return (operation id, target) of each operation that has not ended and names a resource.
+
+    Of an operation's targets this one alone is read: there may be thousands.
+    """
+    statement = (
+        select(_T.c.id, _TARGET.c.generation, _TARGET.c.done)
+        .join(_TARGET, _TARGET.c.operation_id == _T.c.id)
+        .where(_TARGET.c.resource_id == resource_id, _T.c.state.in_(_OPEN))
+        .order_by(_T.c.created_at, _T.c.id)
+    )
+    return tuple(
+        (operation_id, OperationTarget(resource_id, generation, done))
+        for operation_id, generation, done in await db.execute(statement)
+    )
+
+
+async def has_unmet(db: AsyncSession, operation_id: str) -> bool:
+    """Tell whether an operation still waits for a resource."""
+    statement = select(_TARGET.c.resource_id).where(
+        _TARGET.c.operation_id == operation_id, _TARGET.c.done.is_(False)
+    )
+    return await db.scalar(statement.limit(1)) is not None
+
+
 async def open_with_target(db: AsyncSession, resource_id: str) -> tuple[Operation, ...]:
     """Return the operations that have not ended and name a resource, done there or not."""
     naming = select(_TARGET.c.operation_id).where(_TARGET.c.resource_id == resource_id)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.records import StoredStatus
@@ -52,6 +53,13 @@ async def put(db: AsyncSession, stored: StoredStatus) -> None:
     statement = insert_or(db, _T).values(values)
     replaced = {name: statement.excluded[name] for name in values if name != "resource_id"}
     await db.execute(statement.on_conflict_do_update(index_elements=["resource_id"], set_=replaced))
+
+
+async def touch(db: AsyncSession, resource_ids: Collection[str], at: datetime) -> None:
+    """Note that the same was reported again at ``at``, in one statement."""
+    if resource_ids:
+        statement = update(_T).where(among(db, _T.c.resource_id, resource_ids))
+        await db.execute(statement.values(reported_at=at))
 
 
 async def delete(db: AsyncSession, resource_id: str) -> None:

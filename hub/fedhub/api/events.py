@@ -1,0 +1,142 @@
+"""Serve /api/v1/events."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Final
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from fedhub.api.calls import STOPPING, NameFilter, hub_of
+from fedhub.domain.access import Principal
+from fedhub.domain.records import Event
+from fedhub.services import events
+from fedhub.services.events import EventFilter
+from fedweb.routes import NDJSON, Answer, Call, Query, Route, respond
+
+log = structlog.get_logger()
+KEEPALIVE_EVERY: Final = 20
+"""Empty polls (about 10 s) after which a blank line shows a follower that the line is alive."""
+WRITE_LIMIT_S: Final = 20.0
+"""How long a follower may take to read what was sent; then it is let go."""
+
+
+class EventView(BaseModel):
+    """Something that happened."""
+
+    id: int
+    occurred_at: datetime
+    recorded_at: datetime
+    kind: str
+    severity: str
+    message: str
+    site_id: str | None
+    federation_id: str | None
+    resource_id: str | None
+    operation_id: str | None
+    actor: str | None
+    facts: dict[str, str]
+
+
+class EventPage(BaseModel):
+    """A page of events in order; go on with after=<last_id>."""
+
+    items: list[EventView]
+    last_id: int
+
+
+class EventQuery(Query):
+    """Which events, and whether to stay on the line."""
+
+    after: Annotated[int, Field(ge=0, le=2**62, description="Only events after this id.")] = 0
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    newest: bool = Field(
+        default=False, description="The newest ones instead of those after `after`."
+    )
+    follow: bool = Field(default=False, description="NDJSON, a line per event, for ever.")
+    site: NameFilter = Field(default=None, description="Only events of this site.")
+    federation: NameFilter = Field(default=None, description="Only events of this federation.")
+    participant: NameFilter = Field(default=None, description="Only events of this participant.")
+    kind: str | None = Field(default=None, max_length=100, description="Only this kind.")
+
+
+def view(event: Event) -> EventView:
+    """Build the public form of an event."""
+    return EventView.model_validate(event, from_attributes=True)
+
+
+async def list_events(call: Call[Principal]) -> Answer:
+    """Answer events in order."""
+    wanted = await _filter(call)
+    found = await events.list_after(
+        hub_of(call),
+        call.principal,
+        wanted,
+        after_id=call.query.after,
+        limit=call.query.limit,
+        newest_first=call.query.newest,
+    )
+    ordered = sorted(found, key=lambda event: event.id)
+    last = ordered[-1].id if ordered else call.query.after
+    return Answer(EventPage(items=[view(event) for event in ordered], last_id=last))
+
+
+async def stream_events(call: Call[Principal]) -> web.StreamResponse:
+    """Answer a page, or with ``follow`` a line per event until the caller hangs up."""
+    if not call.query.follow:
+        return respond(await list_events(call))
+    wanted = await _filter(call)
+    response = web.StreamResponse(headers={"Content-Type": NDJSON, "X-Accel-Buffering": "no"})
+    await response.prepare(call.request)
+    try:
+        await _follow(call, wanted, response)
+    except (ConnectionError, TimeoutError) as error:
+        # The head is out: no problem document can follow it.
+        log.info("follower.lost", cause=type(error).__name__)
+        if call.request.transport is not None:
+            call.request.transport.abort()
+    return response
+
+
+async def _follow(call: Call[Principal], wanted: EventFilter, response: web.StreamResponse) -> None:
+    quiet = 0
+    async for batch in events.follow(
+        hub_of(call), call.principal, wanted, after_id=call.query.after
+    ):
+        quiet = 0 if batch else quiet + 1
+        text = "".join(view(event).model_dump_json() + "\n" for event in batch)
+        if not batch and quiet % KEEPALIVE_EVERY == 0:
+            text = "\n"
+        if text:
+            async with asyncio.timeout(WRITE_LIMIT_S):
+                await response.write(text.encode())
+        if call.request.app[STOPPING].is_set():
+            return
+
+
+async def _filter(call: Call[Principal]) -> EventFilter:
+    return await events.filter_by_names(
+        hub_of(call),
+        call.principal,
+        site=call.query.site,
+        federation=call.query.federation,
+        participant=call.query.participant,
+        kind=call.query.kind,
+    )
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/v1/events",
+        list_events,
+        "List events in order, or follow them as NDJSON.",
+        "events",
+        EventPage,
+        query=EventQuery,
+        stream=stream_events,
+    ),
+)

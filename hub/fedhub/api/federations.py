@@ -1,0 +1,301 @@
+"""Serve /api/v1/federations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from fedhub.api.calls import IF_MATCH, PageQuery, hub_of, revision_etag, wanted_revision
+from fedhub.api.operations import OperationView
+from fedhub.api.operations import view as operation_view
+from fedhub.domain.access import Principal
+from fedhub.domain.federation import FederationIntent
+from fedhub.domain.records import Federation
+from fedhub.services import federations, removal, routes
+from fedhub.services.preview import Applied
+from fedweb.routes import Answer, Call, Query, Route
+
+
+class FederationView(BaseModel):
+    """A federation: its intent and how often it changed."""
+
+    id: str
+    name: str
+    domain: str
+    release: str
+    revision: int
+    removing: bool
+    created_at: datetime
+    updated_at: datetime
+    party_count: int
+    intent: dict[str, Any] = Field(description="What was applied, defaults filled in.")
+
+
+class FederationPage(BaseModel):
+    """A page of federations."""
+
+    items: list[FederationView]
+    next_cursor: str | None
+
+
+class DocumentDiffView(BaseModel):
+    """What would change, or changed, at one site."""
+
+    resource_id: str
+    resource: str = Field(description="Participant or endpoint, as people call it.")
+    site: str
+    change: str = Field(description="created, changed or removed.")
+    lines: list[str] = Field(description="Unified diff of the readable document.")
+
+
+class WaitingView(BaseModel):
+    """A participant that has no document yet."""
+
+    participant: str
+    reason: str
+    message: str
+
+
+class AppliedView(BaseModel):
+    """The outcome of an apply, a delete, or their preview."""
+
+    federation: FederationView
+    created: bool
+    dry_run: bool
+    operation: OperationView | None = Field(
+        description="Follow it; null when nothing changes or on a dry run."
+    )
+    changes: list[DocumentDiffView]
+    waiting: list[WaitingView]
+
+
+class ApplyQuery(Query):
+    """Options of an apply."""
+
+    dry_run: bool = Field(default=False, description="Only say what would change.")
+
+
+class DeleteQuery(ApplyQuery):
+    """Options of a removal."""
+
+    cascade: bool = Field(default=False, description="Remove every participant, too.")
+
+
+class RouteView(BaseModel):
+    """One entry of one route table."""
+
+    participant: str
+    site: str
+    table: str
+    config_map: str
+    key: str
+    host: str
+    port: int
+    generation: int
+    found: bool = Field(description="True: the site's ConfigMap holds it.")
+    proof: str = Field(description="Proven, Unreachable, NotServed, PartyDown, or empty.")
+    proof_message: str
+
+
+class LeftOutView(BaseModel):
+    """A participant without a route, and why."""
+
+    participant: str
+    reason: str
+
+
+class RoutesView(BaseModel):
+    """Every route table of a federation."""
+
+    federation: str
+    routes: list[RouteView]
+    left_out: list[LeftOutView]
+
+
+def view(federation: Federation) -> FederationView:
+    """Build the public form of a federation."""
+    parties = federation.intent.get("parties")
+    return FederationView(
+        id=federation.id,
+        name=federation.name,
+        domain=federation.domain,
+        release=federation.release,
+        revision=federation.revision,
+        removing=federation.removing,
+        created_at=federation.created_at,
+        updated_at=federation.updated_at,
+        party_count=len(parties) if isinstance(parties, list) else 0,
+        intent=federation.intent,
+    )
+
+
+def _applied(applied: Applied, *, dry_run: bool) -> Answer:
+    body = AppliedView(
+        federation=view(applied.federation),
+        created=applied.created,
+        dry_run=dry_run,
+        operation=(
+            operation_view(applied.operation)
+            if applied.operation is not None and not dry_run
+            else None
+        ),
+        changes=[
+            DocumentDiffView(
+                resource_id=diff.resource_id,
+                resource=applied.names.get(diff.resource_id, diff.resource_id),
+                site=applied.names.get(diff.site_id, diff.site_id),
+                change=diff.change,
+                lines=list(diff.lines),
+            )
+            for diff in applied.diffs
+        ],
+        waiting=[
+            WaitingView(
+                participant=applied.names.get(participant_id, participant_id),
+                reason=waiting.reason,
+                message=waiting.message,
+            )
+            for participant_id, waiting in applied.waiting.items()
+        ],
+    )
+    headers = {"ETag": revision_etag(applied.federation.revision)}
+    if body.operation is None:
+        return Answer(body, 200, headers)
+    return Answer(body, 202, {**headers, "Location": f"/api/v1/operations/{body.operation.id}"})
+
+
+async def list_federations(call: Call[Principal]) -> Answer:
+    """Answer a page of federations."""
+    page = await federations.list_page(
+        hub_of(call), call.principal, cursor=call.query.cursor, limit=call.query.limit
+    )
+    items = [view(federation) for federation in page.items]
+    return Answer(FederationPage(items=items, next_cursor=page.next_cursor))
+
+
+async def create_federation(call: Call[Principal]) -> Answer:
+    """Create a federation; it must be new."""
+    applied = await federations.apply(
+        hub_of(call),
+        call.principal,
+        call.body,
+        must_be_new=True,
+        dry_run=call.query.dry_run,
+    )
+    return _applied(applied, dry_run=call.query.dry_run)
+
+
+async def apply_federation(call: Call[Principal]) -> Answer:
+    """Make a federation as the body says."""
+    applied = await federations.apply(
+        hub_of(call),
+        call.principal,
+        call.body,
+        name=call.path("name"),
+        if_revision=wanted_revision(call),
+        dry_run=call.query.dry_run,
+    )
+    return _applied(applied, dry_run=call.query.dry_run)
+
+
+async def get_federation(call: Call[Principal]) -> Answer:
+    """Answer one federation."""
+    found = await federations.get(hub_of(call), call.principal, call.path("name"))
+    return Answer(view(found), headers={"ETag": revision_etag(found.revision)})
+
+
+async def delete_federation(call: Call[Principal]) -> Answer:
+    """Remove a federation."""
+    applied = await removal.remove(
+        hub_of(call),
+        call.principal,
+        call.path("name"),
+        cascade=call.query.cascade,
+        dry_run=call.query.dry_run,
+    )
+    return _applied(applied, dry_run=call.query.dry_run)
+
+
+async def get_routes(call: Call[Principal]) -> Answer:
+    """Answer the route tables of a federation."""
+    found = await routes.view(hub_of(call), call.principal, call.path("name"))
+    return Answer(
+        RoutesView(
+            federation=found.federation.name,
+            routes=[RouteView.model_validate(row, from_attributes=True) for row in found.rows],
+            left_out=[
+                LeftOutView(participant=name, reason=reason)
+                for name, reason in found.left_out.items()
+            ],
+        )
+    )
+
+
+_BASE = "/api/v1/federations"
+ROUTES = (
+    Route(
+        "GET",
+        _BASE,
+        list_federations,
+        "List federations.",
+        "federations",
+        FederationPage,
+        query=PageQuery,
+    ),
+    Route(
+        "POST",
+        _BASE,
+        create_federation,
+        "Create a federation.",
+        "federations",
+        AppliedView,
+        status=202,
+        also=(200,),
+        query=ApplyQuery,
+        body=FederationIntent,
+        parse_body=False,
+    ),
+    Route(
+        "GET",
+        _BASE + "/{name}",
+        get_federation,
+        "Get a federation.",
+        "federations",
+        FederationView,
+    ),
+    Route(
+        "PUT",
+        _BASE + "/{name}",
+        apply_federation,
+        "Create a federation or change it to what the body says.",
+        "federations",
+        AppliedView,
+        status=202,
+        also=(200,),
+        headers=(IF_MATCH,),
+        query=ApplyQuery,
+        body=FederationIntent,
+        parse_body=False,
+    ),
+    Route(
+        "DELETE",
+        _BASE + "/{name}",
+        delete_federation,
+        "Remove a federation and, with cascade, its participants.",
+        "federations",
+        AppliedView,
+        status=202,
+        also=(200,),
+        query=DeleteQuery,
+    ),
+    Route(
+        "GET",
+        _BASE + "/{name}/routes",
+        get_routes,
+        "Get the route tables: computed, found and proved.",
+        "federations",
+        RoutesView,
+    ),
+)

@@ -1,0 +1,41 @@
+"""Figures for Prometheus, read at scrape time from what is there anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from fedhub.fleet.sessions import Fleet
+from fedproto.tasks import LoopBoard
+
+
+class HubMetrics(Collector):
+    """Sessions and loops of this process. No label names a site: their number has no bound."""
+
+    def __init__(self, fleet: Fleet, board: LoopBoard) -> None:
+        self._fleet = fleet
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the present figures."""
+        sessions = tuple(self._fleet)
+        yield GaugeMetricFamily(
+            "fedhub_sessions", "Agents connected to this process.", value=len(sessions)
+        )
+        yield GaugeMetricFamily(
+            "fedhub_queued_frames",
+            "Frames waiting for agents to read them.",
+            value=sum(session.queue.qsize() for session in sessions),
+        )
+        age = GaugeMetricFamily(
+            "fedhub_loop_age_seconds",
+            "Seconds since each loop last did its work.",
+            labels=["loop"],
+        )
+        now = self._board.clock.now()
+        for record in self._board.records.values():
+            age.add_metric([record.name], (now - record.last_success_at).total_seconds())
+        yield age

@@ -1,0 +1,1 @@
+"""gRPC: translates frames and calls a service, nothing else."""

@@ -1,0 +1,209 @@
+"""Build the hub and run it until a signal: the only module that knows everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from fedca.authority import Authority
+from fedca.names import ProfileName
+from fedca.sealing import Sealer
+from fedca.settings import AuthoritySettings
+from fedca.tokens import JoinTokens
+from fedhub import loops
+from fedhub.api.app import build
+from fedhub.catalogue.load import load
+from fedhub.fleet.documents import Notifier
+from fedhub.fleet.sessions import Fleet
+from fedhub.metrics import HubMetrics
+from fedhub.services import presence
+from fedhub.services.access import ensure_admin_token
+from fedhub.services.health import Health
+from fedhub.services.hub import Hub
+from fedhub.serving import (
+    ServerIdentity,
+    keep_certificates_fresh,
+    keep_trust_fresh,
+    serve_enrolment,
+    serve_link,
+    serve_rest,
+)
+from fedhub.settings import HubSettings, bind_address
+from fedhub.store import hub as hub_store
+from fedhub.store.engine import Database
+from fedhub.store.ledger import SqlLedger
+from fedproto import limits
+from fedproto.ids import Clock, SystemClock, new_id
+from fedproto.tasks import LoopBoard
+
+log = structlog.get_logger()
+CERTIFICATES_S: Final = 60.0
+TRUST_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningHub:
+    """Where a running hub can be reached; ``hub`` and ``board`` are for tests in this process."""
+
+    url: str
+    enrol_address: str
+    link_address: str
+    ca_file: Path
+    token_file: Path
+    hub: Hub
+    board: LoopBoard
+
+
+@asynccontextmanager
+async def running_hub(
+    settings: HubSettings, *, clock: Clock | None = None
+) -> AsyncIterator[RunningHub]:
+    """Run a hub inside the context; leaving it stops everything in reverse order."""
+    clock = clock if clock is not None else SystemClock()
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        database = Database(settings.effective_database_url())
+        stack.push_async_callback(database.dispose)
+        await database.migrate()
+        authority, tokens = await _authority(settings, database, clock)
+        async with database.begin() as db:
+            hub_id = await hub_store.get_or_create_identity(db)
+        board = LoopBoard(clock)
+        fleet = Fleet(clock, heartbeat_interval_s=settings.heartbeat_interval_s)
+        identity = ServerIdentity(authority, clock, settings.state, ProfileName.HUB)
+        console = ServerIdentity(authority, clock, settings.state, ProfileName.CONSOLE)
+        await identity.renew_if_due()
+        await console.renew_if_due()
+        link_host, link_port = bind_address(settings.link_listen)
+        enrol_host, enrol_port = bind_address(settings.enrol_listen)
+        hub = Hub(
+            hub_id=hub_id,
+            replica_id=new_id(),
+            database=database,
+            clock=clock,
+            catalogue=load(settings.catalogue_dirs),
+            authority=authority,
+            join_tokens=tokens,
+            fleet=fleet,
+            notifier=Notifier(database, fleet),
+            link_address="",
+            enrol_address="",
+            lease=timedelta(seconds=limits.LEASE_INTERVALS * settings.heartbeat_interval_s),
+        )
+        await presence.begin(hub)
+        stack.push_async_callback(presence.end, hub)
+        port = await stack.enter_async_context(
+            serve_link(hub, identity, f"{link_host}:{link_port}")
+        )
+        hub.link_address = settings.public_address(port)
+        port = await stack.enter_async_context(
+            serve_enrolment(hub, identity, f"{enrol_host}:{enrol_port}")
+        )
+        hub.enrol_address = settings.public_address(port)
+        registry = CollectorRegistry()
+        registry.register(HubMetrics(fleet, board))
+        app = build(hub, Health(database, board), registry)
+        host, rest_port = bind_address(settings.listen)
+        rest_port, context = await stack.enter_async_context(
+            serve_rest(app, console, host, rest_port)
+        )
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        work = {
+            **loops.work_of(hub),
+            "certificates": loops.Work(
+                lambda: keep_certificates_fresh(identity, console, context), CERTIFICATES_S
+            ),
+            "trust": loops.Work(lambda: keep_trust_fresh(hub), TRUST_S),
+        }
+        stack.callback(_cancel, loops.start(group, work, board))
+        yield await _describe(settings, hub, board, rest_port)
+
+
+def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End the loops; a TaskGroup waits for ever for loops that run for ever."""
+    for task in tasks:
+        task.cancel()
+
+
+async def _authority(
+    settings: HubSettings, database: Database, clock: Clock
+) -> tuple[Authority, JoinTokens]:
+    ledger = SqlLedger(database)
+    dns_names, addresses = settings.hub_names()
+    authority = await Authority.open(
+        ledger=ledger,
+        sealer=Sealer.from_key_file(settings.state / "ca.key"),
+        clock=clock,
+        settings=AuthoritySettings(
+            trust_domain=settings.trust_domain,
+            hub_dns_names=dns_names,
+            hub_ip_addresses=addresses,
+        ),
+    )
+    return authority, JoinTokens(ledger, clock)
+
+
+async def _describe(
+    settings: HubSettings, hub: Hub, board: LoopBoard, rest_port: int
+) -> RunningHub:
+    token_file = settings.state / "admin.token"
+    if await ensure_admin_token(hub.database, token_file):
+        log.info("token.written", file=str(token_file))
+    ca_file = settings.state / "ca.pem"
+    ca_file.write_bytes(hub.authority.trust_bundle().roots_pem)
+    return RunningHub(
+        url=f"https://{settings.public_address(rest_port)}",
+        enrol_address=hub.enrol_address,
+        link_address=hub.link_address,
+        ca_file=ca_file,
+        token_file=token_file,
+        hub=hub,
+        board=board,
+    )
+
+
+async def serve(settings: HubSettings, ready_file: Path | None) -> None:
+    """Run until SIGTERM or SIGINT; ``ready_file`` is written when requests are served."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running_hub(settings) as running:
+        log.info(
+            "hub.ready",
+            url=running.url,
+            enrol=running.enrol_address,
+            link=running.link_address,
+            fingerprint=running.hub.authority.root_fingerprint(),
+        )
+        if ready_file is not None:
+            _write_ready(ready_file, running)
+        await stop.wait()
+        log.info("hub.stopping")
+
+
+def _write_ready(path: Path, running: RunningHub) -> None:
+    """Write where the hub is, whole or not at all."""
+    temporary = path.with_suffix(path.suffix + ".new")
+    temporary.write_text(
+        json.dumps(
+            {
+                "url": running.url,
+                "enrol": running.enrol_address,
+                "link": running.link_address,
+                "ca_file": str(running.ca_file),
+                "token_file": str(running.token_file),
+            }
+        )
+    )
+    temporary.replace(path)

@@ -1,0 +1,74 @@
+"""Who calls: API tokens, stored hashed; the first one is made at first start."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from fedhub.domain.access import Permission, Principal
+from fedhub.store import tokens
+from fedhub.store.engine import Database
+from fedproto.errors import Invalid, Unauthenticated
+
+ADMIN: Final = "admin"
+PREFIX: Final = "flm_api_"
+
+
+def hash_token(token: str) -> str:
+    """SHA-256 of a token, hexadecimal: enough for a secret of 256 bits (ASVS 6.5.2)."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+async def ensure_admin_token(database: Database, path: Path) -> bool:
+    """Make the administrator's token and write it to ``path`` (0600), unless it is there.
+
+    Returns whether one was made. A lost file is mended by starting again: the old token then stops
+    to work. A file that the database does not know (it was replaced) is taken up.
+    """
+    known = await asyncio.to_thread(_read_token, path)
+    token = known or PREFIX + secrets.token_urlsafe(32)
+    async with database.begin() as db:
+        if known is not None and await tokens.find(db, hash_token(known)) is not None:
+            return False
+        await tokens.add(
+            db,
+            name=ADMIN,
+            token_sha256=hash_token(token),
+            permissions=frozenset(Permission),
+        )
+    if known is None:
+        await asyncio.to_thread(_write_private, path, token + "\n")
+    return known is None
+
+
+def _read_token(path: Path) -> str | None:
+    try:
+        token = path.read_text().strip()
+    except FileNotFoundError:
+        return None
+    if not token.startswith(PREFIX):
+        raise Invalid(f"{path} holds no API token: delete it, and a new one is made")
+    return token
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+
+
+async def authenticate(database: Database, authorization: str | None) -> Principal:
+    """Turn an ``Authorization: Bearer`` header into a principal, or raise Unauthenticated."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.startswith(PREFIX):
+        raise Unauthenticated("send the API token as `Authorization: Bearer flm_api_...`")
+    async with database.read() as db:
+        found = await tokens.find(db, hash_token(token.strip()))
+    if found is None:
+        raise Unauthenticated("this API token is unknown or revoked")
+    return found

@@ -1,0 +1,109 @@
+"""Read a Helm chart archive that nobody has vouched for: name and version, or a clear refusal."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+import yaml
+
+from fedproto import limits
+from fedproto.errors import ErrorCode, FedError, Invalid
+
+_MAX_CHART_YAML: Final = 64 * 1024
+_MAX_RATIO: Final = 100
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class ChartFacts:
+    """What Chart.yaml says."""
+
+    name: str
+    version: str
+    app_version: str
+
+
+def read_chart(archive: bytes) -> ChartFacts:
+    """Check an archive's shape and limits without writing anything, and read its Chart.yaml.
+
+    Raises Invalid for what is no chart (links, devices, absolute or ``..`` paths, several top
+    folders, duplicate names) and TOO_LARGE for what explodes.
+    """
+    if len(archive) > limits.MAX_CHART_BYTES:
+        raise FedError(
+            f"the archive has {len(archive)} bytes; at most {limits.MAX_CHART_BYTES} are taken",
+            code=ErrorCode.TOO_LARGE,
+        )
+    if not archive.startswith(_GZIP_MAGIC):
+        raise Invalid("the file is no gzip archive; package the chart with `helm package`")
+    return _facts(_chart_yaml(_unpack(archive)))
+
+
+def _unpack(archive: bytes) -> bytes:
+    allowed = min(limits.MAX_CHART_UNPACKED_BYTES, max(1024 * 1024, len(archive) * _MAX_RATIO))
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as stream:
+            unpacked = stream.read(allowed + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Invalid(f"the archive is damaged: {error}") from error
+    if len(unpacked) > allowed:
+        raise FedError(
+            f"the archive unpacks to more than {allowed} bytes", code=ErrorCode.TOO_LARGE
+        )
+    return unpacked
+
+
+def _chart_yaml(unpacked: bytes) -> bytes:
+    seen: set[str] = set()
+    tops: set[str] = set()
+    found: bytes | None = None
+    try:
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
+            for member in archive:
+                path = _check_member(member, seen)
+                tops.add(path.parts[0])
+                if len(path.parts) == 2 and path.name == "Chart.yaml":  # noqa: PLR2004 - top/file
+                    file = archive.extractfile(member)
+                    found = file.read(_MAX_CHART_YAML + 1) if file is not None else None
+    except tarfile.TarError as error:
+        raise Invalid(f"the archive is damaged: {error}") from error
+    if len(tops) != 1 or found is None:
+        raise Invalid("the archive is no chart: it needs one top folder with a Chart.yaml in it")
+    if len(found) > _MAX_CHART_YAML:
+        raise Invalid(f"Chart.yaml is larger than {_MAX_CHART_YAML} bytes")
+    return found
+
+
+def _check_member(member: tarfile.TarInfo, seen: set[str]) -> PurePosixPath:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in member.name:
+        raise Invalid(f"the archive holds the path {member.name!r}, which leads out of it")
+    if not (member.isfile() or member.isdir()):
+        raise Invalid(f"the archive holds {member.name!r}, which is a link or a device")
+    if str(path) in seen:
+        raise Invalid(f"the archive holds {member.name!r} twice")
+    seen.add(str(path))
+    if len(seen) > limits.MAX_CHART_FILES:
+        raise FedError(
+            f"the archive holds more than {limits.MAX_CHART_FILES} files", code=ErrorCode.TOO_LARGE
+        )
+    return path
+
+
+def _facts(text: bytes) -> ChartFacts:
+    try:
+        parsed = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("Chart.yaml is no YAML") from error
+    if not isinstance(parsed, dict):
+        raise Invalid("Chart.yaml is no mapping")
+    name, version = parsed.get("name"), parsed.get("version")
+    if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
+        raise Invalid("Chart.yaml needs `name` and `version` as text")
+    return ChartFacts(name=name, version=version, app_version=str(parsed.get("appVersion", "")))

@@ -1,0 +1,129 @@
+"""Charts: archives that the hub serves to agents by their digest."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.access import Permission, Principal
+from fedhub.domain.records import Chart, Page
+from fedhub.services import operations as operation_service
+from fedhub.services.chart_archive import ChartFacts, read_chart
+from fedhub.services.hub import Hub, record, tell_sites
+from fedhub.services.planning import gather, replan
+from fedhub.store import charts, federations
+from fedproto import limits
+from fedproto.errors import Invalid, NotFound
+
+
+async def upload(hub: Hub, principal: Principal, archive: bytes) -> Chart:
+    """Check and store an archive; the same archive again changes nothing.
+
+    An archive that bears a catalogued name and version must have the catalogued digest.
+    """
+    principal.require(Permission.MANAGE_CHARTS)
+    facts = await asyncio.to_thread(read_chart, archive)
+    digest = hashlib.sha256(archive).hexdigest()
+    _check_pin(hub, facts, digest)
+    chart = Chart(
+        sha256=digest,
+        name=facts.name,
+        version=facts.version,
+        app_version=facts.app_version,
+        size_bytes=len(archive),
+        uploaded_at=hub.clock.now(),
+        uploaded_by=principal.name,
+    )
+    async with hub.database.begin() as db:
+        known = await charts.find(db, facts.name, facts.version)
+        if known is not None and known.sha256 == digest:
+            return known
+        if known is not None:
+            raise Invalid(
+                f"chart {facts.name} {facts.version} is there with digest {known.sha256}; "
+                "delete it first if this one shall replace it"
+            )
+        await charts.add(db, chart, archive)
+        await record(
+            hub,
+            db,
+            "chart.uploaded",
+            f"{principal.name} uploaded chart {chart.name} {chart.version}",
+            actor=principal,
+            facts={"sha256": digest},
+        )
+        told = await _replan_all(hub, db)
+    tell_sites(hub, told)
+    return chart
+
+
+async def _replan_all(hub: Hub, db: AsyncSession) -> set[str]:
+    """Let every document say whether the hub serves its chart; return the sites to tell."""
+    told: set[str] = set()
+    for federation in await federations.all(db):
+        await federations.lock(db, federation.id)
+        locked = await federations.find(db, federation.id)
+        if locked is not None:
+            replanned = await replan(hub, db, await gather(hub, db, locked))
+            await operation_service.follow_changes(db, locked.id, replanned.changed)
+            told |= replanned.site_ids()
+    return told
+
+
+def _check_pin(hub: Hub, facts: ChartFacts, digest: str) -> None:
+    pins = {
+        role.chart.sha256
+        for release in hub.catalogue.releases
+        for role in (release.exchange, release.cluster)
+        if (role.chart.name, role.chart.version) == (facts.name, facts.version)
+        and role.chart.sha256
+    }
+    if pins and digest not in pins:
+        raise Invalid(
+            f"chart {facts.name} {facts.version} must have digest {' or '.join(sorted(pins))}, "
+            f"and this archive has {digest}: get the published archive"
+        )
+
+
+async def delete(hub: Hub, principal: Principal, sha256: str) -> None:
+    """Forget an archive; agents that hold it keep it."""
+    principal.require(Permission.MANAGE_CHARTS)
+    async with hub.database.begin() as db:
+        chart = await charts.get(db, sha256)
+        await charts.delete(db, sha256)
+        await record(
+            hub,
+            db,
+            "chart.deleted",
+            f"{principal.name} deleted chart {chart.name} {chart.version}",
+            actor=principal,
+            facts={"sha256": sha256},
+        )
+        told = await _replan_all(hub, db)
+    tell_sites(hub, told)
+
+
+async def list_page(
+    hub: Hub, principal: Principal, *, cursor: str | None, limit: int
+) -> Page[Chart]:
+    """Return charts by name and version."""
+    principal.require(Permission.READ)
+    async with hub.database.read() as db:
+        return await charts.list_page(db, cursor=cursor, limit=limit)
+
+
+async def chunks(hub: Hub, sha256: str, offset: int) -> AsyncIterator[tuple[int, bytes, int]]:
+    """Yield (offset, data, total) of an archive from ``offset`` on, for FetchBlob."""
+    async with hub.database.read() as db:
+        chart = await charts.get(db, sha256)
+    if offset > chart.size_bytes:
+        raise NotFound(f"chart {sha256} has {chart.size_bytes} bytes, none at {offset}")
+    position = offset
+    while position < chart.size_bytes:
+        async with hub.database.read() as db:
+            data = await charts.read(db, sha256, position, limits.BLOB_CHUNK_BYTES)
+        yield position, data, chart.size_bytes
+        position += len(data)

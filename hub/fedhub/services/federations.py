@@ -1,0 +1,247 @@
+"""Federations: apply an intent, preview it, read it, remove it."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.domain.access import Permission, Principal
+from fedhub.domain.federation import FederationIntent
+from fedhub.domain.records import Federation, Operation, OperationTarget, Page
+from fedhub.planner.intent import check_change, check_intent, parse_intent
+from fedhub.services import operations as operation_service
+from fedhub.services.hub import Hub, record, tell_sites
+from fedhub.services.membership import Membership, sync_members
+from fedhub.services.planning import Replanned, gather, intent_of, replan
+from fedhub.services.preview import Applied, DryRunRollback, end_preview, names_of, with_diffs
+from fedhub.store import federations, sites
+from fedproto.errors import Conflict, ErrorCode, FedError, FieldFault, Invalid, NotFound
+from fedproto.ids import new_id
+
+
+async def apply(
+    hub: Hub,
+    principal: Principal,
+    payload: object,
+    *,
+    name: str | None = None,
+    if_revision: int | None = None,
+    must_be_new: bool = False,
+    dry_run: bool = False,
+) -> Applied:
+    """Make the stored intent equal ``payload`` and replan; the same intent again changes nothing.
+
+    ``name`` is the name in the address, which the payload must repeat. ``if_revision`` guards
+    against a change in between (ETag). Raises Invalid with every fault's path and cure, Conflict
+    where the change needs another one first.
+    """
+    principal.require(Permission.MANAGE_FEDERATIONS)
+    intent = parse_intent(payload)
+    if name is not None and name != intent.name:
+        raise Invalid(
+            f"the address says {name!r} and the body says {intent.name!r}: make them equal"
+        )
+    try:
+        async with hub.database.begin() as db:
+            applied, replanned = await _apply_in(
+                hub, db, principal, intent, if_revision=if_revision, must_be_new=must_be_new
+            )
+            end_preview(applied, dry_run=dry_run)
+    except DryRunRollback as preview:
+        return await with_diffs(preview.applied)
+    tell_sites(hub, replanned.site_ids())
+    return await with_diffs(applied)
+
+
+async def _apply_in(
+    hub: Hub,
+    db: AsyncSession,
+    principal: Principal,
+    intent: FederationIntent,
+    *,
+    if_revision: int | None,
+    must_be_new: bool,
+) -> tuple[Applied, Replanned]:
+    old = await locked(db, intent.name)
+    _check_revision(old, intent, if_revision=if_revision, must_be_new=must_be_new)
+    await _check(hub, db, old, intent)
+    federation, unchanged = await _store_intent(hub, db, old, intent)
+    membership = await sync_members(hub, db, federation, old, intent)
+    replanned = await replan(hub, db, await gather(hub, db, federation))
+    operation = None
+    if not (unchanged and not replanned.changed):
+        operation = await _begin(
+            hub,
+            db,
+            principal,
+            federation,
+            membership=membership,
+            replanned=replanned,
+            created=old is None,
+        )
+    return (
+        Applied(
+            federation=federation,
+            created=old is None,
+            operation=operation,
+            replanned=replanned,
+            waiting=replanned.plan.waiting,
+            names=await names_of(db, federation, replanned),
+        ),
+        replanned,
+    )
+
+
+async def locked(db: AsyncSession, name: str) -> Federation | None:
+    """Read a federation as it is once nobody else may change it."""
+    found = await federations.by_name(db, name)
+    if found is None:
+        return None
+    await federations.lock(db, found.id)
+    return await federations.by_name(db, name)
+
+
+def _check_revision(
+    old: Federation | None, intent: FederationIntent, *, if_revision: int | None, must_be_new: bool
+) -> None:
+    if old is not None and old.removing:
+        raise Conflict(f"federation {intent.name} is being removed; wait until it is gone")
+    if old is not None and must_be_new:
+        raise Conflict(f"federation {intent.name} exists already; change it with PUT")
+    if if_revision is not None and (old is None or old.revision != if_revision):
+        now = "is not there" if old is None else f"is at revision {old.revision}"
+        raise FedError(
+            f"federation {intent.name} {now}, not at {if_revision}: read it again, then apply",
+            code=ErrorCode.PRECONDITION_FAILED,
+        )
+
+
+async def _check(
+    hub: Hub, db: AsyncSession, old: Federation | None, intent: FederationIntent
+) -> None:
+    release = hub.catalogue.find(intent.release, intent.engine)
+    known = frozenset(site.name for site in await sites.all(db))
+    faults = check_intent(
+        intent, release=release, known_sites=known, known_releases=hub.catalogue.names()
+    )
+    if old is not None:
+        faults = (*faults, *check_change(intent_of(old), intent))
+    if faults:
+        raise Invalid(f"federation {intent.name} cannot be applied", faults=faults)
+    for other in await federations.all(db):
+        # The CA of the outer domain could name hosts of the inner one.
+        if other.name != intent.name and _overlap(other.domain, intent.domain):
+            raise Invalid(
+                f"federation {intent.name} cannot be applied",
+                faults=(
+                    FieldFault(
+                        "domain",
+                        f"{intent.domain} overlaps with {other.domain} of federation "
+                        f"{other.name}: choose a domain beside it",
+                    ),
+                ),
+            )
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+
+
+async def _store_intent(
+    hub: Hub, db: AsyncSession, old: Federation | None, intent: FederationIntent
+) -> tuple[Federation, bool]:
+    """Store the intent; the flag tells that it was the same already."""
+    now = hub.clock.now()
+    written = intent.model_dump(mode="json")
+    if old is None:
+        federation = Federation(
+            id=new_id(),
+            name=intent.name,
+            domain=intent.domain,
+            release=intent.release,
+            intent=written,
+            revision=1,
+            created_at=now,
+            updated_at=now,
+        )
+        await federations.add(db, federation)
+        return federation, False
+    if old.intent == written:
+        return old, True
+    changed = await federations.update(
+        db,
+        old.id,
+        release=intent.release,
+        intent=written,
+        revision=old.revision + 1,
+        updated_at=now,
+    )
+    return changed, False
+
+
+async def _begin(
+    hub: Hub,
+    db: AsyncSession,
+    principal: Principal,
+    federation: Federation,
+    *,
+    membership: Membership,
+    replanned: Replanned,
+    created: bool,
+) -> Operation:
+    targets = {
+        document.resource_id: OperationTarget(document.resource_id, document.generation)
+        for document in replanned.changed
+    }
+    for participant_id in replanned.plan.waiting:
+        targets.setdefault(participant_id, OperationTarget(participant_id, 1))
+    operation = await operation_service.begin(
+        hub,
+        db,
+        principal,
+        kind="create" if created else "apply",
+        subject=f"federation/{federation.name}",
+        federation_id=federation.id,
+        targets=targets.values(),
+    )
+    await operation_service.supersede(hub, db, federation.id, membership.touched, operation.id)
+    await record(
+        hub,
+        db,
+        "federation.created" if created else "federation.changed",
+        f"{principal.name} applied {federation.name}: {membership.summary()}",
+        actor=principal,
+        federation_id=federation.id,
+        operation_id=operation.id,
+        facts={"revision": str(federation.revision)},
+    )
+    await operation_service.settle_all_of(hub, db, operation)
+    return operation
+
+
+async def require(db: AsyncSession, name: str) -> Federation:
+    """Return the federation called ``name`` or raise NotFound."""
+    found = await federations.by_name(db, name)
+    if found is None:
+        raise not_there(name)
+    return found
+
+
+def not_there(name: str) -> NotFound:
+    """Build the error for a name that no federation has."""
+    return NotFound(f"there is no federation {name}; `fedctl get federations` lists them")
+
+
+async def get(hub: Hub, principal: Principal, name: str) -> Federation:
+    """Return one federation."""
+    principal.require(Permission.READ)
+    async with hub.database.read() as db:
+        return await require(db, name)
+
+
+async def list_page(
+    hub: Hub, principal: Principal, *, cursor: str | None, limit: int
+) -> Page[Federation]:
+    """Return federations by name."""
+    principal.require(Permission.READ)
+    async with hub.database.read() as db:
+        return await federations.list_page(db, cursor=cursor, limit=limit)

@@ -1,0 +1,105 @@
+"""Route tables as computed, beside what the sites found and proved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedhub.domain.access import Permission, Principal
+from fedhub.domain.records import Federation, Participant, StoredDocument, StoredStatus
+from fedhub.planner.plan import plan
+from fedhub.services.federations import require
+from fedhub.services.hub import Hub
+from fedhub.services.planning import gather
+from fedhub.store import sites, statuses
+from fedproto.agent.v1 import document_pb2, status_pb2
+
+TABLE_NAMES: Mapping[int, str] = {
+    document_pb2.TABLE_KIND_SNI: "sni",
+    document_pb2.TABLE_KIND_NGINX: "nginx",
+    document_pb2.TABLE_KIND_PULSAR: "pulsar",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """One entry of one table; ``found`` and ``proof`` come from the site's last report."""
+
+    participant: str
+    site: str
+    table: str
+    config_map: str
+    key: str
+    host: str
+    port: int
+    generation: int
+    found: bool
+    proof: str
+    proof_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesView:
+    """Every table of a federation, and the participants that have no route yet and why."""
+
+    federation: Federation
+    rows: tuple[RouteRow, ...]
+    left_out: Mapping[str, str]
+
+
+async def view(hub: Hub, principal: Principal, name: str) -> RoutesView:
+    """Return the routes of federation ``name``."""
+    principal.require(Permission.READ)
+    async with hub.database.read() as db:
+        federation = await require(db, name)
+        given = await gather(hub, db, federation)
+        reported = await statuses.of_resources(db, list(given.current))
+        names = {site.id: site.name for site in await sites.all(db)}
+    rows: list[RouteRow] = []
+    for member in given.members:
+        row = member.participant
+        if row.id in given.current:
+            rows += _rows(row, names[row.site_id], given.current[row.id], reported.get(row.id))
+    people = {member.participant.id: member.participant.name for member in given.members}
+    left_out = {
+        people[one.participant_id]: f"{one.reason}: {one.message}"
+        for one in plan(given, scope=frozenset()).left_out
+    }
+    return RoutesView(federation, tuple(rows), left_out)
+
+
+def _rows(
+    row: Participant, site: str, document: StoredDocument, status: StoredStatus | None
+) -> list[RouteRow]:
+    spec = document_pb2.ParticipantSpec.FromString(document.spec_bytes)
+    tables = {t.kind: t for t in status.status.tables} if status is not None else {}
+    proofs = {p.key.lower(): p for p in status.status.proofs} if status is not None else {}
+    rows = []
+    for table in spec.tables:
+        found = tables.get(table.kind)
+        for entry in table.entries:
+            proof = (
+                proofs.get(entry.key.lower()) if table.kind == document_pb2.TABLE_KIND_SNI else None
+            )
+            rows.append(
+                RouteRow(
+                    participant=row.name,
+                    site=site,
+                    table=TABLE_NAMES[table.kind],
+                    config_map=table.config_map,
+                    key=entry.key,
+                    host=entry.host,
+                    port=entry.port,
+                    generation=document.generation,
+                    found=found is not None and entry.key not in found.missing,
+                    proof=proof_word(proof.state) if proof is not None else "",
+                    proof_message=proof.message if proof is not None else "",
+                )
+            )
+    return rows
+
+
+def proof_word(state: status_pb2.ProofState.ValueType) -> str:
+    """Turn PROOF_STATE_NOT_SERVED into NotServed."""
+    name = status_pb2.ProofState.Name(state).removeprefix("PROOF_STATE_")
+    return "".join(part.capitalize() for part in name.split("_"))

@@ -1,0 +1,187 @@
+"""Sites: invite, list, revoke, delete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedca.records import RevocationReason
+from fedhub.domain.access import Permission, Principal
+from fedhub.domain.phases import SiteState
+from fedhub.domain.records import Page, Site
+from fedhub.services.hub import Hub, record
+from fedhub.store import certificates, documents, endpoints, participants, sites, statuses
+from fedproto import limits
+from fedproto.errors import Conflict, FieldFault, Invalid, NotFound
+from fedproto.ids import is_name, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """All that a site's administrator needs to join; the token is shown this once."""
+
+    site: Site
+    token: str
+    expires_at: datetime
+    enrol_address: str
+    ca_fingerprint: str
+
+
+async def invite(
+    hub: Hub,
+    principal: Principal,
+    name: str,
+    *,
+    life_s: int = limits.JOIN_TOKEN_LIFE_S,
+    labels: dict[str, str] | None = None,
+) -> Invitation:
+    """Make a site and a one-time join token, or a new token for a site that is to join again.
+
+    A new token voids older ones. An enrolled site must be revoked before it may join again.
+    """
+    principal.require(Permission.MANAGE_SITES)
+    _check(name, life_s)
+    async with hub.database.begin() as db:
+        site = await _invited_site(hub, db, name, labels or {})
+        await record(
+            hub,
+            db,
+            "site.invited",
+            f"{principal.name} invited site {name}",
+            actor=principal,
+            site_id=site.id,
+        )
+    await hub.join_tokens.void(site.id)
+    token = await hub.join_tokens.create(site_id=site.id, created_by=principal.name, life_s=life_s)
+    return Invitation(
+        site=site,
+        token=token.token,
+        expires_at=token.expires_at,
+        enrol_address=hub.enrol_address,
+        ca_fingerprint=hub.authority.root_fingerprint(),
+    )
+
+
+def _check(name: str, life_s: int) -> None:
+    faults = []
+    if not is_name(name):
+        faults.append(
+            FieldFault("name", f"{name!r} is no DNS label: lower-case letters, digits and '-'")
+        )
+    if not 1 <= life_s <= limits.JOIN_TOKEN_MAX_LIFE_S:
+        faults.append(
+            FieldFault("life_s", f"a token may live 1 to {limits.JOIN_TOKEN_MAX_LIFE_S} s")
+        )
+    if faults:
+        raise Invalid("the invitation cannot be made", faults=tuple(faults))
+
+
+async def _invited_site(hub: Hub, db: AsyncSession, name: str, labels: dict[str, str]) -> Site:
+    site = await sites.by_name(db, name)
+    now = hub.clock.now()
+    if site is None:
+        site = Site(
+            id=new_id(),
+            name=name,
+            state=SiteState.INVITED,
+            state_since=now,
+            created_at=now,
+            labels=labels,
+        )
+        await sites.add(db, site)
+        return site
+    if site.state is SiteState.REVOKED:
+        await sites.set_state(db, site.id, SiteState.INVITED, now)
+        return await sites.update(db, site.id, cluster_uid=None, instance_id=None)
+    if site.state is not SiteState.INVITED:
+        raise Conflict(
+            f"site {name} has joined already (it is {site.state.value}); "
+            f"`fedctl site revoke {name}` first if its agent must join again"
+        )
+    return site
+
+
+async def revoke(hub: Hub, principal: Principal, name: str) -> Site:
+    """Revoke a site's agent: its certificates end, its stream is cut; what it runs goes on."""
+    principal.require(Permission.MANAGE_SITES)
+    async with hub.database.read() as db:
+        site = await require(db, name)
+        live = await certificates.of_agent(db, site.id)
+    # The ledger commits by itself and comes first: what is listed as revoked must be revoked.
+    for certificate in live:
+        await hub.authority.revoke(certificate.serial, RevocationReason.KEY_COMPROMISE)
+    async with hub.database.begin() as db:
+        now = hub.clock.now()
+        await sites.set_state(db, site.id, SiteState.REVOKED, now)
+        for certificate in live:
+            await certificates.mark_revoked(db, certificate.serial, now)
+        await record(
+            hub,
+            db,
+            "site.revoked",
+            f"{principal.name} revoked site {name}",
+            severity="warning",
+            actor=principal,
+            site_id=site.id,
+        )
+        site = await sites.get(db, site.id)
+    await hub.join_tokens.void(site.id)
+    if site.agent_id is not None:
+        hub.fleet.cut(site.agent_id, "revoked")
+    return site
+
+
+async def delete(hub: Hub, principal: Principal, name: str) -> None:
+    """Forget a site that runs nothing; Conflict names what it still runs."""
+    principal.require(Permission.MANAGE_SITES)
+    async with hub.database.begin() as db:
+        site = await require(db, name)
+        rows = await participants.of_site(db, site.id)
+        if rows:
+            raise Conflict(
+                f"site {name} still runs {', '.join(row.name for row in rows)}: "
+                "remove them from their federations first"
+            )
+        if site.state not in {SiteState.INVITED, SiteState.REVOKED}:
+            raise Conflict(f"`fedctl site revoke {name}` first: its agent may still connect")
+        endpoint = await endpoints.by_site(db, site.id)
+        if endpoint is not None:
+            await documents.delete(db, endpoint.id)
+            await statuses.delete(db, endpoint.id)
+            await endpoints.delete(db, endpoint.id)
+        await sites.delete(db, site.id)
+        await record(
+            hub,
+            db,
+            "site.deleted",
+            f"{principal.name} deleted site {name}",
+            actor=principal,
+            site_id=site.id,
+        )
+    await hub.join_tokens.void(site.id)
+
+
+async def require(db: AsyncSession, name: str) -> Site:
+    """Return the site called ``name`` or raise NotFound."""
+    site = await sites.by_name(db, name)
+    if site is None:
+        raise NotFound(f"there is no site {name}; `fedctl get sites` lists them")
+    return site
+
+
+async def get(hub: Hub, principal: Principal, name: str) -> Site:
+    """Return one site."""
+    principal.require(Permission.READ)
+    async with hub.database.read() as db:
+        return await require(db, name)
+
+
+async def list_page(
+    hub: Hub, principal: Principal, *, state: SiteState | None, cursor: str | None, limit: int
+) -> Page[Site]:
+    """Return sites by name."""
+    principal.require(Permission.READ)
+    async with hub.database.read() as db:
+        return await sites.list_page(db, cursor=cursor, limit=limit, state=state)

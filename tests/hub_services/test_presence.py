@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+from tests.support.hub import ManualClock, running_test_hub
+
+from fedhub.services import presence
+from fedhub.store import replicas, sessions, sites
+from fedproto.errors import Unavailable
+from fedproto.ids import new_id
+
+
+@pytest.fixture
+async def slow(tmp_path, hub_template):
+    clock = ManualClock()
+    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as lab:
+        yield lab, clock
+
+
+async def state(lab, name="alpha"):
+    return (await lab.rest.get(f"/api/v1/sites/{name}"))["state"]
+
+
+async def test_heartbeats_reach_the_database_in_batches_and_survive_a_failed_flush(
+    slow, monkeypatch
+):
+    lab, clock = slow
+    agent = await lab.connect("alpha")
+    await presence.flush_heartbeats(lab.hub)
+    clock.advance(30)
+    await agent.live.beat()
+
+    async def fail(*_args):
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "flush_heartbeats", fail)
+        with pytest.raises(Unavailable):
+            await presence.flush_heartbeats(lab.hub)
+    await presence.flush_heartbeats(lab.hub)
+    async with lab.hub.database.read() as db:
+        row = await sessions.get(db, agent.agent_id)
+    assert row.last_seen_at == clock.now()
+
+
+async def test_a_stream_that_went_silent_is_ended_and_the_site_comes_back_by_a_new_one(slow):
+    lab, clock = slow
+    agent = await lab.connect("alpha")
+    sweeper = presence.Sweeper(lab.hub)
+    clock.advance(200)
+    await sweeper.turn()
+    await agent.live.end()
+    await lab.rest.until("/api/v1/sites/alpha", lambda one: one["state"] != "Online")
+    await presence.mark_offline(lab.hub)
+    assert await state(lab) == "Offline"
+    await agent.connect()
+    assert await state(lab) == "Online"
+
+
+async def test_a_failure_of_the_sweep_begins_the_holiday_anew(slow, monkeypatch):
+    lab, clock = slow
+    agent = await lab.connect("alpha")
+    await agent.close()
+    await lab.rest.until("/api/v1/sites/alpha", lambda one: one["state"] == "Disconnected")
+    sweeper = presence.Sweeper(lab.hub)
+    clock.advance(500)
+
+    async def fail(*_args):
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "of_replica", fail)
+        with pytest.raises(Unavailable):
+            await sweeper.turn()
+    await sweeper.turn()
+    assert await state(lab) == "Disconnected"
+    clock.advance(121)
+    await sweeper.turn()
+    assert await state(lab) == "Offline"
+
+
+async def test_a_row_whose_stream_is_gone_is_closed_at_the_second_sweep(slow):
+    """The close of a stream could not be stored: the database was away."""
+    lab, _ = slow
+    agent = await lab.connect("alpha")
+    session = lab.hub.fleet.of_agent(agent.agent_id)
+    lab.hub.fleet.unregister(session)
+    sweeper = presence.Sweeper(lab.hub)
+    await sweeper.turn()
+    assert await state(lab) == "Online"
+    await sweeper.turn()
+    assert await state(lab) == "Disconnected"
+
+
+async def test_a_stream_whose_session_another_process_took_is_ended(slow):
+    lab, clock = slow
+    agent = await lab.connect("alpha")
+    async with lab.hub.database.begin() as db:
+        await sessions.open(
+            db,
+            agent_id=agent.agent_id,
+            site_id=agent.site_id,
+            replica_id="another",
+            session_id=new_id(),
+            instance_id=agent.instance_id,
+            cluster_uid=agent.cluster_uid,
+            at=clock.now(),
+        )
+    await presence.Sweeper(lab.hub).turn()
+    await agent.live.end()
+    assert await state(lab) == "Online", "it is online at the other process"
+
+
+async def test_sessions_of_a_process_that_was_killed_are_released_at_the_next_start(slow):
+    lab, clock = slow
+    agent = await lab.join("alpha")
+    async with lab.hub.database.begin() as db:
+        await replicas.beat(db, "killed", clock.now())
+        await sessions.open(
+            db,
+            agent_id=agent.agent_id,
+            site_id=agent.site_id,
+            replica_id="killed",
+            session_id=new_id(),
+            instance_id="i",
+            cluster_uid="c",
+            at=clock.now(),
+        )
+        await sites.set_state(db, agent.site_id, "Online", clock.now())
+    clock.advance(1)
+    await presence.begin(lab.hub)
+    assert await state(lab) == "Disconnected"
+    assert (await lab.rest.kinds("&kind=hub.stopped")) == ["hub.stopped"]
