@@ -163,9 +163,9 @@ async def test_the_same_status_again_counts_as_heard_just_now(lab, party_agent):
         phase=status_pb2.PHASE_READY,
     )
     times = []
-    for _ in range(2):
+    for turn in (1, 2):
         await party_agent.live.report(ready)
-        await party_agent.live.beat()
+        await party_agent.live.beat(sequence=turn)
         times.append(await heard_at())
     assert times[0] < times[1]
 
