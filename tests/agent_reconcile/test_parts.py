@@ -185,8 +185,11 @@ async def test_a_dead_party_and_a_refused_route_are_the_partys_trouble(
     hub: Any, answer: bytes
 ) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(answer)
+        hello = await reader.read(4096)
+        # A name without a route gets an alert of the proxy's own.
+        writer.write(
+            answer if b"9999.fed.example.com" in hello else b"\x15\x03\x03\x00\x02\x02\x28"
+        )
         writer.close()
 
     roots = hub.root.public_bytes(serialization.Encoding.PEM)
@@ -195,6 +198,19 @@ async def test_a_dead_party_and_a_refused_route_are_the_partys_trouble(
         port = server.sockets[0].getsockname()[1]
         answers = await prove_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
     assert answers["9999.fed.example.com"].state == "party-down"
+
+
+async def test_a_proxy_that_refuses_every_name_alike_serves_no_route(hub: Any) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.close()
+
+    roots = hub.root.public_bytes(serialization.Encoding.PEM)
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        answers = await prove_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
+    assert answers["9999.fed.example.com"].state == "not-served"
 
 
 async def test_a_name_keeps_its_last_address_while_nobody_answers() -> None:

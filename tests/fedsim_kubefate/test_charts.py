@@ -46,6 +46,7 @@ def pack(*members):
         (pack(("fate/Chart.yaml", b"name: x\nversion: v1\n")), "chart.metadata.apiVersion is"),
         (pack(("f/Chart.yaml", ABOUT.replace(b"fate", b"f" * 37))), "Data too long for column"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_archive_that_is_no_chart_is_refused(archive, text):
     with pytest.raises(charts.ChartError, match=text):
