@@ -18,9 +18,7 @@ from fedagent.settings import CONFIG_VARIABLE, AgentSettings
 from fedproto import log
 from fedproto.errors import ErrorCode, FedError
 
-app = typer.Typer(
-    help="The agent of a site.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = typer.Typer(help="The agent of a site.", no_args_is_help=True, pretty_exceptions_enable=False)
 TOKEN_VARIABLE = "FEDAGENT_TOKEN"  # noqa: S105 - the name of a variable
 _EXIT = {ErrorCode.INVALID: 3, ErrorCode.UNAUTHENTICATED: 5, ErrorCode.DENIED: 5}
 

@@ -122,6 +122,7 @@ async def running_agent(
             board=board,
             clock=clock,
             commands=answering(check),
+            on_connected=lambda: reconciler.hear_hub(),  # noqa: PLW0108 - it is made below
         )
         reconciler = assemble(
             Site(
@@ -136,6 +137,7 @@ async def running_agent(
                 access=access,
                 hub=HubSide(identity.hub_id, dialler.issue, dialler.fetch_blob),
                 scope=Scope.NAMESPACE if settings.namespaced else Scope.CLUSTER,
+                role=settings.namespace_role,
             ),
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())

@@ -14,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from fedagent.kube.rights import DEFAULT_ROLE
 from fedagent.kubefate.access import AccessMode, AccessSettings
 
 CONFIG_VARIABLE = "FEDAGENT_CONFIG"
@@ -48,6 +49,12 @@ class AgentSettings(BaseSettings):
     namespaced: Annotated[
         bool, Field(description="KubeFATE is installed with rights in its own namespace only.")
     ] = False
+    namespace_role: Annotated[
+        str,
+        Field(
+            description="ClusterRole that the agent binds to itself in the namespaces it works in."
+        ),
+    ] = DEFAULT_ROLE
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
     @model_validator(mode="after")

@@ -175,7 +175,7 @@ async def test_each_sign_of_life_reaches_the_board(
         clock.seconds = 61
         step.set()
         async with asyncio.timeout(3):
-            while board.stalled():  # noqa: ASYNC110 - a bookmark sets no event
+            while board.stalled():
                 await asyncio.sleep(0.005)
 
 
@@ -191,6 +191,6 @@ async def test_watches_that_fail_at_once_do_not_make_a_busy_loop(
     monkeypatch.setattr(watches, "full_jitter_s", wait)
     api.answer(*[answers.items("a"), answers.failure(410, "Expired")] * 4)
     async with informer(kube, board), asyncio.timeout(3):
-        while len(attempts) < 4:  # noqa: ASYNC110 - the loop under test is what waits
+        while len(attempts) < 4:
             await asyncio.sleep(0.005)
     assert attempts == [0, 1, 2, 3]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.support.controlplane import ControlPlane, running_control_plane
+from tests.support.controlplane import ControlPlane, Planes
 
 from fedagent.kube import objects
 from fedagent.kube.client import connect
@@ -36,9 +35,8 @@ def plan(namespace: str, scope: Scope = Scope.CLUSTER) -> ServicePlan:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def plane() -> AsyncIterator[ControlPlane]:
-    async with running_control_plane() as opened:
-        yield opened
+async def plane(planes: Planes) -> ControlPlane:
+    return await planes.get()
 
 
 async def test_the_service_runs_on_a_claim_and_goes_without_a_trace(plane: ControlPlane) -> None:

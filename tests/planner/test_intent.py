@@ -65,6 +65,11 @@ def test_the_example_of_the_documentation_is_good():
     assert check_intent(intent, release=RELEASE, known_sites=SITES) == ()
 
 
+def test_a_participant_may_share_the_one_namespace_that_kubefate_has():
+    intent = parse_intent(changed("exchange.namespace", "kube-fate"))
+    assert check_intent(intent, release=RELEASE, known_sites=SITES) == ()
+
+
 @pytest.mark.parametrize(
     ("path", "value", "at", "says"),
     [
@@ -81,6 +86,7 @@ def test_the_example_of_the_documentation_is_good():
         ("domain", "example", "domain", "two labels"),
         ("domain", "Example.com", "domain", "lower-case"),
         ("domain", "a..b", "domain", "two labels"),
+        ("domain", f"{'a' * 46}.example.com", "domain", "longer than 57"),
         ("domain", "10.0.0.1", "domain", "two labels"),
         ("engine", "eggroll", "engine", "spark-pulsar"),
         ("repair", "maybe", "repair", "auto"),

@@ -232,7 +232,7 @@ def test_a_report_changes_no_document_outside_its_scope(data):
 @given(parties(least=2), st.integers(0, 2**32))
 def test_reports_in_any_order_end_in_the_same_documents_with_every_party_routed(members, seed):
     """Sites report when they please; each stored document gives its site addresses."""
-    rng = random.Random(seed)  # noqa: S311 - a repeatable order, no secret
+    rng = random.Random(seed)
     members = [{"id": each["id"], "expose": each["expose"]} for each in members]
     given_ = world(members)
     current, generations = {}, 0

@@ -63,13 +63,17 @@ def require_binaries(*, api_only: bool = False) -> Path:
 
 @asynccontextmanager
 async def running_control_plane(
-    *, nodes: Sequence[str] = ("node-1",), api_only: bool = False
+    *,
+    nodes: Sequence[str] = ("node-1",),
+    api_only: bool = False,
+    node_ip: str = "127.0.0.1",
 ) -> AsyncIterator[ControlPlane]:
     """Start a control plane, give it, and leave nothing behind. Skip where it cannot be had.
 
     `api_only` starts etcd and the API server alone: objects, watches and RBAC, but no controllers.
     """
-    cluster = ControlPlane(require_binaries(api_only=api_only), nodes=nodes, api_only=api_only)
+    binaries = require_binaries(api_only=api_only)
+    cluster = ControlPlane(binaries, nodes=nodes, api_only=api_only, node_ip=node_ip)
     try:
         await cluster.start()
         yield cluster
@@ -81,11 +85,17 @@ class ControlPlane:
     """One Kubernetes cluster. Several can run at once; all ports are chosen free.
 
     `api` and the file `kubeconfig` act as an administrator in system:masters. Scripts put into
-    the folder `bin` are what `exec` finds first in every pod (see `Kwok.allow_exec`).
+    the folder `bin` are what `exec` finds first in every pod (see `Kwok.allow_exec`). `node_ip`
+    (of 127.0.0.0/8) is the address of its nodes, so that two clusters are told apart by it.
     """
 
     def __init__(
-        self, binaries: Path, *, nodes: Sequence[str] = ("node-1",), api_only: bool = False
+        self,
+        binaries: Path,
+        *,
+        nodes: Sequence[str] = ("node-1",),
+        api_only: bool = False,
+        node_ip: str = "127.0.0.1",
     ) -> None:
         self._binaries = binaries
         self._nodes = tuple(nodes)
@@ -98,7 +108,8 @@ class ControlPlane:
         # The server makes this certificate at its first start.
         certificate = self.folder / "cert" / "apiserver.crt"
         self.api = KubeApi(f"https://127.0.0.1:{self._api_port}", "administrator", certificate)
-        self.kwok = Kwok(self.api, kubelet_port)
+        self.node_ip = node_ip
+        self.kwok = Kwok(self.api, kubelet_port, node_ip)
 
     @property
     def url(self) -> str:
@@ -237,3 +248,30 @@ class ControlPlane:
 def node_is_ready(node: Json) -> bool:
     """Say whether a node is Ready and free of the taints that a new one bears."""
     return conditions(node).get("Ready") == "True" and not node["spec"].get("taints")
+
+
+class Planes:
+    """The control planes of a test session: each is started when first asked for, and kept.
+
+    They are numbered from 0, and tell each other apart by the address of their nodes.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[int, ControlPlane] = {}
+
+    async def get(self, number: int = 0) -> ControlPlane:
+        """Return a running control plane; skip where it cannot be had."""
+        if number not in self._running:
+            cluster = ControlPlane(require_binaries(), node_ip=f"127.0.{10 + number}.1")
+            try:
+                await cluster.start()
+            except BaseException:
+                cluster.stop()
+                raise
+            self._running[number] = cluster
+        return self._running[number]
+
+    def stop(self) -> None:
+        """Kill them all."""
+        while self._running:
+            self._running.popitem()[1].stop()

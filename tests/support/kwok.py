@@ -38,11 +38,12 @@ class Behaviour(StrEnum):
 
 
 class Kwok:
-    """The fake kubelets of one control plane."""
+    """The fake kubelets of one control plane, on one loopback address that all nodes share."""
 
-    def __init__(self, api: KubeApi, port: int) -> None:
+    def __init__(self, api: KubeApi, port: int, node_ip: str = "127.0.0.1") -> None:
         self._api = api
         self._port = port
+        self._node_ip = node_ip
         self._stages: dict[str, Json] = {}
         self._count = 0
 
@@ -50,9 +51,9 @@ class Kwok:
         """Return the command line, without the kubeconfig."""
         return (
             "--manage-all-nodes",
-            "--node-ip=127.0.0.1",
+            f"--node-ip={self._node_ip}",
             f"--node-port={self._port}",
-            f"--server-address=127.0.0.1:{self._port}",
+            f"--server-address={self._node_ip}:{self._port}",
             "--node-lease-duration-seconds=40",
             "--cidr=10.244.0.0/16",
             f"--enable-crds={','.join(PLURALS)}",
@@ -82,7 +83,7 @@ class Kwok:
         """
         stage = copy.deepcopy(self._stages[f"pod-{behaviour}"])
         stage["spec"]["selector"]["matchExpressions"][1:] = matches(namespace, labels)
-        async with self._stage(stage, namespace):
+        async with self._stage(stage, namespace, labels or {}):
             yield
 
     @asynccontextmanager
@@ -94,7 +95,7 @@ class Kwok:
         stage["spec"]["weight"] = 1
         stage["spec"]["delay"] = {"durationMilliseconds": int(delay_s * 1000)}
         stage["spec"]["selector"]["matchExpressions"] += matches(namespace, labels)
-        async with self._stage(stage, namespace):
+        async with self._stage(stage, namespace, labels or {}):
             yield
 
     async def forward(self, namespace: str, ports: Mapping[int, int]) -> None:
@@ -134,7 +135,9 @@ class Kwok:
                     raise
 
     @asynccontextmanager
-    async def _stage(self, stage: Json, namespace: str) -> AsyncIterator[None]:
+    async def _stage(
+        self, stage: Json, namespace: str, labels: Mapping[str, str]
+    ) -> AsyncIterator[None]:
         self._count += 1
         name = f"{stage['metadata']['name']}-{self._count}"
         stage["metadata"]["name"] = name
@@ -144,12 +147,13 @@ class Kwok:
             yield
         finally:
             await self._api.delete(f"{GROUP}/stages/{name}")
-            await self._settle(namespace)
+            await self._settle(namespace, labels)
 
-    async def _settle(self, namespace: str) -> None:
+    async def _settle(self, namespace: str, labels: Mapping[str, str]) -> None:
         # kwok hears of the removed stage a moment later, and says nothing when it has: touch until
-        # every pod that should be ready is.
-        pods = f"/api/v1/namespaces/{namespace}/pods"
+        # every pod of these labels that should be ready is.
+        query = "&labelSelector=" + ",".join(f"{key}={value}" for key, value in labels.items())
+        pods = f"/api/v1/namespaces/{namespace}/pods?limit=500{query if labels else ''}"
         async with asyncio.timeout(30):
             while any(map(is_unready, (await self._api.get(pods))["items"])):
                 await self.touch(namespace)

@@ -70,7 +70,7 @@ def free_ports(count: int) -> list[int]:
     """
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randint(10_000, 29_999)  # noqa: S311 - no secret
+        port = random.randint(10_000, 29_999)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

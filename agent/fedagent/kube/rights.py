@@ -15,8 +15,8 @@ from fedagent.kube.client import Json, Kube
 from fedagent.kube.errors import Forbidden, NotFound
 from fedagent.kube.inventory import Permission, may
 from fedagent.kube.kinds import ROLEBINDINGS, SECRETS
-from fedagent.kube.objects import apply, delete
-from fedagent.kube.ownership import Owner
+from fedagent.kube.objects import apply, delete, find
+from fedagent.kube.ownership import Owner, owner_of
 
 log = structlog.get_logger()
 
@@ -71,13 +71,14 @@ class Rights:
             text = f"role {self._role} does not let the agent list Secrets in {namespace}: {cure}"
             raise Forbidden(text, reason="Forbidden") from None
 
-    async def give_back(self, namespace: str) -> None:
-        """Remove the binding that ``take`` made; harmless when there is none."""
+    async def give_back(self, namespace: str, owner: Owner) -> None:
+        """Remove the binding that ``take`` made for this owner; what others gave stays."""
         self.doubt(namespace)
         try:
-            await delete(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
+            found = await find(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
+            if found is not None and owner.is_same(owner_of(found)):
+                await delete(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
         except Forbidden:
-            # Rights that somebody else gave stay as they are.
             log.debug("rights.kept", namespace=namespace)
 
     async def _binding(self, owner: Owner) -> Json:

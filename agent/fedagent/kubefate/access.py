@@ -26,7 +26,7 @@ from fedagent.kube.forward import pod_selector, port_forward
 from fedagent.kube.kinds import DEPLOYMENTS, SECRETS, SERVICES
 from fedagent.kube.objects import find, get, list_all
 from fedagent.kubefate.client import Credentials, KubeFate
-from fedagent.kubefate.errors import KubeFateError
+from fedagent.kubefate.errors import KubeFateError, Unavailable
 from fedproto.ids import Clock
 
 log = structlog.get_logger()
@@ -82,8 +82,8 @@ class Access:
     async def client(self, namespace: str) -> KubeFate:
         """Return the client for the service in ``namespace``, opened at the first call.
 
-        Whether the service answers shows at its first use. Raises KubeError or BadCredentials
-        when the way or the credentials cannot be found.
+        Whether the service answers shows at its first use. Raises KubeError, Unavailable or
+        BadCredentials when the way or the credentials cannot be found.
         """
         async with self._lock:
             if namespace not in self._open:
@@ -148,12 +148,13 @@ async def find_deployment(kube: Kube, namespace: str) -> Json | None:
 async def read_credentials(kube: Kube, namespace: str) -> Credentials:
     """Read the service's user from its Deployment's environment and the Secret that it names.
 
-    Nothing but that one Secret is read. Raises BadCredentials when there is no such service or the
-    Secret lacks the key; without the variables the service itself takes admin/admin.
+    Nothing but that one Secret is read. Raises Unavailable when there is no such service, and
+    BadCredentials when the Secret lacks the key; without the variables the service itself takes
+    admin/admin.
     """
     deployment = await find_deployment(kube, namespace)
     if deployment is None:
-        raise BadCredentials(f"there is no KubeFATE in namespace {namespace}")
+        raise Unavailable(f"there is no KubeFATE in namespace {namespace}")
     variables = _environment(deployment)
     username = await _value_of(kube, namespace, variables.get(USERNAME_ENV))
     password = await _value_of(kube, namespace, variables.get(PASSWORD_ENV))

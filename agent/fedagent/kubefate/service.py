@@ -40,6 +40,7 @@ from fedagent.kube.objects import (
     wait_until,
 )
 from fedagent.kube.ownership import Owner, is_created_namespace, owner_of
+from fedagent.kube.rights import Rights
 from fedagent.kubefate import manifests
 from fedagent.kubefate.access import LABELS, Access, AccessMode, find_deployment
 from fedagent.kubefate.errors import KubeFateError, Unauthorized
@@ -129,17 +130,21 @@ async def observe_service(kube: Kube, access: Access, namespace: str) -> Service
     )
 
 
-async def install_service(kube: Kube, plan: ServicePlan, owner: Owner) -> None:
+async def install_service(
+    kube: Kube, plan: ServicePlan, owner: Owner, *, rights: Rights | None = None
+) -> None:
     """Apply every object of the installation; idempotent, and nothing waits for readiness.
 
-    Passwords and the volume claim are made once and kept. Raises NotOurs, before anything is
-    changed, when an object of that name is not this owner's.
+    Passwords and the volume claim are made once and kept. Raises NotOurs, before any object of
+    the installation is made, when one of its name is not this owner's.
     """
     bodies = (*manifests.access_rules(plan, owner), *manifests.workloads(plan, owner))
     once = (manifests.secret(plan, owner), manifests.claim(plan, owner))
+    await _ensure_namespace(kube, plan, owner)
+    if rights is not None:
+        await rights.take(plan.namespace, owner)
     for body in (*once, *bodies):
         await _refuse_foreign(kube, body, owner)
-    await _ensure_namespace(kube, plan, owner)
     for body in once:
         await _create_once(kube, body)
     for body in bodies:

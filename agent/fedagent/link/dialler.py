@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 import grpc
@@ -54,6 +54,7 @@ class Dialler:
         board: LoopBoard,
         clock: Clock,
         commands: Commands,
+        on_connected: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
     ) -> None:
         self._journal = journal
@@ -63,6 +64,7 @@ class Dialler:
         self._board = board
         self._clock = clock
         self._commands = commands
+        self._on_connected = on_connected
         self._rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, no secret
         self._boot_id = new_id()
         self._channel: grpc.aio.Channel | None = None
@@ -121,6 +123,7 @@ class Dialler:
             welcome = await session.open(await self._hello())
             self._channel = channel
             self.connected.set()
+            self._on_connected()
             log.info("link.connected", epoch=welcome.epoch, site=welcome.site_name)
             await self._run_until_redial(session)
 
@@ -191,15 +194,13 @@ class Dialler:
     ) -> certificate_pb2.CertificateResponse:
         """Ask the hub for a certificate of one of the agent's documents."""
         stub = stub_of(self._live_channel())
-        try:
+        with _calling():
             answer: certificate_pb2.CertificateResponse = await stub.IssueCertificate(
                 certificate_pb2.IssueCertificateRequest(
                     resource_id=resource_id, secret_name=secret_name, csr_pem=csr_pem
                 ),
                 timeout=limits.RPC_TIMEOUT_S,
             )
-        except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from error
         return answer
 
     async def fetch_blob(self, sha256: str) -> bytes:
@@ -207,15 +208,14 @@ class Dialler:
         stub = stub_of(self._live_channel())
         data = bytearray()
         try:
-            async with asyncio.timeout(limits.RPC_TIMEOUT_S * 3):
-                async for chunk in stub.FetchBlob(link_pb2.FetchBlobRequest(sha256=sha256)):
-                    if chunk.offset != len(data):
-                        raise Invalid(f"blob {sha256} came with a gap at {len(data)}")
-                    data += chunk.data
-                    if len(data) > limits.MAX_CHART_BYTES:
-                        raise FedError(f"blob {sha256} is too large", code=ErrorCode.TOO_LARGE)
-        except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from error
+            with _calling():
+                async with asyncio.timeout(limits.RPC_TIMEOUT_S * 3):
+                    async for chunk in stub.FetchBlob(link_pb2.FetchBlobRequest(sha256=sha256)):
+                        if chunk.offset != len(data):
+                            raise Invalid(f"blob {sha256} came with a gap at {len(data)}")
+                        data += chunk.data
+                        if len(data) > limits.MAX_CHART_BYTES:
+                            raise FedError(f"blob {sha256} is too large", code=ErrorCode.TOO_LARGE)
         except TimeoutError as error:
             raise Unavailable(f"blob {sha256} did not come in time") from error
         return bytes(data)
@@ -228,6 +228,8 @@ class Dialler:
     async def _renew_in_time(self) -> None:
         while True:
             if self._clock.now() >= self._identity.renew_at():
+                # Right after a start there is no session yet; a minute later may be too late.
+                await self.connected.wait()
                 await self._renew()
             else:
                 self._board.beat("renewal", _RENEWAL_CHECK_S)
@@ -237,14 +239,12 @@ class Dialler:
         """Get a certificate for a new key, then redial with it; a failure is tried again."""
         key_pem = make_key()
         try:
-            answer = await stub_of(self._live_channel()).RenewCertificate(
-                certificate_pb2.RenewCertificateRequest(csr_pem=make_csr(key_pem, "fedagent")),
-                timeout=limits.RPC_TIMEOUT_S,
-            )
-        except grpc.aio.AioRpcError as error:
-            log.warning("renewal.failed", reason=error.details())
-            return
-        except Unavailable as error:
+            with _calling():
+                answer = await stub_of(self._live_channel()).RenewCertificate(
+                    certificate_pb2.RenewCertificateRequest(csr_pem=make_csr(key_pem, "fedagent")),
+                    timeout=limits.RPC_TIMEOUT_S,
+                )
+        except FedError as error:
             log.warning("renewal.failed", reason=error.message)
             return
         self._store(
@@ -259,3 +259,21 @@ class Dialler:
         self._board.beat("renewal", _RENEWAL_CHECK_S)
         log.info("renewal.done", serial=answer.serial)
         self._redial.set()
+
+
+@contextmanager
+def _calling() -> Iterator[None]:
+    """Make the errors of a call ours, also where its channel was closed under it.
+
+    grpc.aio then raises CancelledError, though nobody cancelled the task that waits: let through,
+    it would end that task without a word.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error) from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unavailable("the connection to the hub was closed") from error

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
-from tests.support.controlplane import ControlPlane, running_control_plane
+from tests.support.controlplane import ControlPlane, Planes
 
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import DEPLOYMENTS, NAMESPACES, SERVICEACCOUNTS
@@ -99,7 +99,7 @@ class Real:
 
 
 @asynccontextmanager
-async def simulated(folder: Path) -> AsyncIterator[Cluster]:
+async def simulated(folder: Path, _planes: Planes) -> AsyncIterator[Cluster]:
     settings = KubeSettings(delays=Delays.none(), data_plane=False)
     async with SimulatedKube(settings) as kube:
         kubeconfig = folder / "kubeconfig"
@@ -108,12 +108,11 @@ async def simulated(folder: Path) -> AsyncIterator[Cluster]:
 
 
 @asynccontextmanager
-async def real(_folder: Path) -> AsyncIterator[Cluster]:
-    async with running_control_plane() as plane:
-        yield Real(plane)
+async def real(_folder: Path, planes: Planes) -> AsyncIterator[Cluster]:
+    yield Real(await planes.get())
 
 
-CLUSTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Cluster]]] = {
+CLUSTERS: dict[str, Callable[[Path, Planes], AbstractAsyncContextManager[Cluster]]] = {
     "simulated": simulated,
     "real": real,
 }
@@ -125,9 +124,9 @@ CLUSTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Cluster]]] = {
     params=["simulated", pytest.param("real", marks=pytest.mark.kube)],
 )
 async def cluster(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, planes: Planes
 ) -> AsyncIterator[Cluster]:
-    async with CLUSTERS[request.param](tmp_path_factory.mktemp("cluster")) as opened:
+    async with CLUSTERS[request.param](tmp_path_factory.mktemp("cluster"), planes) as opened:
         yield opened
 
 

@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from tests.contract.kubefate.client import Client, archive_of
-from tests.support.controlplane import running_control_plane
+from tests.support.controlplane import Planes
 
 from fedsim.kube import Delays, KubeSettings, SimulatedKube
 from fedsim.kubefate import Settings, SimulatedKubeFATE
@@ -69,7 +69,7 @@ class Site:
     ],
 )
 async def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, planes: Planes
 ) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         if request.param == "real":
@@ -81,8 +81,7 @@ async def site(
             kubeconfig = tmp_path_factory.mktemp("kube") / "config"
             kube.write_kubeconfig(kubeconfig)
         else:
-            cluster = await stack.enter_async_context(running_control_plane())
-            kubeconfig = cluster.kubeconfig
+            kubeconfig = (await planes.get()).kubeconfig
         yield await _simulated(stack, kubeconfig)
 
 
