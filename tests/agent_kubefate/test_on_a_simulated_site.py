@@ -75,7 +75,7 @@ class Site:
 
     async def until_ready(self) -> None:
         async with asyncio.timeout(5):
-            while not (await observe_service(self.kube, self.access, HOME)).is_ready:  # noqa: ASYNC110 - no event to wait for
+            while not (await observe_service(self.kube, self.access, HOME)).is_ready:
                 await asyncio.sleep(0.02)
 
     async def prepare(self, client: KubeFate) -> None:
@@ -111,7 +111,7 @@ class Site:
     async def finish(self, client: KubeFate, job: Job | None) -> Job:
         assert job is not None
         async with asyncio.timeout(5):
-            while not (now := await client.job(job.uuid)).is_over:  # noqa: ASYNC110 - no event to wait for
+            while not (now := await client.job(job.uuid)).is_over:
                 await asyncio.sleep(0.02)
         return now
 

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ from tests.support.kubeapi import ApiError, KubeApi, conditions
 from tests.support.kwok import Behaviour
 from tests.support.processes import ProcessEndedError
 
-pytestmark = pytest.mark.kube
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session")]
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,17 +179,30 @@ async def output_of(api: KubeApi, pod: str) -> bytes:
     return output
 
 
+@asynccontextmanager
+async def running_echo() -> AsyncIterator[asyncio.Server]:
+    """Answer a line to each connection, and leave none open: kwok may keep its end."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(b"echo " + await reader.readline())
+        await writer.drain()
+        writer.write_eof()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server
+        for writer in writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
 async def test_a_port_forward_reaches_a_port_of_the_host(
     control_plane: ControlPlane, fresh_name: str
 ):
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"echo " + await reader.readline())
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-
     path = await run(control_plane, fresh_name)
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+    async with running_echo() as server:
         port = server.sockets[0].getsockname()[1]
         await control_plane.kwok.forward(fresh_name, {8080: port})
         await control_plane.api.wait(path, is_available, within_s=10)
@@ -385,7 +398,7 @@ async def test_a_program_that_cannot_start_is_named_with_its_log():
         cluster.stop()
 
 
-def test_where_the_programs_are_missing_the_command_that_builds_them_is_named(
+async def test_where_the_programs_are_missing_the_command_that_builds_them_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -395,7 +408,7 @@ def test_where_the_programs_are_missing_the_command_that_builds_them_is_named(
         require_binaries()
 
 
-def test_the_assets_of_envtest_serve_when_only_the_api_is_wanted(
+async def test_the_assets_of_envtest_serve_when_only_the_api_is_wanted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     for name in ("etcd", "kube-apiserver"):

@@ -32,7 +32,7 @@ async def ask(address: LocalAddress, text: bytes) -> bytes:
 
 async def ask_until_answered(address: LocalAddress, text: bytes) -> bytes:
     async with asyncio.timeout(20):
-        while not (answer := await ask(address, text)):  # noqa: ASYNC110 - kwok, a pod
+        while not (answer := await ask(address, text)):
             await asyncio.sleep(0.1)
     return answer
 
