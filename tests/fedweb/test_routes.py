@@ -125,6 +125,27 @@ def test_depth_is_bounded_just_where_the_limit_says():
         parse_json(b"[" * 100_000 + b"]" * 100_000)
 
 
+def test_a_key_written_ten_thousand_times_is_refused_at_once():
+    """Counting each name anew stood the whole server still for seconds."""
+    body = b"{" + b",".join(b'"%d":1' % (number // 2) for number in range(100_000)) + b"}"
+    with pytest.raises(Invalid, match="writes a key twice") as refused:
+        parse_json(body)
+    assert len(refused.value.message) < 500
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": "\\ud800"}', b'{"\\ud800": 1}', b'["\\u0000"]', b'{"\\ud800":1,"\\ud800":2}']
+)
+def test_text_that_no_database_can_keep_is_refused(body):
+    with pytest.raises(Invalid) as refused:
+        parse_json(body)
+    refused.value.message.encode()
+
+
+def test_a_pair_of_surrogates_is_a_character_like_others():
+    assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
 @given(st.binary(max_size=200))
 def test_random_bytes_are_json_or_refused(data):
     try:

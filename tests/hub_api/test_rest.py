@@ -22,12 +22,21 @@ def address(path):
     return re.sub(r"\{\w+\}", "x", path)
 
 
-@pytest.mark.parametrize("token", [None, "flm_api_wrong", "x"])
+@pytest.mark.parametrize("token", [None, "flm_api_wrong", "x", "flm_api_\u00ff"])
 async def test_every_route_asks_for_the_token(lab, token):
     for route in ROUTES:
         answer = await lab.rest.call(route.method, address(route.path), token=token)
         assert (answer.status, answer.body["code"]) == (401, "unauthenticated"), route.path
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "labels", [{"k": "\ud800"}, {"k" * 400: "v"}, {"k": "a b"}, {"k": "\0"}, {"": "v"}]
+)
+async def test_a_label_that_kubernetes_would_not_take_is_refused_and_stores_nothing(lab, labels):
+    body = {"name": "big", "labels": labels}
+    assert (await lab.rest.call("POST", "/api/v1/sites", body=body)).status == 422
+    assert (await lab.rest.get("/api/v1/sites"))["items"] == []
 
 
 async def test_every_answer_bears_the_headers_that_keep_it_out_of_caches_and_guesses(lab):
@@ -89,6 +98,8 @@ async def test_a_change_based_on_an_older_state_is_refused(lab):
     for match in ('"1"', "1", 'W/"3"'):
         late = await lab.rest.call("PUT", path, body=federation([]), headers={"If-Match": match})
         assert (late.status, late.body["code"]) == (412, "precondition_failed")
+    huge = await lab.rest.call("PUT", path, body=changed, headers={"If-Match": "9" * 6_000})
+    assert huge.status == 422
     senseless = await lab.rest.call("PUT", path, body=changed, headers={"If-Match": "abc"})
     assert senseless.status == 422
     new = federation([], name="new", exchange={"site": "alpha"})

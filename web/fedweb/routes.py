@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -20,6 +21,8 @@ BODY_IDLE_S: Final = 20.0
 """How long a caller may pause while it sends a body."""
 BODY_LIMIT_S: Final = 300.0
 """How long a whole body may take."""
+_SHOWN_NAMES: Final = 5
+_SHOWN_CHARS: Final = 60
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 
@@ -213,16 +216,16 @@ def parse_json(text: bytes) -> Any:
         raise Invalid(f"the body is nested deeper than {MAX_JSON_DEPTH} levels") from error
     except ValueError as error:
         raise Invalid(f"the body is no JSON: {error}") from error
-    _check_depth(parsed)
+    _check_tree(parsed)
     return parsed
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise Invalid(f"the body writes the key {', '.join(twice)} twice in one object")
+        counted = Counter(name for name, _ in pairs)
+        twice = [ascii(name[:_SHOWN_CHARS]) for name, count in counted.items() if count > 1]
+        raise Invalid(f"one object writes a key twice: {', '.join(twice[:_SHOWN_NAMES])}")
     return found
 
 
@@ -230,15 +233,25 @@ def _no_constant(text: str) -> float:
     raise Invalid(f"{text} is no JSON number")
 
 
-def _check_depth(value: Any) -> None:
+def _check_tree(value: Any) -> None:
+    """Refuse what is nested too deep, and text that no database can keep."""
     level = [value]
     for _ in range(MAX_JSON_DEPTH):
+        for one in level:
+            _check_text(one)
         level = [
             child
             for one in level
             if isinstance(one, dict | list)
-            for child in (one.values() if isinstance(one, dict) else one)
+            for child in ((*one, *one.values()) if isinstance(one, dict) else one)
         ]
         if not level:
             return
     raise Invalid(f"the body is nested deeper than {MAX_JSON_DEPTH} levels")
+
+
+def _check_text(value: Any) -> None:
+    if not isinstance(value, str):
+        return
+    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise Invalid("a text of the body holds NUL or half a surrogate pair")

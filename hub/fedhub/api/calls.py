@@ -23,6 +23,7 @@ IF_MATCH: Final = (
 )
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
+MAX_ETAG_DIGITS: Final = 18
 
 
 NameFilter = Annotated[str | None, Field(max_length=200)]
@@ -58,6 +59,6 @@ def wanted_revision(call: Call[Principal]) -> int | None:
     if text is None or text.strip() == "*":
         return None
     bare = text.strip().removeprefix("W/").strip('"')
-    if not bare.isascii() or not bare.isdigit():
+    if not bare.isascii() or not bare.isdigit() or len(bare) > MAX_ETAG_DIGITS:
         raise Invalid('If-Match must be the ETag of an earlier answer, for example "3"')
     return int(bare)

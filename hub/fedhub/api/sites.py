@@ -59,6 +59,12 @@ class SiteQuery(PageQuery):
     state: SiteState | None = Field(default=None, description="Only sites in this state.")
 
 
+LabelKey = Annotated[
+    str, Field(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")
+]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
+
+
 class InvitationRequest(BaseModel):
     """Who is invited."""
 
@@ -71,7 +77,9 @@ class InvitationRequest(BaseModel):
             ge=1, le=limits.JOIN_TOKEN_MAX_LIFE_S, description="Seconds that the token is good for."
         ),
     ] = limits.JOIN_TOKEN_LIFE_S
-    labels: dict[str, str] = Field(default_factory=dict, max_length=20)
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, max_length=20, description="Your own words, as Kubernetes labels."
+    )
 
 
 class InvitationView(BaseModel):

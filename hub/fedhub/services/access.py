@@ -65,7 +65,8 @@ def _write_private(path: Path, text: str) -> None:
 async def authenticate(database: Database, authorization: str | None) -> Principal:
     """Turn an ``Authorization: Bearer`` header into a principal, or raise Unauthenticated."""
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.startswith(PREFIX):
+    # A header may carry any byte; a token is ASCII, and only that can be hashed.
+    if not token.isascii() or scheme.lower() != "bearer" or not token.startswith(PREFIX):
         raise Unauthenticated("send the API token as `Authorization: Bearer flm_api_...`")
     async with database.read() as db:
         found = await tokens.find(db, hash_token(token.strip()))
