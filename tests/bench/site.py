@@ -108,7 +108,7 @@ async def _story(federation: Federation) -> dict[str, float]:
 async def _removal_s(federation: Federation, others: tuple[tuple[int, str], ...]) -> float:
     """Remove a party from a namespace that its site made and keeps.
 
-    Kubernetes' own controller takes 5 s for any namespace, also an empty one; that is measured apart.
+    Kubernetes' own controller takes 5 s for any namespace, also an empty one: measured apart.
     """
     alpha = _place(federation, "alpha")
     await alpha.plane.api.create_namespace("kept")

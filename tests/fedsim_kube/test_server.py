@@ -129,7 +129,7 @@ async def test_the_program_serves_until_it_is_told_to_stop(tmp_path) -> None:
     )
     try:
         async with asyncio.timeout(15):
-            while not ready.exists():  # noqa: ASYNC110 - another process writes it
+            while not ready.exists():
                 await asyncio.sleep(0.05)
         facts = json.loads(ready.read_text())
         assert facts["node_ip"] == "127.0.0.1"

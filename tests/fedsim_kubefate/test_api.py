@@ -176,7 +176,7 @@ async def test_the_program_writes_its_ready_file_and_stops_cleanly_on_sigterm(ap
     )
     try:
         async with asyncio.timeout(20):
-            while not ready.exists():  # noqa: ASYNC110 - another process writes the file
+            while not ready.exists():
                 await asyncio.sleep(0.02)
             found = json.loads(ready.read_text())
             async with aiohttp.ClientSession() as session:
