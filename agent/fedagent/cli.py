@@ -87,6 +87,12 @@ def run(  # noqa: PLR0913 - one option each
         Path | None, typer.Option(help="For url: file with username and password, 0600.")
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="The site's policy file.")] = None,
+    namespaced: Annotated[
+        bool | None,
+        typer.Option(
+            "--namespaced/--cluster-wide", help="Give KubeFATE rights in its own namespace only."
+        ),
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Written when the agent holds its first session.")
     ] = None,
@@ -101,6 +107,7 @@ def run(  # noqa: PLR0913 - one option each
         kubefate_url=kubefate_url,
         kubefate_credentials=kubefate_credentials,
         policy=policy,
+        namespaced=namespaced,
     )
     if show_config:
         typer.echo(json.dumps(settings.model_dump(mode="json"), indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import re
 import signal
 import tomllib
 from collections.abc import AsyncIterator
@@ -174,7 +175,8 @@ def load_policy(path: Path | None) -> Policy:
         return default_policy()
     try:
         text = _read_small(path).decode()
-        parsed = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        is_toml = path.suffix == ".toml"
+        parsed = tomllib.loads(text) if is_toml else _PlainLoader(text).get_single_data()
         return parse_policy(parsed if parsed is not None else {})
     except OSError as error:
         raise Invalid(f"policy file {path} cannot be read: {error.strerror}") from error
@@ -182,6 +184,20 @@ def load_policy(path: Path | None) -> Policy:
         raise Invalid(f"policy file {path} cannot be parsed: {error}") from error
     except Invalid as error:
         raise Invalid(f"policy file {path}: {error.message}", faults=error.faults) from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML 1.2's booleans: ``on`` and ``off`` are words, as the policy means them."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
+        first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 def _read_small(path: Path) -> bytes:

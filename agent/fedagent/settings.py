@@ -44,7 +44,8 @@ class AgentSettings(BaseSettings):
     )
     kubefate_ca_file: Annotated[Path | None, Field(description="CA of an https URL.")] = None
     policy: Annotated[
-        Path | None, Field(description="The site's policy file (TOML or YAML); see docs/policy.md.")
+        Path | None,
+        Field(description="The site's policy file (TOML or YAML); see docs/site-trust.md."),
     ] = None
     namespaced: Annotated[
         bool, Field(description="KubeFATE is installed with rights in its own namespace only.")

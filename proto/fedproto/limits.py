@@ -24,6 +24,8 @@ MAX_CHART_UNPACKED_BYTES: Final = 50 * 1024 * 1024
 MAX_CHART_FILES: Final = 2_000
 BLOB_CHUNK_BYTES: Final = 256 * 1024
 
+MAX_STATUSES_PER_REPORT: Final = 256
+"""An agent sends one a frame; each costs the hub's writer about 5 ms."""
 MAX_BATCH_EVENTS: Final = 256
 MAX_BATCH_BYTES: Final = 256 * 1024
 MAX_UNACKED_BATCHES: Final = 8
@@ -51,10 +53,18 @@ DOWN_QUEUE_FRAMES: Final = 64
 DOWN_QUEUE_FULL_S: Final = 10
 FRAMES_PER_S: Final = 50
 FRAMES_BURST: Final = 200
+EVENTS_PER_TURN: Final = 32
+"""Events of a batch that are charged as one frame; a status is charged as one each."""
 
 RECONNECT_BASE_S: Final = 1.0
 RECONNECT_CAP_S: Final = 60.0
 RECONNECT_RESET_S: Final = 600.0
+
+MAX_SITE_CERTIFICATES_PER_DAY: Final = 200
+"""Room for the first installation of 60 parties at one site; an agent that loops stops there."""
+MAX_FOLLOWERS_PER_PRINCIPAL: Final = 16
+MAX_FOLLOWERS: Final = 64
+"""In one process: each may hold a batch of events and a full write buffer in its memory."""
 
 JOIN_TOKEN_LIFE_S: Final = 15 * 60
 JOIN_TOKEN_MAX_LIFE_S: Final = 24 * 3600

@@ -75,6 +75,7 @@ def make_document(
         resource_id="p-1",
         generation=generation,
         digest=f"digest-{generation}-{parties}",
+        body_sha256=f"sha-{generation}-{parties}",
         absent=False,
         federation_id="f-1",
         federation_name="fed",
@@ -271,10 +272,10 @@ class World:
             seen_at=self.now,
         )
 
-    def decide(self) -> do.Decision:
+    def decide(self, observed: ParticipantObserved | None = None) -> do.Decision:
         decision = plan(
             self.document,
-            self.observe(),
+            observed or self.observe(),
             self.memory,
             now=self.now,
             policy=self.policy,

@@ -339,6 +339,19 @@ def test_a_removal_goes_on_without_a_record(world: Any) -> None:
     assert not world.namespace.exists
 
 
+def test_a_stranger_that_is_seen_only_with_rights_in_the_namespace_stops_the_install(
+    world: Any,
+) -> None:
+    world.namespace = NamespaceView(exists=True, owner=world.us)
+    observed = replace(world.observe(), foreign=("Pod/log-x2",))
+    decision = world.decide(observed)
+    assert (decision.phase, decision.reason) == (do.Phase.REFUSED, "OwnedByAnother")
+    assert "Pod/log-x2" in decision.message
+    world.settle()
+    decision = world.decide(replace(world.observe(), foreign=("Pod/log-x2",)))
+    assert decision.phase is do.Phase.READY
+
+
 def test_a_namespace_that_was_there_is_handed_back(world: Any) -> None:
     world.namespace = NamespaceView(exists=True)
     world.settle()
@@ -363,8 +376,20 @@ def test_a_manual_step_waits_for_a_person(world: Any) -> None:
     decision = world.decide()
     assert decision.phase is do.Phase.AWAITING_APPROVAL
     assert decision.actions == ()
-    world.memory = replace(world.memory, approvals=frozenset({(1, "install")}))
+    world.memory = replace(
+        world.memory, approvals=frozenset({(world.document.body_sha256, "install")})
+    )
     world.settle()
+
+
+def test_consent_to_one_text_covers_no_other_text_of_that_generation(world: Any) -> None:
+    world.policy = parse_policy({"approval": {"install": "manual"}})
+    world.memory = replace(
+        world.memory, approvals=frozenset({(world.document.body_sha256, "install")})
+    )
+    assert world.decide().phase is not do.Phase.AWAITING_APPROVAL
+    world.document = replace(world.document, body_sha256="another")
+    assert world.decide().phase is do.Phase.AWAITING_APPROVAL
 
 
 def test_a_lost_journal_costs_nothing_but_a_reload(world: Any, make: Any) -> None:

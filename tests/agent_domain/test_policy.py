@@ -89,6 +89,41 @@ def test_every_image_in_the_overlay_counts(make: Any) -> None:
     assert "evil/w" in refusal.message
 
 
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        {"registry": "a.example/x y"},
+        {"registry": "a.example", "image": 'a.example/x" #'},
+        {"registry": "a.example", "imageTag": "1.8.0, Image: evil"},
+        {"registry": "a.example", "spark": [{"ImageTag": "{evil}"}]},
+        {"registry": "a.example", "python": {"registry": "a.example/'"}},
+    ],
+)
+def test_what_is_no_image_name_is_refused_by_the_registries_rule(make: Any, cluster: Any) -> None:
+    document = replace(make(), cluster_json=json.dumps(cluster))
+    refusal = check_document(parse_policy({"registries": ["a.example*"]}), document)
+    assert refusal is not None
+    assert refusal.rule == "registries"
+
+
+@pytest.mark.parametrize("namespace", ["default", "kube-system", "kube-public", "kube-anything"])
+def test_a_namespace_of_kubernetes_itself_needs_to_be_named_in_the_policy(
+    make: Any, namespace: str
+) -> None:
+    document = replace(make(), namespace=namespace)
+    for rules in ({}, {"namespaces": ["*"]}, {"namespaces": ["kube-*", "default*"]}):
+        refusal = check_document(parse_policy(rules), document)
+        assert refusal is not None
+        assert refusal.rule == "namespaces.system"
+        assert namespace in refusal.message
+    named = parse_policy({"namespaces": [namespace]})
+    assert check_document(named, document) is None
+
+
+def test_kubefates_own_namespace_needs_no_mention(make: Any) -> None:
+    assert check_document(default_policy(), replace(make(), namespace="kube-fate")) is None
+
+
 def test_a_bad_file_names_every_field_at_fault() -> None:
     tree = {"namespace": ["x"], "actions": {"install": "perhaps"}, "charts": [{}]}
     with pytest.raises(Invalid) as caught:

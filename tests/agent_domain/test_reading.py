@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from fedagent.domain.document import (
 from fedagent.domain.reading import read_document
 from fedproto.agent.v1 import document_pb2
 from fedproto.errors import Invalid
+
+CONTROLS = ("\n", "\r", "\t", "\x00", "\x1f", "\x7f", "\x85", "\x9f", "\u2028", "\u2029")
 
 
 def participant(**changes: object) -> document_pb2.DesiredDocument:
@@ -65,6 +68,40 @@ def test_what_cannot_be_used_is_named_by_its_path(changes: dict[str, object], pa
     with pytest.raises(Invalid) as caught:
         read_document(participant(**changes))
     assert path in {fault.path for fault in caught.value.faults}
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda text: {"registry": text},
+        lambda text: {text: "x"},
+        lambda text: {"spark": {"worker": [{"env": [text]}]}},
+        lambda text: {"spark": [{"worker": {text: 1}}]},
+    ],
+)
+def test_a_line_break_or_control_character_in_the_cluster_is_refused(
+    control: str, more: Callable[[str], dict[str, object]]
+) -> None:
+    cluster = {"name": "n", "namespace": "ns", "chartName": "fate", "chartVersion": "v1"}
+    text = json.dumps(cluster | more(f"a{control}image: evil/x"))
+    with pytest.raises(Invalid, match="control character") as caught:
+        read_document(participant(cluster_json=text))
+    assert not any(char in caught.value.message for char in CONTROLS)
+
+
+def test_text_of_people_in_the_cluster_is_read() -> None:
+    cluster = {"name": "n", "namespace": "ns", "chartName": "fate", "chartVersion": "v1"}
+    text = json.dumps(cluster | {"note": "Zürich, 日本 — “ok”"})
+    assert read_document(participant(cluster_json=text)).namespace == "ns"
+
+
+def test_the_agents_own_digest_changes_with_any_word_whatever_the_hub_says() -> None:
+    one, same = participant(), participant()
+    other = participant(federation_name="another")
+    assert one.digest == other.digest
+    assert read_document(one).body_sha256 == read_document(same).body_sha256
+    assert read_document(one).body_sha256 != read_document(other).body_sha256
 
 
 def test_a_document_of_a_newer_hub_says_so() -> None:

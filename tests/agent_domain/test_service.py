@@ -19,6 +19,7 @@ DOCUMENT = EndpointDocument(
     resource_id="e-1",
     generation=1,
     digest="d",
+    body_sha256="sha",
     absent=False,
     mode=EndpointMode.AUTO,
     namespace="kube-fate",

@@ -23,10 +23,12 @@ from fedagent.domain.document import (
     TableKind,
 )
 from fedagent.domain.reading import read_document
+from fedagent.kube.kinds import DEPLOYMENTS, PODS
 from fedagent.kube.ownership import Owner
 from fedagent.reconcile.certificates import issue_secret, make_csr, make_key, read_secret, write_key
 from fedagent.reconcile.happenings import events_between
 from fedagent.reconcile.nodes import addresses_of
+from fedagent.reconcile.observe import foreign_objects
 from fedagent.reconcile.prove import prove_routes
 from fedagent.reconcile.resolve import NameBook
 from fedagent.reconcile.tables import TableFault, read_table
@@ -268,3 +270,46 @@ def test_events_tell_what_changed_and_nothing_twice(docs: Any) -> None:
         "participant.ready",
     ]
     assert events_between(document, after, after, NOW + timedelta(seconds=1)) == ()
+
+
+class Namespace:
+    """A watch of a namespace, as far as strangers are looked for in it."""
+
+    def __init__(self, **bodies: list[dict[str, Any]]) -> None:
+        self._bodies = bodies
+
+    def items(self, kind: Any) -> tuple[dict[str, Any], ...]:
+        return tuple(self._bodies.get(kind.name, ()))
+
+
+def an_object(name: str, controller: tuple[str, str] | None = None, /, **labels: str) -> Any:
+    meta: dict[str, Any] = {"name": name, "labels": labels}
+    if controller is not None:
+        kind, owner = controller
+        meta["ownerReferences"] = [{"kind": kind, "name": owner, "controller": True}]
+    return {"metadata": meta}
+
+
+def test_pods_of_daemon_sets_and_jobs_and_bare_ones_are_strangers() -> None:
+    pods = [
+        an_object("log-x2", ("DaemonSet", "log")),
+        an_object("nightly-1", ("Job", "nightly")),
+        an_object("shell"),
+        an_object("lone-abc", ("ReplicaSet", "lone-7")),
+    ]
+    found = foreign_objects(Namespace(**{PODS.name: pods}), "fate-9999")  # type: ignore[arg-type]
+    assert found == tuple(
+        f"{PODS.name}/{name}" for name in ("log-x2", "nightly-1", "shell", "lone-abc")
+    )
+
+
+def test_pods_of_the_release_of_kubefate_and_of_a_known_workload_are_no_more_strangers() -> None:
+    pods = [
+        an_object("python-0", ("StatefulSet", "python"), name="fate-9999"),
+        an_object("kubefate-5d-x", ("ReplicaSet", "kubefate-5d"), fate="kubefate"),
+        an_object("client-7-x", ("ReplicaSet", "client-7")),
+        an_object("web-7-x", ("ReplicaSet", "web-7")),
+    ]
+    workloads = [an_object("client", name="fate-9999"), an_object("web")]
+    watch = Namespace(**{PODS.name: pods, DEPLOYMENTS.name: workloads})
+    assert foreign_objects(watch, "fate-9999") == (f"{DEPLOYMENTS.name}/web",)  # type: ignore[arg-type]

@@ -30,6 +30,32 @@ def test_what_is_no_host_and_port_is_refused(text):
         split_host_port(text)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "2130706433",
+        "017700000001",
+        "0x7f000001",
+        "gateway.0x7f",
+        "127.1",
+        "010.0.0.1",
+        "localhost",
+        "x.localhost",
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:169.254.169.254]",
+    ],
+)
+def test_a_host_that_reads_as_something_else_or_never_leaves_the_machine_is_refused(host):
+    with pytest.raises(ValueError, match=r".+"):
+        split_host_port(f"{host}:30109")
+
+
+@pytest.mark.parametrize("host", ["0x7f.bank.example", "1a", "7.bank.example", "127.0.0.1"])
+def test_a_name_that_only_begins_like_a_number_is_good(host):
+    assert split_host_port(f"{host}:443") == (host, 443)
+
+
 def test_an_ip_literal_is_told_from_a_name():
     assert is_ip("10.0.0.1")
     assert is_ip("::1")

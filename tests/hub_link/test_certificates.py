@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from cryptography import x509
 from tests.support.hub import ManualClock, federation, party, running_test_hub
 
 from fedca.keys import make_private_key
 from fedca.names import ProfileName
+from fedhub.domain.records import SiteCertificate
+from fedhub.store import certificates
+from fedproto import limits
 from fedproto.errors import ErrorCode, FedError
 
 
@@ -135,3 +140,32 @@ async def test_a_renewal_whose_answer_got_lost_locks_nobody_out(slow_lab):
 
 def test_profiles_are_those_that_documents_may_name():
     assert {"pulsar", "ats"} <= {profile.value for profile in ProfileName}
+
+
+async def test_a_site_gets_so_many_certificates_a_day_and_no_more(lab, party_site):
+    document = own(party_site)
+    agent = party_site.agent
+    now = lab.hub.clock.now()
+    async with lab.hub.database.begin() as db:
+        for number in range(limits.MAX_SITE_CERTIFICATES_PER_DAY):
+            await certificates.add(
+                db,
+                SiteCertificate(
+                    serial=f"{number:x}",
+                    profile="pulsar",
+                    site_id=agent.site_id,
+                    resource_id=document.resource_id,
+                    secret_name="pulsar-cert",
+                    dns_names=(),
+                    not_before=now,
+                    not_after=now + timedelta(days=1),
+                    issued_at=now - timedelta(hours=25 if number == 0 else 1),
+                ),
+            )
+    name = document.participant.certificates[0].secret_name
+    for call in (
+        agent.issue(document.resource_id, name),
+        agent.renew(make_private_key()),
+    ):
+        error = await refusal(call)
+        assert error.code is ErrorCode.TOO_MANY

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.hub import federation, party
 
+from fedhub.rpc.link import turns
 from fedproto import limits
 from fedproto.agent.v1 import event_pb2, link_pb2, status_pb2
 from fedproto.errors import ErrorCode
@@ -255,3 +256,70 @@ def test_no_bytes_of_a_frame_break_the_decoder(data):
         link_pb2.AgentFrame.FromString(data)
     except DecodeError:
         return
+
+
+async def test_of_several_statuses_of_one_resource_in_a_report_only_the_last_counts(
+    lab, party_agent
+):
+    document = own(party_agent)
+    before = len(await lab.rest.events("&participant=credit-risk/9999"))
+    phases = [status_pb2.PHASE_DEGRADED, status_pb2.PHASE_RECONFIGURING] * 100
+    await party_agent.live.report(
+        *(
+            status_pb2.ResourceStatus(
+                resource_id=document.resource_id,
+                observed_generation=document.generation,
+                phase=one,
+            )
+            for one in phases
+        )
+    )
+    await party_agent.live.beat()
+    assert await phase(lab) == "Reconfiguring"
+    news = (await lab.rest.events("&participant=credit-risk/9999"))[before:]
+    assert [e["kind"] for e in news] == ["participant.reconfiguring"]
+
+
+async def test_a_report_of_too_many_statuses_is_refused_whole(lab, party_agent):
+    document = own(party_agent)
+    status = status_pb2.ResourceStatus(
+        resource_id=document.resource_id,
+        observed_generation=document.generation,
+        phase=status_pb2.PHASE_DEGRADED,
+    )
+    await party_agent.live.report(*[status] * (limits.MAX_STATUSES_PER_REPORT + 1))
+    error = await party_agent.live.end()
+    assert error is not None
+    assert error.code is ErrorCode.INVALID
+    assert await phase(lab) == "Ready"
+
+
+@pytest.mark.parametrize("seconds", [10**17, -(10**17)])
+async def test_a_time_that_no_calendar_holds_is_replaced_by_the_hubs(lab, party_agent, seconds):
+    document = own(party_agent)
+    status = status_pb2.ResourceStatus(
+        resource_id=document.resource_id,
+        observed_generation=document.generation,
+        phase=status_pb2.PHASE_DEGRADED,
+    )
+    status.since.seconds = seconds
+    status.job.job_id = "1"
+    status.job.started_at.seconds = seconds
+    await party_agent.live.report(status)
+    event = party_agent.happen()
+    event.occurred_at.seconds = seconds
+    await party_agent.live.send(events=party_agent.batch())
+    await party_agent.live.acked(event.seq)
+    assert await phase(lab) == "Degraded"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "events", "cost"), [(0, 0, 1), (1, 0, 1), (256, 0, 256), (0, 16, 1), (0, 256, 8)]
+)
+def test_a_frame_is_charged_for_what_is_in_it(statuses, events, cost):
+    frame = link_pb2.AgentFrame()
+    if statuses:
+        frame.status.statuses.extend([status_pb2.ResourceStatus()] * statuses)
+    if events:
+        frame.events.events.extend([event_pb2.Event()] * events)
+    assert turns(frame) == cost

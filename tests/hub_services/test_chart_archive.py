@@ -101,3 +101,54 @@ def test_random_bytes_never_escape_the_errors_that_callers_know(data):
     for text in (data, gzip.compress(data)):
         with pytest.raises(FedError):
             read_chart(text)
+
+
+def bomb() -> bytes:
+    levels = [b"a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, 7):
+        names = b", ".join([b"*a%d" % (level - 1)] * 10)
+        levels.append(b"a%d: &a%d [%s]" % (level, level, names))
+    return b"\n".join([b"name: fate\nversion: v1", *levels, b"appVersion: *a6\n"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"x: &x 1\n",
+        b"x: 2001-99-99\n",
+        b"x: " + b"9" * 5_000 + b"\n",
+        b"appVersion: [1]\n",
+        b"appVersion: 2001-01-01\n",
+        b"appVersion: 0x" + b"f" * 5_000 + b"\n",
+        b"appVersion: " + b"a" * 101 + b"\n",
+        b'appVersion: "\\e[31m"\n',
+    ],
+)
+def test_a_chart_yaml_with_tricks_is_refused(more):
+    with pytest.raises(Invalid):
+        read_chart(archive(("fate/Chart.yaml", b"name: fate\nversion: v1\n" + more, {})))
+
+
+def test_a_chart_yaml_that_unfolds_to_millions_is_refused_at_once():
+    with pytest.raises(Invalid):
+        read_chart(archive(("fate/Chart.yaml", bomb(), {})))
+
+
+@pytest.mark.parametrize("name", [b"f" * 101, b'"a b"', "fät".encode(), b'"a\\n"'])
+def test_a_name_that_is_no_plain_word_is_refused(name):
+    with pytest.raises(Invalid):
+        read_chart(archive(("fate/Chart.yaml", b"version: v1\nname: " + name, {})))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.map": "x,y"},
+        {"GNU.sparse.size": "x"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"GNU.sparse.realsize": "x"},
+    ],
+)
+def test_an_archive_with_headers_that_make_no_sense_is_refused(headers):
+    with pytest.raises(Invalid):
+        read_chart(archive(("fate/Chart.yaml", CHART, {"pax_headers": headers}), ("b", b"", {})))

@@ -13,6 +13,7 @@ import pytest
 
 from fedagent.domain.memory import Method, Outcome, Proof, ProxyNote, StepTimes, Submission
 from fedagent.journal import Journal, SpoolFull, open_journal
+from fedagent.journal.approvals import Wanted
 from fedagent.journal.database import JournalTooNew
 from fedproto import limits
 from fedproto.agent.v1 import document_pb2, event_pb2, status_pb2
@@ -209,16 +210,36 @@ async def test_everything_remembered_comes_back_as_it_was(open_file: Any) -> Non
 
 async def test_a_person_in_another_process_approves_and_it_is_noticed(open_file: Any) -> None:
     agent = await open_file()
-    approval_id = await agent.approvals.ask("r-1", 2, "install", summary="install it", at=NOW)
-    assert await agent.approvals.ask("r-1", 2, "install", summary="again", at=NOW) == approval_id
+    wanted = Wanted("r-1", 2, "sha-a")
+    approval_id = await agent.approvals.ask(wanted, "install", summary="install it", at=NOW)
+    assert await agent.approvals.ask(wanted, "install", summary="again", at=NOW) == approval_id
     version = await agent.data_version()
     person = await open_file()
     approval = await person.approvals.approve(approval_id, by="ada", at=NOW)
     assert (approval.kind, approval.approved_by) == ("install", "ada")
     assert await agent.data_version() != version
-    assert (await agent.memories.load("r-1")).approvals == frozenset({(2, "install")})
+    assert (await agent.memories.load("r-1")).approvals == frozenset({("sha-a", "install")})
     with pytest.raises(NotFound, match="fedagent approvals"):
         await person.approvals.approve("nothing", by="ada", at=NOW)
+
+
+async def test_another_text_of_the_same_generation_is_asked_for_again(journal: Journal) -> None:
+    approvals = journal.approvals
+    first = await approvals.ask(Wanted("r-1", 2, "sha-a"), "install", summary="it", at=NOW)
+    await approvals.approve(first, by="ada", at=NOW)
+    second = await approvals.ask(Wanted("r-1", 2, "sha-b"), "install", summary="it", at=NOW)
+    assert second != first
+    assert (await journal.memories.load("r-1")).approvals == frozenset({("sha-a", "install")})
+
+
+async def test_a_request_for_a_text_that_was_replaced_cannot_be_approved(journal: Journal) -> None:
+    approvals = journal.approvals
+    first = await approvals.ask(Wanted("r-1", 2, "sha-a"), "install", summary="it", at=NOW)
+    other = await approvals.ask(Wanted("r-2", 2, "sha-a"), "install", summary="it", at=NOW)
+    second = await approvals.ask(Wanted("r-1", 2, "sha-b"), "install", summary="it", at=NOW)
+    assert {item.approval_id for item in await approvals.all()} == {second, other}
+    with pytest.raises(NotFound):
+        await approvals.approve(first, by="ada", at=NOW)
 
 
 async def test_a_write_cancelled_anywhere_leaves_the_journal_usable(journal: Journal) -> None:

@@ -222,12 +222,23 @@ def test_an_overlay_that_the_chart_does_not_take_is_refused(values, at, says):
     assert says in found[path]
 
 
+@pytest.mark.parametrize(
+    "control", ["\n", "\t", "\x1f", "\x7f", "\x85", "\x9f", "\u2028", "\u2029"]
+)
+def test_what_ends_a_line_in_yaml_is_refused_in_keys_and_values(control):
+    """Even in annotations: agents refuse such a document as a whole."""
+    annotations = {"ingress": {"spark": {"annotations": {"a": f"x{control}y"}}}}
+    for values in ({"registry": f"x{control}y"}, {f"x{control}y": 1}, annotations):
+        (message,) = faults_of(changed("parties.0.values", values)).values()
+        assert "control character" in message
+
+
 def test_an_overlay_with_persistence_and_its_storage_classes_is_good():
     values = {
         "persistence": True,
         "python": {"storageClass": "fast"},
         "client": {"storageClass": "fast"},
-        "ingress": {"spark": {"annotations": {"nginx.org/snippet": "a\nb"}}},
+        "ingress": {"spark": {"annotations": {"nginx.org/snippet": "a b"}}},
     }
     assert checked(changed("parties.0.values", values)) == {}
 
@@ -314,3 +325,11 @@ def test_no_input_does_anything_but_pass_or_name_its_faults(path, value):
         return
     assert faults
     assert all(each.message for each in faults)
+
+
+@pytest.mark.parametrize("host", ["credit-risk.example.com", "10000.credit-risk.example.com"])
+def test_a_name_in_the_federations_own_domain_is_not_advertised(host):
+    """The product itself gives out names in it: such an address would lead back to the proxies."""
+    path = "parties.1.advertise.pulsar"
+    assert "own domain" in faults_of(changed(path, f"{host}:30109"))[path]
+    parse_intent(changed(path, f"not-{host}:30109" if host[0] == "c" else "gw.example.com:30109"))

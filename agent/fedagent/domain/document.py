@@ -156,6 +156,8 @@ class ParticipantDocument:
     resource_id: str
     generation: int
     digest: str
+    body_sha256: str
+    """The agent's own digest of the document as it came: what a person consents to."""
     absent: bool
     federation_id: str
     federation_name: str
@@ -194,6 +196,8 @@ class EndpointDocument:
     resource_id: str
     generation: int
     digest: str
+    body_sha256: str
+    """The agent's own digest of the document as it came: what a person consents to."""
     absent: bool
     mode: EndpointMode
     namespace: str

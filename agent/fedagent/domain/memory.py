@@ -120,8 +120,8 @@ class Memory:
     steps: Mapping[str, StepTimes] = field(default_factory=dict)
     """Of ``steps_generation`` only."""
     steps_generation: int = 0
-    approvals: frozenset[tuple[int, str]] = frozenset()
-    """(generation, kind of action) that a person at the site approved."""
+    approvals: frozenset[tuple[str, str]] = frozenset()
+    """(``body_sha256``, kind of action) that a person at the site approved."""
     retried_at: datetime | None = None
     """Failures before this do not count: ``fedagent retry``."""
     table_seen: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)

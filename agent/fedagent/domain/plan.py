@@ -99,7 +99,7 @@ def _under_policy(
         verdict = decide(policy, kind)
         if isinstance(verdict, RefusedBy):
             return replace(_refused(verdict), steps=decision.steps, findings=decision.findings)
-        approved = (document.generation, kind.value) in memory.approvals
+        approved = (document.body_sha256, kind.value) in memory.approvals
         if isinstance(verdict, NeedsApproval) and not approved:
             waits.add(kind)
     if not waits:

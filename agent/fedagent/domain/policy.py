@@ -5,6 +5,8 @@ The site's own people write the file; nothing that a hub sends can widen it.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -16,7 +18,12 @@ from fedagent.domain.decision import ActionKind
 from fedagent.domain.document import Document, EndpointDocument, ParticipantDocument
 from fedproto.errors import FieldFault, Invalid
 
-_IMAGE_KEYS: Final = frozenset({"image", "Image"})
+_SERVICE_NAMESPACE: Final = "kube-fate"
+"""Where KubeFATE lives; a participant shares it where the agent has one namespace alone."""
+_IMAGE_KEYS: Final = frozenset({"image"})
+_NAME_KEYS: Final = frozenset({"image", "imagetag", "registry"})
+"""Lower-case keys whose values go into the names of images."""
+_IMAGE_NAME: Final = re.compile(r"[A-Za-z0-9._/:@-]+")
 _DEFAULT_REGISTRY: Final = "federatedai"
 """What FATE's charts use when cluster.yaml names no registry."""
 
@@ -158,29 +165,49 @@ def parse_policy(tree: object) -> Policy:
 
 def check_document(policy: Policy, document: Document) -> RefusedBy | None:
     """Return the rule that forbids a document as a whole, if one does."""
-    if policy.namespaces and not _matches(document.namespace, policy.namespaces):
+    return _check_namespace(policy, document.namespace) or _check_contents(policy, document)
+
+
+def _check_namespace(policy: Policy, namespace: str) -> RefusedBy | None:
+    """Keep out of Kubernetes' own namespaces, unless the policy names one letter by letter."""
+    is_system = namespace == "default" or namespace.startswith("kube-")
+    if is_system and namespace != _SERVICE_NAMESPACE and namespace not in policy.namespaces:
         return RefusedBy(
-            "namespaces", f"this site's policy does not allow namespace {document.namespace}"
+            "namespaces.system",
+            f"namespace {namespace} belongs to Kubernetes itself, and this site's policy does not"
+            " name it",
         )
+    if policy.namespaces and not _matches(namespace, policy.namespaces):
+        return RefusedBy("namespaces", f"this site's policy does not allow namespace {namespace}")
+    return None
+
+
+def _check_contents(policy: Policy, document: Document) -> RefusedBy | None:
     if isinstance(document, EndpointDocument):
         return _check_images(policy, (document.service_image, document.database_image))
-    return _check_chart(policy, document) or _check_images(policy, images_of(document))
+    names = sorted(_texts_of(document.cluster, _NAME_KEYS))
+    return (
+        _check_chart(policy, document)
+        or _check_characters(policy, names)
+        or _check_images(policy, images_of(document))
+    )
 
 
 def images_of(document: ParticipantDocument) -> tuple[str, ...]:
     """Return the registry and every image name that cluster.yaml asks for."""
     cluster = document.cluster
     registry = cluster.get("registry") or _DEFAULT_REGISTRY
-    return (str(registry), *sorted(_images_in(cluster)))
+    return (str(registry), *sorted(_texts_of(cluster, _IMAGE_KEYS)))
 
 
-def _images_in(node: Any) -> set[str]:
+def _texts_of(node: Any, keys: frozenset[str]) -> set[str]:
+    """Return what stands under ``keys``, in either case, at any depth."""
     found: set[str] = set()
     stack = [node]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
-            found |= {str(item[key]) for key in _IMAGE_KEYS & item.keys() if item[key]}
+            found |= {str(value) for key, value in item.items() if key.lower() in keys and value}
             stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
@@ -206,6 +233,16 @@ def _check_chart(policy: Policy, document: ParticipantDocument) -> RefusedBy | N
             f"this site's policy does not allow this archive of {chart.name} {chart.version}"
             f" (sha256 {chart.sha256 or 'not given'})",
         )
+    return None
+
+
+def _check_characters(policy: Policy, names: Iterable[str]) -> RefusedBy | None:
+    """Refuse what could be more than a name once KubeFATE's template has written it into YAML."""
+    if not policy.registries:
+        return None
+    for name in names:
+        if not _IMAGE_NAME.fullmatch(name):
+            return RefusedBy("registries", f"{name[:80]!r} is no name, tag or registry of an image")
     return None
 
 

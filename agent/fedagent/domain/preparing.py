@@ -35,6 +35,9 @@ def namespace(given: Given) -> Halt | None:
         occupant = _occupant(given)
         if occupant:
             return owned_by_another(f"namespace {name} holds {occupant}, which", "nobody we know")
+    stranger = _late_stranger(given)
+    if stranger:
+        return owned_by_another(f"namespace {name} holds {stranger}, which", "nobody we know")
     if not view.exists or view.owner is None:
         return Halt(
             given.busy_phase,
@@ -66,6 +69,23 @@ def _occupant(given: Given) -> str:
     if observed.releases:
         return f"Helm release {given.document.release_name}"
     return next(iter((*observed.objects, *observed.foreign)), "")
+
+
+def _late_stranger(given: Given) -> str:
+    """Return what was overlooked in a namespace that we have claimed but not used yet.
+
+    Pods can be seen only with rights in the namespace, which come with the claim.
+    """
+    observed, view = given.observed, given.observed.namespace
+    is_used = bool(
+        observed.kubefate.record
+        or observed.releases
+        or observed.objects
+        or given.memory.submissions
+    )
+    if view.owner != given.us or view.made_by_us or is_used:
+        return ""
+    return next(iter(observed.foreign), "")
 
 
 def certificates(given: Given) -> Halt | None:

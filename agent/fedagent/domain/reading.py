@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from fedagent.domain.document import (
     AddressWish,
@@ -30,6 +33,8 @@ from fedproto.errors import FieldFault, Invalid
 from fedproto.ids import is_name
 from fedproto.limits import MAX_CLUSTER_JSON_BYTES
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What ends a line, or is no text, in YAML: KubeFATE's values-template writes values raw."""
 _PARTICIPANT_KINDS: Mapping[int, ParticipantKind] = {
     document_pb2.PARTICIPANT_KIND_EXCHANGE: ParticipantKind.EXCHANGE,
     document_pb2.PARTICIPANT_KIND_CLUSTER: ParticipantKind.CLUSTER,
@@ -84,6 +89,7 @@ def _endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:
         resource_id=message.resource_id,
         generation=message.generation,
         digest=message.digest,
+        body_sha256=_sha256_of(message),
         absent=message.absent,
         mode=_MODES.get(spec.mode, EndpointMode.AUTO),
         namespace=spec.namespace,
@@ -104,6 +110,7 @@ def _participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
         resource_id=message.resource_id,
         generation=message.generation,
         digest=message.digest,
+        body_sha256=_sha256_of(message),
         absent=message.absent,
         federation_id=spec.federation_id,
         federation_name=spec.federation_name,
@@ -198,11 +205,32 @@ def _cluster_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
         "chartName": spec.chart.name,
         "chartVersion": spec.chart.version,
     }
+    unsafe = _unsafe_text(cluster)
+    if unsafe is not None:
+        return [FieldFault(path, f"a control character or line break is in {unsafe[:80]!r}")]
     return [
         FieldFault(f"{path}.{key}", f"must be {value!r}, as the document says elsewhere")
         for key, value in expected.items()
         if cluster.get(key) != value
     ]
+
+
+def _unsafe_text(tree: object) -> str | None:
+    """Return a key or text, at any depth, that would not stay one value in KubeFATE's YAML."""
+    stack = [tree]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str) and _CONTROL.search(item):
+            return item
+        if isinstance(item, dict):
+            stack.extend((*item.keys(), *item.values()))
+        elif isinstance(item, list):
+            stack.extend(item)
+    return None
+
+
+def _sha256_of(message: document_pb2.DesiredDocument) -> str:
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _check_name(faults: list[FieldFault], path: str, value: str) -> None:

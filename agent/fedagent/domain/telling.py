@@ -158,7 +158,8 @@ def _proofs(given: Given) -> Halt | None:
     prove = ProveRoutes(tuple(due), tuple(due_gone), table.digest)
     if bad and given.age_s(note.told_at) > PROOF_LIMIT_S:
         return _not_taken(given, note, bad, prove)
-    text = f"waiting until {proxy.deployment} serves {listed(bad or due or due_gone)}"
+    verb = "serves" if due else "no longer serves"
+    text = f"waiting until {proxy.deployment} {verb} {listed(due or due_gone)}"
     return Halt(
         given.busy_phase,
         "RouteUnproven",

@@ -13,6 +13,7 @@ import aiosqlite
 
 _BUSY_TIMEOUT_S: Final = 5.0
 SCHEMA_VERSION: Final = 1
+# ``approvals`` of older agents were kept by generation alone, which covers any text: asked again.
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (
@@ -35,10 +36,11 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE TABLE IF NOT EXISTS charts (
   service TEXT NOT NULL, sha256 TEXT NOT NULL, uuid TEXT NOT NULL, noted_at TEXT NOT NULL,
   PRIMARY KEY (service, sha256));
-CREATE TABLE IF NOT EXISTS approvals (
-  id TEXT PRIMARY KEY, resource_id TEXT NOT NULL, generation INTEGER NOT NULL, kind TEXT NOT NULL,
-  summary TEXT NOT NULL, asked_at TEXT NOT NULL, approved_at TEXT, approved_by TEXT,
-  UNIQUE (resource_id, generation, kind));
+DROP TABLE IF EXISTS approvals;
+CREATE TABLE IF NOT EXISTS consents (
+  id TEXT PRIMARY KEY, resource_id TEXT NOT NULL, generation INTEGER NOT NULL,
+  body_sha256 TEXT NOT NULL, kind TEXT NOT NULL, summary TEXT NOT NULL, asked_at TEXT NOT NULL,
+  approved_at TEXT, approved_by TEXT, UNIQUE (resource_id, body_sha256, kind));
 """
 
 

@@ -13,7 +13,7 @@ from fedproto.ids import Clock
 
 log = structlog.get_logger()
 
-_TABLES_OF_A_RESOURCE = ("documents", "statuses", "submissions", "notes", "approvals")
+_TABLES_OF_A_RESOURCE = ("documents", "statuses", "submissions", "notes", "consents")
 
 
 class Documents:

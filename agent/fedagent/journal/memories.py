@@ -45,14 +45,14 @@ class Memories:
             )
         }
         approved = await self._database.rows(
-            "SELECT generation, kind FROM approvals"
+            "SELECT body_sha256, kind FROM consents"
             " WHERE resource_id=? AND approved_at IS NOT NULL",
             (resource_id,),
         )
         return _memory_of(
             tuple(_submission_of(row) for row in rows),
             notes,
-            frozenset((int(row[0]), str(row[1])) for row in approved),
+            frozenset((str(row[0]), str(row[1])) for row in approved),
         )
 
     async def begin(self, resource_id: str, submission: Submission) -> None:
@@ -193,7 +193,7 @@ def _submission_of(row: aiosqlite.Row) -> Submission:
 def _memory_of(
     submissions: tuple[Submission, ...],
     notes: Mapping[str, Any],
-    approvals: frozenset[tuple[int, str]],
+    approvals: frozenset[tuple[str, str]],
 ) -> Memory:
     steps = notes.get("steps", {"generation": 0, "steps": {}})
     retried = notes.get("retry")

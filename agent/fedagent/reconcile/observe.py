@@ -66,6 +66,7 @@ from fedagent.reconcile.views import (
     is_of_service,
     namespace_view,
     pod_view,
+    workload_of,
     workload_view,
 )
 from fedagent.reconcile.watch import NamespaceWatch
@@ -177,7 +178,7 @@ class Observer:
                 name: self._names.answers.get(name, "") for name in document.resolve_names
             },
             objects=await self._objects(document, eyes.watch),
-            foreign=_foreign(eyes.watch, document.release_name),
+            foreign=foreign_objects(eyes.watch, document.release_name),
         )
 
     async def from_outside(
@@ -312,12 +313,24 @@ def _labelled(watch: NamespaceWatch, release: str) -> tuple[str, ...]:
     )
 
 
-def _foreign(watch: NamespaceWatch, release: str) -> tuple[str, ...]:
+def foreign_objects(watch: NamespaceWatch, release: str) -> tuple[str, ...]:
+    """Return what neither the release nor KubeFATE brought: workloads, claims, pods.
+
+    Pods stand for the kinds that are not watched (DaemonSets, Jobs); those of a workload that is
+    watched are left out: it speaks for them.
+    """
+    workloads = {
+        body["metadata"]["name"]
+        for kind in (DEPLOYMENTS, STATEFULSETS)
+        for body in watch.items(kind)
+    }
     return tuple(
         f"{kind.name}/{body['metadata']['name']}"
-        for kind in (DEPLOYMENTS, STATEFULSETS, PVCS)
+        for kind in (DEPLOYMENTS, STATEFULSETS, PVCS, PODS)
         for body in watch.items(kind)
-        if not is_of_release(body, release) and not is_of_service(body)
+        if not is_of_release(body, release)
+        and not is_of_service(body)
+        and not (kind is PODS and workload_of(body) in workloads)
     )
 
 

@@ -18,6 +18,7 @@ from fedagent.domain.plan import plan
 from fedagent.domain.policy import Policy
 from fedagent.domain.reading import read_document
 from fedagent.journal import Journal, SpoolFull
+from fedagent.journal.approvals import Wanted
 from fedagent.kube.errors import KubeError
 from fedagent.reconcile.faults import FaultBook, code_of
 from fedagent.reconcile.happenings import events_between
@@ -171,8 +172,7 @@ class Worker:
             memory = replace(memory, ready_generation=document.generation, good=good)
         if decision.phase is Phase.AWAITING_APPROVAL:
             await self._site.journal.approvals.ask(
-                self.resource_id,
-                document.generation,
+                Wanted(self.resource_id, document.generation, document.body_sha256),
                 decision.reason.partition(".")[2],
                 summary=decision.message,
                 at=now,

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from fedhub.api.calls import NameFilter, PageQuery, hub_of
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.records import SiteCertificate
 from fedhub.services import certificates
 from fedweb.routes import Answer, Call, Route
+
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 2199
+
+
+def _check_year(moment: datetime) -> datetime:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"write a time of the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_check_year)]
 
 
 class CertificateView(BaseModel):
@@ -41,7 +54,7 @@ class CertificateQuery(PageQuery):
 
     site: NameFilter = Field(default=None, description="Only those of this site.")
     participant: NameFilter = Field(default=None, description="Only those of this participant.")
-    expiring_before: datetime | None = Field(
+    expiring_before: Moment | None = Field(
         default=None, description="Only those that end before this time (RFC 3339)."
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -22,6 +23,8 @@ KEEPALIVE_EVERY: Final = 20
 """Empty polls (about 10 s) after which a blank line shows a follower that the line is alive."""
 WRITE_LIMIT_S: Final = 20.0
 """How long a follower may take to read what was sent; then it is let go."""
+PIECE_BYTES: Final = 64 * 1024
+"""Written at once, and the most that waits in the transport for a follower."""
 
 
 class EventView(BaseModel):
@@ -89,8 +92,15 @@ async def stream_events(call: Call[Principal]) -> web.StreamResponse:
     if not call.query.follow:
         return respond(await list_events(call))
     wanted = await _filter(call)
+    with hub_of(call).followers.place(call.principal.name):
+        return await _stream(call, wanted)
+
+
+async def _stream(call: Call[Principal], wanted: EventFilter) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": NDJSON, "X-Accel-Buffering": "no"})
     await response.prepare(call.request)
+    if call.request.transport is not None:
+        call.request.transport.set_write_buffer_limits(high=PIECE_BYTES)
     try:
         await _follow(call, wanted, response)
     except (ConnectionError, TimeoutError) as error:
@@ -107,14 +117,24 @@ async def _follow(call: Call[Principal], wanted: EventFilter, response: web.Stre
         hub_of(call), call.principal, wanted, after_id=call.query.after
     ):
         quiet = 0 if batch else quiet + 1
-        text = "".join(view(event).model_dump_json() + "\n" for event in batch)
-        if not batch and quiet % KEEPALIVE_EVERY == 0:
-            text = "\n"
-        if text:
+        is_due = not batch and quiet % KEEPALIVE_EVERY == 0
+        for piece in (b"\n",) if is_due else pieces(batch):
             async with asyncio.timeout(WRITE_LIMIT_S):
-                await response.write(text.encode())
+                await response.write(piece)
         if call.request.app[STOPPING].is_set():
             return
+
+
+def pieces(batch: Iterable[Event]) -> Iterator[bytes]:
+    """Yield a line per event, cut into pieces of at most ``PIECE_BYTES``."""
+    piece = bytearray()
+    for event in batch:
+        piece += view(event).model_dump_json().encode() + b"\n"
+        while len(piece) >= PIECE_BYTES:
+            yield bytes(piece[:PIECE_BYTES])
+            del piece[:PIECE_BYTES]
+    if piece:
+        yield bytes(piece)
 
 
 async def _filter(call: Call[Principal]) -> EventFilter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -17,6 +18,7 @@ MAX_DOMAIN: Final = 57
 """A common name holds 64 characters, and a party is called ``999999.<domain>``."""
 EXCHANGE_KEY: Final = "exchange"
 EXCHANGE_PARTY_ID: Final = 0
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class Expose(StrEnum):
@@ -59,9 +61,29 @@ def split_host_port(text: str) -> tuple[str, int]:
         raise ValueError(f"write host:port, for example 203.0.113.7:30109, not {text!r}")
     if not 1 <= int(port) <= 65_535:  # noqa: PLR2004 - the range of TCP ports
         raise ValueError(f"port {port} is not between 1 and 65535")
-    if not is_ip(host) and not is_domain(host) and not is_name(host):
-        raise ValueError(f"{host!r} is neither an IP address nor a lower-case DNS name")
+    fault = _host_fault(host)
+    if fault:
+        raise ValueError(fault)
     return host, int(port)
+
+
+def _host_fault(host: str) -> str:
+    """Return why others cannot be sent to ``host``, or nothing."""
+    neither = f"{host!r} is neither an IP address nor a lower-case DNS name"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        last = host.rpartition(".")[2]
+        if _NUMBER.fullmatch(last):
+            # Resolvers read 2130706433, 017700000001 and 0x7f000001 as 127.0.0.1 (inet_aton).
+            return f"{neither}; write an IPv4 address as four decimal numbers"
+        if last == "localhost":
+            return f"{host} is another machine for each who asks; write an address that all reach"
+        return "" if is_domain(host) or is_name(host) else neither
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    if (mapped or address).is_link_local:
+        return f"{host} is a link-local address, which no other network reaches"
+    return ""
 
 
 def is_ip(text: str) -> bool:

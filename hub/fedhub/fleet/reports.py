@@ -9,6 +9,7 @@ from typing import Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.phases import Phase
@@ -42,6 +43,8 @@ SEVERITIES: Final[dict[int, str]] = {
 }
 _MAX_FACTS: Final = 32
 MAX_SEQUENCE: Final = 2**62
+_EARLIEST_S: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+_LATEST_S: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +62,23 @@ async def store_statuses(
     *,
     at: datetime,
 ) -> list[StatusChange]:
-    """Store statuses in the caller's transaction.
+    """Store statuses in the caller's transaction; of several for one resource, the last.
 
     A resource whose document is gone is skipped: its agent has not yet been told to forget it.
     What says the same as before (agents repeat all at Hello) is noted as heard again, no more.
-    Raises FENCED, DENIED (a resource of another site) or INVALID; the caller's transaction then
-    stores nothing.
+    Raises FENCED, DENIED (a resource of another site) or INVALID (also for too many); the
+    caller's transaction then stores nothing.
     """
+    if len(reported) > limits.MAX_STATUSES_PER_REPORT:
+        raise Invalid(f"a report holds at most {limits.MAX_STATUSES_PER_REPORT} statuses")
     await sessions.check_epoch(db, session.agent_id, session.epoch)
-    known = await documents.of_resources(db, [one.resource_id for one in reported])
-    await _refuse_foreign(db, session, [one.resource_id for one in reported], known)
+    latest = {one.resource_id: one for one in reported}
+    known = await documents.of_resources(db, list(latest))
+    await _refuse_foreign(db, session, latest, known)
     before = await statuses.of_resources(db, list(known))
     changes = []
     repeated: list[str] = []
-    for status in reported:
+    for status in latest.values():
         document = known.get(status.resource_id)
         if document is None:
             continue
@@ -84,7 +90,6 @@ async def store_statuses(
             repeated.append(status.resource_id)
             continue
         await statuses.put(db, after)
-        before[status.resource_id] = after
         changes.append(StatusChange(old, after))
     await statuses.touch(db, repeated, at)
     return changes
@@ -120,7 +125,7 @@ def _stored(site_id: str, status: status_pb2.ResourceStatus, at: datetime) -> St
         phase=phase,
         reason=status.reason[:100],
         message=status.message,
-        since=_time(status.since.ToDatetime(UTC) if status.HasField("since") else at, at),
+        since=_time(status.since, at),
         reported_at=at,
         status=status,
     )
@@ -195,7 +200,7 @@ def _event(
         facts["generation"] = str(event.generation)
     return Event(
         id=0,
-        occurred_at=_time(event.occurred_at.ToDatetime(UTC), at),
+        occurred_at=_time(event.occurred_at, at),
         recorded_at=at,
         kind=event.kind[:100] or "site.event",
         severity=SEVERITIES.get(event.severity, "info"),
@@ -209,13 +214,14 @@ def _event(
     )
 
 
-def _time(stated: datetime, at: datetime) -> datetime:
-    """Take a site's time, unless it is nonsense; the hub's own is recorded beside it."""
-    return (
-        stated
-        if datetime(2000, 1, 1, tzinfo=UTC) < stated < datetime(2200, 1, 1, tzinfo=UTC)
-        else at
-    )
+def _time(stated: Timestamp, at: datetime) -> datetime:
+    """Take a site's time, unless it is unset or nonsense; the hub's own is recorded beside it."""
+    return stated.ToDatetime(UTC) if _is_sane(stated) else at
+
+
+def _is_sane(stated: Timestamp) -> bool:
+    """Tell whether a time is one that sites can mean, and that ``ToDatetime`` can take."""
+    return _EARLIEST_S < stated.seconds < _LATEST_S and 0 <= stated.nanos < 10**9
 
 
 def clean_text(text: str) -> str:
@@ -225,7 +231,10 @@ def clean_text(text: str) -> str:
 
 
 def clean(message: Message) -> None:
-    """Apply ``clean_text`` to every text field of a message, at every depth; maps are left."""
+    """Apply ``clean_text`` to every text field of a message, at every depth; maps are left.
+
+    A time that is nonsense is taken out: no later reader of the stored message can take it.
+    """
     for descriptor, value in message.ListFields():
         if descriptor.type == FieldDescriptor.TYPE_STRING:
             if descriptor.is_repeated:
@@ -235,6 +244,9 @@ def clean(message: Message) -> None:
         elif descriptor.type == FieldDescriptor.TYPE_MESSAGE:
             nested = descriptor.message_type
             if nested is not None and nested.GetOptions().map_entry:
+                continue
+            if isinstance(value, Timestamp) and not _is_sane(value):
+                message.ClearField(descriptor.name)
                 continue
             for one in value if descriptor.is_repeated else (value,):
                 clean(one)

@@ -94,8 +94,11 @@ class LiveSession:
         if self.last_frame is not None:
             yield self.last_frame
 
-    async def take_turn(self, clock: Clock) -> None:
-        """Hold an agent to its frame rate by reading no faster: back-pressure, not loss."""
+    async def take_turn(self, clock: Clock, cost: float = 1.0) -> None:
+        """Hold an agent to its frame rate by reading no faster: back-pressure, not loss.
+
+        ``cost`` is charged at once; a frame worth more than is left makes the next one wait.
+        """
         now = clock.monotonic()
         self.tokens = min(
             float(limits.FRAMES_BURST),
@@ -104,7 +107,7 @@ class LiveSession:
         self.tokens_at = now
         if self.tokens < 1.0:
             await asyncio.sleep((1.0 - self.tokens) / limits.FRAMES_PER_S)
-        self.tokens -= 1.0
+        self.tokens -= cost
 
 
 class Fleet:

@@ -186,10 +186,12 @@ def _advertise_faults(intent: FederationIntent) -> Iterator[FieldFault]:
     if intent.exchange is not None:
         advertise = intent.exchange.advertise.model_dump(exclude_none=True)
         yield from _addresses("exchange.advertise", advertise, "the exchange", taken)
+        yield from _own_names("exchange.advertise", advertise, intent.domain)
     for index, party in enumerate(intent.parties):
         path = f"parties.{index}.advertise"
         advertise = party.advertise.model_dump(exclude_none=True)
         yield from _addresses(path, advertise, f"party {party.id}", taken)
+        yield from _own_names(path, advertise, intent.domain)
         text = advertise.get(PULSAR)
         if text is None or intent.exchange is None:
             continue
@@ -213,6 +215,17 @@ def _addresses(
         if other != owner:
             yield FieldFault(
                 f"{path}.{role}", f"{text} is already advertised for {other}; each needs its own"
+            )
+
+
+def _own_names(path: str, advertise: Mapping[str, str], domain: str) -> Iterator[FieldFault]:
+    for role, text in advertise.items():
+        host = split_host_port(text)[0]
+        if host == domain or host.endswith(f".{domain}"):
+            yield FieldFault(
+                f"{path}.{role}",
+                f"{host} is in the federation's own domain, whose names lead to the proxies "
+                "themselves; write an IPv4 address or a DNS name outside it",
             )
 
 

@@ -19,6 +19,9 @@ MAX_TEXT_CHARS: Final = 16_384
 MAX_SAFE_INTEGER: Final = 2**53
 """KubeFATE reads numbers as 64-bit floats."""
 
+_LINE_ENDS: Final = "\u2028\u2029"
+"""Line breaks in YAML 1.1, beside the control characters; no agent takes them either."""
+
 Path = tuple[str, ...]
 
 
@@ -53,7 +56,7 @@ def _fault_of(path: Path, value: object) -> str:
         return f"is nested deeper than {MAX_DEPTH} levels; flatten it"
     match value:
         case str():
-            return _text_fault(value, may_have_lines="annotations" in path)
+            return _text_fault(value)
         case Mapping():
             return _keys_fault(value)
         case bool() | None | list() | tuple():
@@ -69,19 +72,18 @@ def _keys_fault(value: Mapping[Any, Any]) -> str:
     for key in value:
         if not isinstance(key, str):
             return f"has the key {key!r}, which is no text; quote it"
-        if fault := _text_fault(key, may_have_lines=False):
+        if fault := _text_fault(key):
             return f"has a key that {fault}"
     return ""
 
 
-def _text_fault(text: str, *, may_have_lines: bool) -> str:
+def _text_fault(text: str) -> str:
     if len(text) > MAX_TEXT_CHARS:
         return f"is longer than {MAX_TEXT_CHARS} characters"
     if text.isprintable():
         return ""
-    allowed = "\n\t" if may_have_lines else ""
     for char in text:
-        if (char < " " and char not in allowed) or char == "\x7f":
+        if char < " " or "\x7f" <= char <= "\x9f" or char in _LINE_ENDS:
             return f"holds the control character {char!r}; remove it"
         if "\ud800" <= char <= "\udfff":
             return "holds half a character (a lone surrogate); remove it"

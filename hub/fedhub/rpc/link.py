@@ -72,7 +72,7 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
             session.heard_at = self._hub.clock.monotonic()
             if frame.epoch != session.epoch:
                 raise FedError("the frame is of another epoch", code=ErrorCode.FENCED)
-            await session.take_turn(self._hub.clock)
+            await session.take_turn(self._hub.clock, turns(frame))
             await self._handle_surely(session, frame)
 
     async def _handle_surely(self, session: LiveSession, frame: link_pb2.AgentFrame) -> None:
@@ -155,6 +155,12 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
         )
         answer.not_after.FromDatetime(issued.not_after)
         return answer
+
+
+def turns(frame: link_pb2.AgentFrame) -> float:
+    """Return how many frames' worth of work a frame is."""
+    statuses, events = len(frame.status.statuses), len(frame.events.events)
+    return max(1.0, statuses, events / limits.EVENTS_PER_TURN)
 
 
 def _raise_first(tasks: Iterable[asyncio.Task[None]]) -> None:

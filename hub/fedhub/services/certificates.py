@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,8 +16,9 @@ from fedhub.services.hub import Hub, record
 from fedhub.services.participants import require as require_participant
 from fedhub.services.sites import require as require_site
 from fedhub.store import certificates, documents, federations, participants, sites
+from fedproto import limits
 from fedproto.agent.v1 import document_pb2
-from fedproto.errors import Denied, NotFound
+from fedproto.errors import Denied, ErrorCode, FedError, NotFound
 
 
 async def issue_for_resource(
@@ -32,6 +33,7 @@ async def issue_for_resource(
         row, wish = await _listed(db, site_id, resource_id, secret_name)
         federation = await federations.get(db, row.federation_id)
         site = await sites.get(db, site_id)
+        await _check_quota(hub, db, site)
     issued = await hub.authority.issue(
         IssueRequest(
             profile=wish.profile,
@@ -66,6 +68,17 @@ async def _listed(
         if wish.secret_name == secret_name:
             return row, wish
     raise refusal
+
+
+async def _check_quota(hub: Hub, db: AsyncSession, site: Site) -> None:
+    """Raise TOO_MANY for a site that got its day's certificates; calls at once may pass by few."""
+    since = hub.clock.now() - timedelta(days=1)
+    if await certificates.count_since(db, site.id, since) >= limits.MAX_SITE_CERTIFICATES_PER_DAY:
+        raise FedError(
+            f"site {site.name} got {limits.MAX_SITE_CERTIFICATES_PER_DAY} certificates within a "
+            "day; see why its agent asks for so many, and try again later",
+            code=ErrorCode.TOO_MANY,
+        )
 
 
 async def _remember(
@@ -116,6 +129,8 @@ async def renew_agent(
     if is_old:
         await report_superseded(hub, site, old_serial)
         raise Denied("a newer certificate of this agent is in use; join again")
+    async with hub.database.read() as db:
+        await _check_quota(hub, db, site)
     issued = await hub.authority.issue(
         IssueRequest(
             profile="agent",

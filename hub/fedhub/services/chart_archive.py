@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Any, Final, TypeGuard
 
 import yaml
 
@@ -18,6 +19,8 @@ from fedproto.errors import ErrorCode, FedError, Invalid
 _MAX_CHART_YAML: Final = 64 * 1024
 _MAX_RATIO: Final = 100
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_WORD: Final = re.compile(r"[\x21-\x7e]{1,100}")
+_LINE: Final = re.compile(r"[\x20-\x7e]{0,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,17 @@ class ChartFacts:
     name: str
     version: str
     app_version: str
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Loads YAML without anchors and aliases: a few of them make a tree of billions."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node; refuse one that has a name or stands for another."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # its stub has no types
+        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            raise yaml.YAMLError("anchors and aliases are not taken")
+        return super().compose_node(parent, index)
 
 
 def read_chart(archive: bytes) -> ChartFacts:
@@ -71,7 +85,8 @@ def _chart_yaml(unpacked: bytes) -> bytes:
                 if len(path.parts) == 2 and path.name == "Chart.yaml":  # noqa: PLR2004 - top/file
                     file = archive.extractfile(member)
                     found = file.read(_MAX_CHART_YAML + 1) if file is not None else None
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, ArithmeticError, LookupError) as error:
+        # Beside its own errors, tarfile lets those of PAX headers that are no numbers through.
         raise Invalid(f"the archive is damaged: {error}") from error
     if len(tops) != 1 or found is None:
         raise Invalid("the archive is no chart: it needs one top folder with a Chart.yaml in it")
@@ -98,12 +113,26 @@ def _check_member(member: tarfile.TarInfo, seen: set[str]) -> PurePosixPath:
 
 def _facts(text: bytes) -> ChartFacts:
     try:
-        parsed = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("Chart.yaml is no YAML") from error
+        parsed = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader that takes less
+        return _checked(parsed)
+    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
+        # Dates that do not exist and endless numbers are ValueErrors.
+        raise Invalid("Chart.yaml is no plain YAML without anchors and aliases") from error
+
+
+def _checked(parsed: object) -> ChartFacts:
     if not isinstance(parsed, dict):
         raise Invalid("Chart.yaml is no mapping")
     name, version = parsed.get("name"), parsed.get("version")
-    if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
-        raise Invalid("Chart.yaml needs `name` and `version` as text")
-    return ChartFacts(name=name, version=version, app_version=str(parsed.get("appVersion", "")))
+    if not (_is_text(name, _WORD) and _is_text(version, _WORD)):
+        raise Invalid("Chart.yaml needs `name` and `version` as text of 1 to 100 ASCII characters")
+    app_version = parsed.get("appVersion", "")
+    if isinstance(app_version, int | float):
+        app_version = str(app_version)
+    if not _is_text(app_version, _LINE):
+        raise Invalid("appVersion in Chart.yaml is no text of at most 100 ASCII characters")
+    return ChartFacts(name=name, version=version, app_version=app_version)
+
+
+def _is_text(value: object, pattern: re.Pattern[str]) -> TypeGuard[str]:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

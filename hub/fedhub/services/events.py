@@ -17,6 +17,8 @@ from fedproto.errors import Unavailable
 from fedproto.tasks import wait_for_wake
 
 FOLLOW_POLL_S: Final = 0.5
+FOLLOW_BATCH: Final = 100
+"""Events that a follower may hold in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ async def follow(
     position = after_id
     while True:
         try:
-            found = await list_after(hub, principal, wanted, after_id=position, limit=500)
+            found = await list_after(hub, principal, wanted, after_id=position, limit=FOLLOW_BATCH)
         except Unavailable:
             # An outage of the database: what happened meanwhile comes when it is back.
             found = ()

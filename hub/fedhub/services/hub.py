@@ -17,6 +17,7 @@ from fedhub.domain.federation import FederationIntent
 from fedhub.domain.records import Event, Federation
 from fedhub.fleet.documents import Notifier
 from fedhub.fleet.sessions import Fleet
+from fedhub.services.followers import Followers
 from fedhub.store import events
 from fedhub.store.engine import Database
 from fedproto.ids import Clock
@@ -62,6 +63,7 @@ class Hub:
     enrol_address: str
     lease: timedelta = field(default=timedelta(seconds=45))
     intents: IntentCache = field(default_factory=IntentCache)
+    followers: Followers = field(default_factory=Followers)
 
 
 async def record(  # noqa: PLR0913 - an event has this many sides

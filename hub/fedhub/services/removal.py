@@ -53,7 +53,7 @@ async def _remove_in(
         going.append(f"exchange at {intent.exchange.site}")
     if going and not cascade:
         raise Conflict(
-            f"removing {name} removes {', '.join(going)}: say so with cascade=true",
+            f"removing {name} removes {', '.join(going)}: say so with --cascade (cascade=true)",
             going=going,
         )
     emptied = intent.model_copy(update={"exchange": None, "parties": ()})

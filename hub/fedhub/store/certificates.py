@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -47,6 +47,13 @@ async def of_agent(
     if at is not None:
         statement = statement.where(_T.c.not_after > at)
     return await many(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
+
+
+async def count_since(db: AsyncSession, site_id: str, since: datetime) -> int:
+    """Count the certificates that a site got from ``since`` on."""
+    recent = (_T.c.site_id == site_id) & (_T.c.issued_at >= since)
+    counted = await db.execute(select(func.count()).select_from(_T).where(recent))
+    return int(counted.scalar_one())
 
 
 async def list_page(

@@ -1,0 +1,226 @@
+"""SIGKILL of each process, at every step boundary by name and at random moments.
+
+It always ends Ready; what was begun is not begun again; no event is lost or told twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.federation import Federation
+from tests.support.fork_main import DyingPoint
+from tests.support.forks import Fork
+from tests.support.parts import make_impatient
+from tests.support.place import kubefate_settings, simulated_place
+
+from fedagent.kubefate.releases import read_releases
+
+PARTIES = ((9999, "hq"),)
+KILLS_A_RUN = 3
+
+
+def seeds() -> range:
+    """Three kills a seed: 6 of each process by default, 60 in the full suite."""
+    return range(20 if os.environ.get("FED_TEST_FULL") else 2)
+
+
+@asynccontextmanager
+async def federation(folder: Path, victim: str) -> AsyncIterator[tuple[Federation, Fork]]:
+    """Open a federation at one site in which one process is a process of its own."""
+    fed = Federation(
+        folder,
+        sites=("hq",),
+        open_place=lambda name, at: simulated_place(name, at, serves=victim != "kubefate"),
+    )
+    if victim == "hub":
+        fed.hub = Fork.hub(fed.hub_settings, folder / "hub.log")
+    async with fed:
+        if victim == "agent":
+            await fed.agents["hq"].stop()
+            fed.agents["hq"] = Fork.agent(fed.settings_of("hq"), folder / "agent.log")
+            yield fed, fed.agents["hq"]
+        elif victim == "kubefate":
+            place = fed.place("hq")
+            port = int(place.kubefate_url.rpartition(":")[2])
+            fork = Fork.kubefate(kubefate_settings(folder / "hq", port), folder / "kubefate.log")
+            try:
+                yield fed, fork
+            finally:
+                await fork.stop()
+        else:
+            assert isinstance(fed.hub, Fork)
+            yield fed, fed.hub
+
+
+async def check_end(fed: Federation, *, once: bool = True) -> None:
+    """Everything is as if nobody had been killed."""
+    rows = await fed.wait_ready(limit_s=40)
+    assert rows.keys() == {"exchange", "9999"}
+    place = fed.places["hq"]
+    for method in ("ClusterInstall", "ClusterUpdate"):
+        submitted = await place.submissions(method)
+        assert all(count == 1 for count in submitted.values()), "one request for one number"
+        each = Counter(name.partition(".")[0] for name in submitted)
+        if once:
+            assert set(each.values()) <= {1}, f"{method} once per generation: {submitted}"
+        if method == "ClusterInstall":
+            assert each.keys() == {"fate-exchange 1", "fate-9999 1"}
+    for namespace in ("fate-exchange", "fate-9999"):
+        (*old, last) = await read_releases(place.kube, namespace, namespace)
+        assert last.status == "deployed"
+        assert all(release.status == "superseded" for release in old)
+    routes = (await fed.api.get("federations/credit/routes"))["routes"]
+    assert all(row["found"] for row in routes)
+    await fed.check_events()
+
+
+ACT = "fedagent.reconcile.act:Actor.act"
+AGENT_POINTS = (
+    DyingPoint("fedagent.reconcile.act:Actor.serve", "InstallService"),
+    DyingPoint("fedagent.reconcile.act:Actor.serve", "InstallService", after=True),
+    DyingPoint(ACT, "EnsureNamespace"),
+    DyingPoint(ACT, "EnsureNamespace", after=True),
+    DyingPoint(ACT, "IssueCertificate"),
+    DyingPoint("fedagent.link.dialler:Dialler.issue", after=True),
+    DyingPoint(ACT, "IssueCertificate", after=True),
+    DyingPoint(ACT, "Submit"),
+    DyingPoint("fedagent.reconcile.submit:Submitter._send"),
+    DyingPoint("fedagent.reconcile.submit:Submitter._send", nth=2, after=True),
+    DyingPoint(ACT, "EndSubmission"),
+    DyingPoint(ACT, "NoteProxy"),
+    DyingPoint(ACT, "NoteProxy", after=True),
+    DyingPoint(ACT, "ReloadProxy"),
+    DyingPoint("fedagent.reconcile.proxies:Proxies.reload", after=True),
+    DyingPoint(ACT, "ProveRoutes"),
+    DyingPoint(ACT, "ProveRoutes", after=True),
+)
+
+
+async def test_an_agent_killed_at_every_step_boundary(tmp_path: Path) -> None:
+    async with federation(tmp_path, "agent") as (fed, agent):
+        await fed.apply(fed.intent(PARTIES))
+        for point in AGENT_POINTS:
+            agent.point = point
+            await agent.start()
+            assert await agent.wait_dead(), f"{point} was not reached\n{await fed.tell()}"
+        await agent.start()
+        await check_end(fed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_an_agent_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    async with federation(tmp_path, "agent") as (fed, agent):
+        await agent.start()
+        await fed.apply(fed.intent(PARTIES))
+        for _ in range(KILLS_A_RUN):
+            await asyncio.sleep(rng.uniform(0.0, 2.0))
+            await agent.kill()
+            await agent.start()
+        await check_end(fed)
+
+
+HUB_POINTS = (
+    DyingPoint("fedhub.services.agents:open_session"),
+    DyingPoint("fedhub.services.agents:open_session", after=True),
+    DyingPoint("fedhub.fleet.documents:to_wire"),
+    DyingPoint("fedhub.fleet.sessions:LiveSession.send", after=True),
+    DyingPoint("fedhub.services.reports:receive_statuses"),
+    DyingPoint("fedhub.services.reports:receive_statuses", after=True),
+    DyingPoint("fedhub.services.reports:receive_events"),
+    DyingPoint("fedhub.services.reports:receive_events", after=True),
+    DyingPoint("fedhub.services.certificates:issue_for_resource"),
+    DyingPoint("fedhub.services.certificates:issue_for_resource", after=True),
+    DyingPoint("fedhub.services.reports:receive_statuses", nth=3, after=True),
+    DyingPoint("fedhub.services.reports:receive_events", nth=3),
+)
+
+
+async def test_a_hub_killed_at_every_step_boundary(tmp_path: Path) -> None:
+    async with federation(tmp_path, "hub") as (fed, hub):
+        await fed.apply(fed.intent(PARTIES))
+        await hub.kill()
+        for point in HUB_POINTS:
+            hub.point = point
+            await hub.start()
+            assert await hub.wait_dead(), f"{point} was not reached\n{await fed.tell()}"
+        await hub.start()
+        await check_end(fed)
+
+
+async def test_a_hub_killed_in_an_apply_has_it_all_or_nothing(tmp_path: Path) -> None:
+    async with federation(tmp_path, "hub") as (fed, hub):
+        await hub.stop()
+        hub.point = DyingPoint("fedhub.services.federations:_apply_in", after=True)
+        await hub.start()
+        with pytest.raises(Exception, match=r"(?i)disconnect|reset|connect"):
+            await fed.apply(fed.intent(PARTIES))
+        await hub.wait_dead()
+        await hub.start()
+        assert await fed.api.items("federations") == []
+        assert await fed.api.items("operations") == []
+        await fed.apply(fed.intent(PARTIES))
+        await check_end(fed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_a_hub_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    async with federation(tmp_path, "hub") as (fed, hub):
+        await fed.apply(fed.intent(PARTIES))
+        for _ in range(KILLS_A_RUN):
+            await asyncio.sleep(rng.uniform(0.0, 2.0))
+            await hub.kill()
+            await hub.start()
+        await check_end(fed)
+        await fed.wait_site("hq", "Online")
+        assert "site.offline" not in {event["kind"] for event in await fed.events()}
+
+
+KUBEFATE_POINTS = (
+    DyingPoint("fedsim.kubefate.jobs:Jobs.install"),
+    DyingPoint("fedsim.kubefate.jobs:Jobs.install", after=True),
+    DyingPoint("fedsim.kubefate.installs:Installs._create", after=True),
+    DyingPoint("fedsim.kubefate.installs:Installs._install", after=True),
+    DyingPoint("fedsim.kubefate.installs:Installs._follow"),
+    DyingPoint("fedsim.kubefate.jobs:Jobs.update"),
+    DyingPoint("fedsim.kubefate.jobs:Jobs.update", after=True),
+    DyingPoint("fedsim.kubefate.updates:Updates.run"),
+)
+
+
+@pytest.mark.parametrize("point", KUBEFATE_POINTS, ids=str)
+async def test_a_kubefate_killed_at_a_step_boundary(
+    tmp_path: Path, point: DyingPoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_impatient(monkeypatch)
+    async with federation(tmp_path, "kubefate") as (fed, service):
+        service.point = point
+        await service.start()
+        await fed.apply(fed.intent(PARTIES))
+        assert await service.wait_dead(), f"{point} was not reached\n{await fed.tell()}"
+        await service.start()
+        await check_end(fed, once=False)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_a_kubefate_killed_at_random_moments(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_impatient(monkeypatch)
+    rng = random.Random(seed)
+    async with federation(tmp_path, "kubefate") as (fed, service):
+        await service.start()
+        await fed.apply(fed.intent(PARTIES))
+        for _ in range(KILLS_A_RUN):
+            await asyncio.sleep(rng.uniform(0.2, 2.5))
+            await service.kill()
+            await service.start()
+        await check_end(fed, once=False)

@@ -1,0 +1,123 @@
+"""Loops that stop and watches that fall silent, while the process looks alive."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.federation import Federation
+from tests.support.parts import ShiftedClock
+
+from fedagent.journal import Journal
+from fedagent.kube.kinds import CONFIGMAPS
+from fedagent.kube.objects import patch
+from fedagent.kube.watches import Informer, WatchTiming
+from fedsim.faults import FaultName
+
+QUICK = WatchTiming(window_s=0.6, grace_s=0.4)
+FASTER = 20.0
+"""A second is twenty: a loop is late after thirty."""
+EVIL = "sni:\n  - fqdn: evil.example.com\n    tunnel_route: 10.0.0.1:443\n"
+
+
+@pytest.fixture
+async def fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Federation]:
+    """A Ready exchange, watched in short windows."""
+    monkeypatch.setattr(
+        "fedagent.reconcile.watch.Informer", functools.partial(Informer, timing=QUICK)
+    )
+    async with Federation(tmp_path, sites=("hq",), heartbeat_s=0.2) as federation:
+        await federation.apply(federation.intent(()))
+        await federation.wait_ready()
+        yield federation
+
+
+async def named_loops(fed: Federation) -> set[str]:
+    findings = (await fed.api.get("sites/hq"))["findings"]
+    assert all(row["code"] == "LoopStalled" and row["hint"] for row in findings)
+    return {row["object"].removeprefix("loop/") for row in findings}
+
+
+def hasten(fed: Federation) -> ShiftedClock:
+    """Let time pass faster for the judge of the agent's loops, and for him alone."""
+    clock = ShiftedClock()
+    fed.agent("hq").board.clock = clock
+    clock.run_at(FASTER)
+    return clock
+
+
+async def test_a_loop_that_stops_is_named_on_its_site_while_the_agent_lives(
+    fed: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_: Journal) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(Journal, "data_version", hang)
+    hasten(fed)
+
+    async def is_named() -> bool:
+        return bool(await named_loops(fed))
+
+    await fed.until(is_named, "the loop is a finding of its site")
+    assert await named_loops(fed) == {"reconcile.journal"}
+    assert (await fed.api.get("sites/hq"))["state"] == "Online"
+    assert await fed.events(kind="site.loop_stalled")
+
+
+async def test_watches_that_cannot_list_are_named_and_get_well(fed: Federation) -> None:
+    faults = fed.place("hq").simulated.faults
+    faults.set(FaultName.FORBIDDEN, "*/configmaps")
+    clock = hasten(fed)
+
+    async def is_named() -> bool:
+        return bool(await named_loops(fed))
+
+    await fed.until(is_named, "the watch is a finding of its site")
+    assert await named_loops(fed) == {"watch.configmaps.fate-exchange"}
+    clock.run_at(1.0)
+    faults.clear(FaultName.FORBIDDEN)
+
+    async def is_well() -> bool:
+        return not await named_loops(fed)
+
+    await fed.until(is_well, "the finding goes away", limit_s=20)
+    assert await fed.events(kind="site.loop_recovered")
+
+
+@pytest.mark.parametrize("fault", ["watch-silent", "watch-gone=1000", "watch-cut=0.2"])
+async def test_a_change_is_seen_though_the_watches_fail(fed: Federation, fault: str) -> None:
+    name, _, argument = fault.partition("=")
+    place = fed.place("hq")
+    place.simulated.faults.set(name, argument)
+    await asyncio.sleep(QUICK.silent_s + 0.2)  # watches begun before the order have ended
+    change = {"data": {"sni.yaml": EVIL}}
+    await patch(place.kube, CONFIGMAPS, "traffic-server-sni", change, namespace="fate-exchange")
+
+    async def is_seen() -> bool:
+        return "drift.found" in {event["kind"] for event in await fed.events()}
+
+    await fed.until(is_seen, "the hand-edited table is noticed")
+
+    async def is_right() -> bool:
+        data = await fed.config_map("hq", "fate-exchange", "traffic-server-sni")
+        return "sentinel." in data["sni.yaml"]
+
+    await fed.until(is_right, "the table is put right", limit_s=15)
+    assert await named_loops(fed) == set()
+
+
+async def test_a_compacted_history_is_listed_anew(fed: Federation) -> None:
+    place = fed.place("hq")
+    place.simulated.store.compact()
+    change = {"data": {"sni.yaml": EVIL}}
+    await patch(place.kube, CONFIGMAPS, "traffic-server-sni", change, namespace="fate-exchange")
+
+    async def is_seen() -> bool:
+        return "drift.found" in {event["kind"] for event in await fed.events()}
+
+    await fed.until(is_seen, "the hand-edited table is noticed")
+    await fed.wait_ready()
