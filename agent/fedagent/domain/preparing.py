@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Final
 
 from fedagent.domain.decision import (
     MISSING,
@@ -17,9 +16,7 @@ from fedagent.domain.decision import (
 from fedagent.domain.document import CertificateWish, Repair
 from fedagent.domain.observed import CertificateView
 from fedagent.domain.stage import CALM_S, Given, Halt, owned_by_another, without_service
-
-_RENEW_SHARE: Final = 2 / 3
-_JITTER_SHARE: Final = 0.05
+from fedca import renewal
 
 
 def namespace(given: Given) -> Halt | None:
@@ -124,9 +121,8 @@ def renewals(given: Given) -> tuple[IssueCertificate, ...]:
 
 def renew_at(certificate: CertificateView) -> datetime:
     """Return when a certificate is renewed: at 2/3 of its life, +-5 % of it by its serial."""
-    life = certificate.not_after - certificate.not_before
     draw = hashlib.sha256(certificate.serial.encode()).digest()[0] / 255
-    return certificate.not_before + life * (_RENEW_SHARE + _JITTER_SHARE * (2 * draw - 1))
+    return renewal.renew_at(certificate.not_before, certificate.not_after, spread=2 * draw - 1)
 
 
 def _why_issue(given: Given, wish: CertificateWish) -> str:
