@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.marks import Missing
-from tests.support.hub import HubProcess, Place, Rest, federation, party, rest_of
+from tests.support.hub import federation, party
+from tests.support.hubprocess import HubProcess
+from tests.support.restclient import Place, Rest, rest_of
 
 __all__ = ["Missing", "measure"]
 AGENTS: Final = 1_000

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
-from tests.support.hub import FakeAgent, FakeSession, Place
+from tests.support.fakeagent import FakeAgent, FakeSession
+from tests.support.restclient import Place
 
 from fedproto.agent.v1 import link_pb2, status_pb2
 from fedproto.errors import FedError

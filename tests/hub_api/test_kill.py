@@ -7,15 +7,11 @@ import random
 
 import grpc
 import pytest
-from tests.support.hub import (
-    FakeAgent,
-    GoodSite,
-    HubProcess,
-    connect_again,
-    federation,
-    party,
-    rest_of,
-)
+from tests.support.fakeagent import FakeAgent, connect_again
+from tests.support.goodsite import GoodSite
+from tests.support.hub import federation, party
+from tests.support.hubprocess import HubProcess
+from tests.support.restclient import rest_of
 
 from fedproto.errors import FedError
 

@@ -7,7 +7,8 @@ import re
 import ssl
 
 import pytest
-from tests.support.hub import federation, party, rest_of, running_test_hub
+from tests.support.hub import federation, party, running_test_hub
+from tests.support.restclient import rest_of
 
 from fedhub import serving
 from fedhub.api.app import ROUTES

@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.hub import FakeAgent, ManualClock, running_test_hub
+from tests.support.fakeagent import FakeAgent
+from tests.support.hub import ManualClock, running_test_hub
 
 from fedproto.errors import ErrorCode, FedError
 

@@ -4,12 +4,7 @@ import asyncio
 
 import grpc
 import pytest
-from tests.support.hub import (
-    ManualClock,
-    federation,
-    party,
-    running_test_hub,
-)
+from tests.support.hub import ManualClock, federation, party, running_test_hub
 
 from fedca.csr import make_csr_pem
 from fedca.issuing import IssueRequest
