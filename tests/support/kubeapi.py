@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,8 @@ Json = dict[str, Any]
 REQUEST_LIMIT_S: Final = 30.0
 WAIT_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.05
+WATCH_S: Final = 3600
+LONGEST_LINE: Final = 1 << 20
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
@@ -80,6 +83,31 @@ class KubeApi:
     async def delete(self, path: str) -> Json:
         """Delete an object."""
         return await self.request("DELETE", path)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Callable[[str], Awaitable[Json]]]:
+        """Give what reads paths over one connection, for who asks often; no answer is tried twice.
+
+        Raises aiohttp.ClientResponseError for a status of 400 or more.
+        """
+
+        async def ask(path: str) -> Json:
+            async with asyncio.timeout(REQUEST_LIMIT_S), session.get(self.url + path) as response:
+                found: Json = await response.json()
+                return found
+
+        async with self._session(raise_for_status=True) as session:
+            yield ask
+
+    async def watch(self, path: str, version: str) -> AsyncIterator[Json]:
+        """Give every change of a collection since a resource version, for an hour at most."""
+        query = f"?watch=true&resourceVersion={version}&timeoutSeconds={WATCH_S}"
+        async with (
+            self._session(raise_for_status=True, read_bufsize=LONGEST_LINE) as session,
+            session.get(self.url + path + query, timeout=None) as response,
+        ):
+            async for line in response.content:
+                yield json.loads(line)
 
     async def is_ready(self) -> bool:
         """Say whether the server answers and says that it is ready."""
@@ -159,17 +187,22 @@ class KubeApi:
     async def _send(
         self, method: str, path: str, body: Json | None, content_type: str
     ) -> tuple[int, Json]:
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
+        headers = {"Content-Type": content_type}
         data = None if body is None else json.dumps(body)
-        tls = ssl.create_default_context(cafile=self.ca)
         async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.request(method, self.url + path, data=data, ssl=tls) as response,
+            self._session() as session,
+            session.request(method, self.url + path, data=data, headers=headers) as response,
         ):
             if response.content_type == JSON:
                 return response.status, await response.json()
             text = await response.text()
             return response.status, {"text": text, "message": text}
+
+    def _session(self, **settings: Any) -> aiohttp.ClientSession:
+        tls = ssl.create_default_context(cafile=self.ca)
+        headers = {"Authorization": f"Bearer {self.token}"}
+        connector = aiohttp.TCPConnector(ssl=tls)
+        return aiohttp.ClientSession(headers=headers, connector=connector, **settings)
 
     async def _find(self, path: str) -> Json:
         try:
