@@ -7,6 +7,9 @@ UV_VERSION := 0.13.9
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
+# Without bytecode on disk every process that a test starts would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 

@@ -25,6 +25,14 @@ _EXIT = {ErrorCode.INVALID: 3, ErrorCode.UNAUTHENTICATED: 5, ErrorCode.DENIED: 5
 State = Annotated[Path | None, typer.Option(help="Folder of identity and journal.")]
 Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig; none: in-cluster.")]
 Config = Annotated[Path | None, typer.Option(help=f"TOML file; also {CONFIG_VARIABLE}.")]
+IdentitySecret = Annotated[
+    str | None,
+    typer.Option(help="[NAMESPACE/]NAME of a Secret for the identity; none: a file of the state."),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(help=f"One-time token; '-' reads standard input; also {TOKEN_VARIABLE}."),
+]
 
 
 def _settings(config: Path | None = None, **given: Any) -> AgentSettings:
@@ -52,31 +60,37 @@ def join(
     hub: Annotated[str, typer.Argument(help="host:port of the hub's enrolment port.")],
     *,
     ca_fingerprint: Annotated[str, typer.Option(help="sha256:… of the hub's root certificate.")],
-    token: Annotated[
-        str | None,
-        typer.Option(help=f"One-time token; '-' reads standard input; also {TOKEN_VARIABLE}."),
-    ] = None,
+    token: Token = None,
     state: State = None,
+    identity_secret: IdentitySecret = None,
     kubeconfig: Kubeconfig = None,
     config: Config = None,
 ) -> None:
     """Join a hub with a one-time token. Safe to repeat until it has worked."""
-    settings = _settings(config, state=state, kubeconfig=kubeconfig)
+    settings = _settings(
+        config, state=state, kubeconfig=kubeconfig, identity_secret=identity_secret
+    )
     log.configure(level=settings.log_level)
+    identity = _run(runner.join(settings, hub, _secret(token), ca_fingerprint))
+    typer.echo(f"joined as site {identity.site_name}; now `fedagent run`")
+
+
+def _secret(token: str | None) -> str:
+    """Return the one-time token, from wherever the person put it."""
     if token == "-":  # noqa: S105 - the usual word for standard input
         token = sys.stdin.readline().strip()
     secret = token or os.environ.get(TOKEN_VARIABLE, "")
     if not secret:
         typer.echo(f"fedagent: give --token or {TOKEN_VARIABLE}", err=True)
         raise typer.Exit(2)
-    identity = _run(runner.join(settings, hub, secret, ca_fingerprint))
-    typer.echo(f"joined as site {identity.site_name}; now `fedagent run`")
+    return secret
 
 
 @app.command()
 def run(  # noqa: PLR0913 - one option each
     *,
     state: State = None,
+    identity_secret: IdentitySecret = None,
     kubeconfig: Kubeconfig = None,
     config: Config = None,
     kubefate_access: Annotated[
@@ -96,12 +110,23 @@ def run(  # noqa: PLR0913 - one option each
     ready_file: Annotated[
         Path | None, typer.Option(help="Written when the agent holds its first session.")
     ] = None,
+    join_hub: Annotated[
+        str | None,
+        typer.Option(
+            "--join", help="host:port of a hub's enrolment port: join it, unless that was done."
+        ),
+    ] = None,
+    ca_fingerprint: Annotated[
+        str, typer.Option(help="With --join: sha256:… of the hub's root certificate.")
+    ] = "",
+    token: Token = None,
     show_config: Annotated[bool, typer.Option(help="Print the settings in force.")] = False,
 ) -> None:
-    """Run the agent until SIGTERM."""
+    """Run the agent until SIGTERM; with --join, for the first time, too."""
     settings = _settings(
         config,
         state=state,
+        identity_secret=identity_secret,
         kubeconfig=kubeconfig,
         kubefate_access=kubefate_access,
         kubefate_url=kubefate_url,
@@ -113,6 +138,8 @@ def run(  # noqa: PLR0913 - one option each
         typer.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
         return
     log.configure(level=settings.log_level)
+    if join_hub is not None and not _run(runner.has_joined(settings)):
+        _run(runner.join(settings, join_hub, _secret(token), ca_fingerprint))
     _run(runner.serve(settings, ready_file))
 
 

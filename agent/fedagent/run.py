@@ -29,7 +29,8 @@ from fedagent.kubefate.manifests import Scope
 from fedagent.link.dialler import AgentFacts, Dialler
 from fedagent.link.enrol import JoinRequest
 from fedagent.link.enrol import join as enrol
-from fedagent.link.identity import Identity, IdentityFile
+from fedagent.link.identity import Identities, Identity, IdentityFile, Kept
+from fedagent.link.identity_secret import IdentitySecret
 from fedagent.reconcile.act import HubSide
 from fedagent.reconcile.assemble import Outside, assemble
 from fedagent.reconcile.prove import prove_routes
@@ -58,20 +59,19 @@ class RunningAgent:
 async def join(
     settings: AgentSettings, hub_address: str, token: str, ca_fingerprint: str
 ) -> Identity:
-    """Join a hub for the cluster of the settings' kubeconfig; keep the identity in the state."""
+    """Join a hub for the cluster of the settings' kubeconfig; keep the identity in its place."""
     clock = SystemClock()
-    identities = IdentityFile(settings.state)
-    if identities.exists():
-        known = identities.load()
-        raise Invalid(
-            f"this agent has joined as site {known.site_name}; "
-            f"remove {settings.state} to join again"
-        )
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    async with (
-        _connected(settings) as kube,
-        open_journal(settings.journal_path, clock=clock) as journal,
-    ):
+    async with AsyncExitStack() as stack:
+        kube = await stack.enter_async_context(_connected(settings))
+        identities = _identities(settings, kube)
+        if await identities.exists():
+            known = await identities.load()
+            raise Invalid(
+                f"this agent has joined as site {known.site_name}; "
+                f"remove {identities.place} to join again"
+            )
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        journal = await stack.enter_async_context(open_journal(settings.journal_path, clock=clock))
         request = JoinRequest(
             hub_address=hub_address,
             token=token,
@@ -81,6 +81,21 @@ async def join(
             agent_version=version(DISTRIBUTION),
         )
         return await enrol(request, identities)
+
+
+async def has_joined(settings: AgentSettings) -> bool:
+    """Tell whether there is an identity in its place."""
+    if settings.identity_secret is None:
+        return await IdentityFile(settings.state).exists()
+    async with _connected(settings) as kube:
+        return await _identities(settings, kube).exists()
+
+
+def _identities(settings: AgentSettings, kube: Kube) -> Identities:
+    if settings.identity_secret is None:
+        return IdentityFile(settings.state)
+    namespace, _, name = settings.identity_secret.rpartition("/")
+    return IdentitySecret(kube, namespace or kube.access.namespace, name)
 
 
 @asynccontextmanager
@@ -101,12 +116,12 @@ async def running_agent(
 ) -> AsyncIterator[RunningAgent]:
     """Run an agent inside the context."""
     clock = clock if clock is not None else SystemClock()
-    identities = IdentityFile(settings.state)
-    identity = identities.load()
     policy = load_policy(settings.policy)
     board = LoopBoard(clock)
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(_connected(settings))
+        identities = _identities(settings, kube)
+        identity = await identities.load()
         journal = await stack.enter_async_context(open_journal(settings.journal_path, clock=clock))
         access = Access(kube, settings.access(), clock=clock)
         stack.push_async_callback(access.close)
@@ -118,7 +133,7 @@ async def running_agent(
         )
         dialler = Dialler(
             journal,
-            identities,
+            Kept(identity, identities),
             facts,
             board=board,
             clock=clock,
@@ -267,10 +282,14 @@ async def list_approvals(settings: AgentSettings) -> list[str]:
 
 
 async def approve(settings: AgentSettings, approval_id: str, *, by: str) -> str:
-    """Note a person's consent."""
+    """Note a person's consent; say so when somebody gave it before."""
+    now = SystemClock().now()
     async with _journal(settings) as journal:
-        item = await journal.approvals.approve(approval_id, by=by, at=SystemClock().now())
-        return f"approved: {item.summary}"
+        item = await journal.approvals.approve(approval_id, by=by, at=now)
+        if item.approved_at in {now, None}:
+            return f"approved: {item.summary}"
+        when = f"{item.approved_at:%F %T} UTC"
+        return f"approved already by {item.approved_by} on {when}: {item.summary}"
 
 
 async def retry(settings: AgentSettings, resource_id: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,6 +19,8 @@ from fedagent.kube.rights import DEFAULT_ROLE
 from fedagent.kubefate.access import AccessMode, AccessSettings
 
 CONFIG_VARIABLE = "FEDAGENT_CONFIG"
+_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_SECRET_NAME: Final = re.compile(rf"({_LABEL}/)?{_LABEL}(\.{_LABEL})*")
 
 
 class AgentSettings(BaseSettings):
@@ -28,6 +31,13 @@ class AgentSettings(BaseSettings):
     state: Annotated[Path, Field(description="Folder of the agent's identity and journal.")] = Path(
         "fedagent-state"
     )
+    identity_secret: Annotated[
+        str | None,
+        Field(
+            description="[NAMESPACE/]NAME of a Secret that holds the identity; none: a file of the"
+            " state folder. Without NAMESPACE: the pod's own, or the kubeconfig's.",
+        ),
+    ] = None
     kubeconfig: Annotated[
         Path | None, Field(description="Kubeconfig file; none: the pod's own service account.")
     ] = None
@@ -65,6 +75,13 @@ class AgentSettings(BaseSettings):
         ):
             raise ValueError("kubefate_access=url needs kubefate_url and kubefate_credentials")
         return self
+
+    @field_validator("identity_secret")
+    @classmethod
+    def _secret_is_named(cls, value: str | None) -> str | None:
+        if value is not None and not _SECRET_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} is no [NAMESPACE/]NAME of a Secret")
+        return value
 
     @classmethod
     def settings_customise_sources(

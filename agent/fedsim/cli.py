@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
 import typer
 
-from fedsim.kube.serve import command as kube_command
-from fedsim.kubefate.serve import command as kubefate_command
-
-app = typer.Typer(
-    name="fedsim",
-    help="A simulated site: a small Kubernetes API server, and the KubeFATE service on any.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command("kube")(kube_command)
-app.command("kubefate")(kubefate_command)
+_COMMANDS: Final = {"kube": "fedsim.kube.serve", "kubefate": "fedsim.kubefate.serve"}
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    application(sys.argv[1:])()
+
+
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command line; of the two programs only the one that is asked for is read.
+
+    They share nothing, and a machine that plays several sites starts them by the dozen.
+    """
+    app = typer.Typer(name="fedsim", no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_about)
+    asked = [name for name in arguments[:1] if name in _COMMANDS]
+    for name in asked or _COMMANDS:
+        app.command(name)(importlib.import_module(_COMMANDS[name]).command)
+    return app
+
+
+def _about() -> None:
+    """Play a site: a small Kubernetes API server, and the KubeFATE service on any."""

@@ -26,6 +26,7 @@ _RESTART_WINDOW_S: Final = 60.0
 _RESTART_PAUSE_S: Final = 1.0
 _OURS: Final = ("FEDHUB_", "FEDAGENT_", "FEDCTL_", "FEDSIM_")
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "grpc_proxy"})
+_NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class Child:
     command: Sequence[str]
     log: Path
     ready_file: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Added to its environment: what no command line may show."""
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
 
     @property
@@ -45,11 +48,14 @@ class Child:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the children's environment: settings of other hubs and proxies have no say here."""
+    """Return the children's environment: settings of other hubs and proxies have no say here.
+
+    Nor has a word against bytecode: ten processes would compile the same files at every start.
+    """
     kept = {
         name: value
         for name, value in given.items()
-        if not name.startswith(_OURS) and name.lower() not in _PROXIES
+        if not name.startswith((*_OURS, _NO_BYTECODE)) and name.lower() not in _PROXIES
     }
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
@@ -92,7 +98,7 @@ class Crew:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
-                env=environment(os.environ),
+                env={**environment(os.environ), **child.variables},
                 start_new_session=True,
             )
 
@@ -160,30 +166,6 @@ class Crew:
                 _signal(child, signal.SIGKILL)
         for wait in waits:
             await wait
-
-    async def call(self, command: Sequence[str], *, log: Path, text: str, limit_s: float) -> None:
-        """Run a command to its end with ``text`` as its input; raise Failure if it fails."""
-        with log.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-                env=environment(os.environ),
-                start_new_session=True,
-            )
-        child = Child(Path(command[0]).name, command, log, process=process)
-        try:
-            async with asyncio.timeout(limit_s):
-                await process.communicate(text.encode())
-        except TimeoutError as error:
-            raise _failed(child, f"did not end within {limit_s:.0f} s") from error
-        finally:
-            if child.is_running:
-                _signal(child, signal.SIGKILL)
-                await process.wait()
-        if process.returncode != 0:
-            raise _failed(child, _how_ended(child))
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

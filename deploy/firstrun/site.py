@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,9 @@ from .children import Child, Crew
 from .place import Place
 from .ports import LOOPBACK, SitePorts
 
-JOIN_LIMIT_S: Final = 60.0
 _KUBEFATE: Final = "kube-fate/kubefate"
+_LIVELY: Final = ("--ready-delay=0.5-2", "--reload-delay=1-2")
+"""A real cluster takes minutes, and its proxy 3 to 7 s: here each step is seen, and no more."""
 
 
 def program(name: str) -> str:
@@ -35,6 +37,7 @@ def cluster(place: Place, name: str, ports: SitePorts) -> Child:
         f"--state={folder / 'kube.state'}",
         f"--kubeconfig={folder / 'kubeconfig'}",
         f"--forward={_KUBEFATE}:8080={LOOPBACK}:{ports.kubefate}",
+        *_LIVELY,
         f"--ready-file={place.ready(title)}",
     ]
     return Child(title, command, place.log(title), place.ready(title))
@@ -56,53 +59,47 @@ def kubefate(place: Place, name: str, ports: SitePorts) -> Child:
     return Child(title, command, place.log(title), place.ready(title))
 
 
-def agent(place: Place, name: str) -> Child:
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What an agent needs to join; nothing where it has joined."""
+
+    options: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def agent(place: Place, name: str, invitation: Invitation) -> Child:
     """Describe the agent, which is the real one."""
     folder = place.site(name)
     title = f"{name}-agent"
     command = [
         program("fedagent"),
         "run",
+        *invitation.options,
         f"--state={folder / 'agent'}",
         f"--kubeconfig={folder / 'kubeconfig'}",
         "--kubefate-access=port-forward",
         f"--ready-file={place.ready(title)}",
     ]
-    return Child(title, command, place.log(title), place.ready(title))
+    log, ready = place.log(title), place.ready(title)
+    return Child(title, command, log, ready, variables=invitation.variables)
 
 
-async def start_cluster(crew: Crew, place: Place, name: str, ports: SitePorts) -> None:
-    """Start a site's Kubernetes API; needs nothing of the hub."""
+async def start(crew: Crew, place: Place, name: str, ports: SitePorts) -> None:
+    """Start a site's Kubernetes API and, on it, KubeFATE; they need nothing of the hub."""
     place.site(name).mkdir(exist_ok=True, mode=0o700)
     await crew.start(cluster(place, name, ports))
+    await crew.start(kubefate(place, name, ports))
 
 
-async def start_rest(crew: Crew, place: Place, client: Client, name: str, ports: SitePorts) -> None:
-    """Start KubeFATE, and the agent; it joins with a one-time token unless it did before."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(crew.start(kubefate(place, name, ports)))
-        await _join(crew, place, client, name)
-        await crew.start(agent(place, name))
-
-
-async def _join(crew: Crew, place: Place, client: Client, name: str) -> None:
-    folder = place.site(name)
-    if (folder / "agent" / "identity.json").exists():
+async def invite(place: Place, client: Client, name: str) -> Invitation:
+    """Invite a site, unless its agent joined in an earlier run."""
+    if (place.site(name) / "agent" / "identity.json").exists():
         await _expect_known(place, client, name)
-        return
+        return Invitation()
     body = {"name": name, "labels": {"quickstart": "true"}}
-    invitation = (await client.request("POST", path_of("sites"), body=body)).body
-    command = [
-        program("fedagent"),
-        "join",
-        invitation["enrol_address"],
-        "--token=-",
-        f"--ca-fingerprint={invitation['ca_fingerprint']}",
-        f"--state={folder / 'agent'}",
-        f"--kubeconfig={folder / 'kubeconfig'}",
-    ]
-    log = place.log(f"{name}-join")
-    await crew.call(command, log=log, text=invitation["token"] + "\n", limit_s=JOIN_LIMIT_S)
+    answer = (await client.request("POST", path_of("sites"), body=body)).body
+    options = (f"--join={answer['enrol_address']}", f"--ca-fingerprint={answer['ca_fingerprint']}")
+    return Invitation(options, {"FEDAGENT_TOKEN": str(answer["token"])})
 
 
 async def _expect_known(place: Place, client: Client, name: str) -> None:

@@ -34,10 +34,13 @@ async def run(options: Options, place: Place, crew: Crew) -> int:
     await _step("Hub and clusters", _first_processes(crew, place, ports))
     place.write_config(f"https://{LOOPBACK}:{ports.hub}")
     async with connect(load(Overrides(config=place.config))) as client:
-        await _step(f"Sites {', '.join(options.sites)}", _sites(crew, place, client, ports))
-        code = ExitCode.OK
+        invitations = {name: await site.invite(place, client, name) for name in ports.sites}
+        code, name = ExitCode.OK, ""
         if options.has_example:
-            code = await _federation(options, crew, client, began_at)
+            code, name = await _apply(options, client)
+        await _step(f"Agents of {', '.join(options.sites)}", _agents(crew, place, invitations))
+        if name:
+            code = await _federation(options, crew, client, name, began_at)
         if code is ExitCode.OK:
             say(f"Ready after {span(time.monotonic() - began)}.", style="green")
         if options.is_script:
@@ -65,13 +68,13 @@ async def _first_processes(crew: Crew, place: Place, ports: Ports) -> None:
     async with _together() as group:
         group.create_task(crew.start(_hub(place, ports)))
         for name, own in ports.sites.items():
-            group.create_task(site.start_cluster(crew, place, name, own))
+            group.create_task(site.start(crew, place, name, own))
 
 
-async def _sites(crew: Crew, place: Place, client: Client, ports: Ports) -> None:
+async def _agents(crew: Crew, place: Place, invitations: dict[str, site.Invitation]) -> None:
     async with _together() as group:
-        for name, own in ports.sites.items():
-            group.create_task(site.start_rest(crew, place, client, name, own))
+        for name, invitation in invitations.items():
+            group.create_task(crew.start(site.agent(place, name, invitation)))
 
 
 @asynccontextmanager
@@ -84,27 +87,36 @@ async def _together() -> AsyncIterator[asyncio.TaskGroup]:
         raise _first_of(errors) from errors
 
 
-async def _federation(options: Options, crew: Crew, client: Client, began: datetime) -> ExitCode:
-    """Apply the example and wait; a failure is shown, and kept to look at unless for a script."""
-    try:
-        name = await _apply(client)
-        async with _guarding(crew):
-            await _wait(client, name, options.limit_s, began)
-        await summary.show(client, name)
-    except Failure as failure:
-        show_failure(failure)
-        say(f"The logs are in {options.state / 'log'}", is_error=True)
-        return failure.code
-    return ExitCode.OK
-
-
-async def _apply(client: Client) -> str:
+async def _apply(options: Options, client: Client) -> tuple[ExitCode, str]:
+    """Apply the example, before the agents are there: each begins when it comes."""
     content = await asyncio.to_thread(EXAMPLE.read_bytes)
     (manifest,) = parse(content, str(EXAMPLE))
     name = str(manifest.data["name"])
     say(f"Applying {EXAMPLE.name}: federation {name}")
-    await client.request("PUT", path_of("federations", name), body=manifest.data)
-    return name
+    try:
+        await client.request("PUT", path_of("federations", name), body=manifest.data)
+    except Failure as failure:
+        return _fail(options, failure), ""
+    return ExitCode.OK, name
+
+
+async def _federation(
+    options: Options, crew: Crew, client: Client, name: str, began: datetime
+) -> ExitCode:
+    try:
+        async with _guarding(crew):
+            await _wait(client, name, options.limit_s, began)
+        await summary.show(client, name)
+    except Failure as failure:
+        return _fail(options, failure)
+    return ExitCode.OK
+
+
+def _fail(options: Options, failure: Failure) -> ExitCode:
+    """Show a failure of the federation, which is kept to look at unless for a script."""
+    show_failure(failure)
+    say(f"The logs are in {options.state / 'log'}", is_error=True)
+    return failure.code
 
 
 async def _wait(client: Client, name: str, limit_s: float, began: datetime) -> None:

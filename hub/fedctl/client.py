@@ -70,8 +70,9 @@ def _trust(settings: Settings) -> ssl.SSLContext:
 class Client:
     """A hub, as one caller sees it.
 
-    Every request has a time limit. What changes something carries an ``Idempotency-Key``, so that
-    a request whose answer was lost is sent again without being carried out twice.
+    Every request has a time limit, attempts included. What changes something carries an
+    ``Idempotency-Key``, so that a request whose answer was lost is sent again without being carried
+    out twice.
     """
 
     def __init__(
@@ -94,7 +95,10 @@ class Client:
         body: Json | bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Send a request, again with the same key if the connection or the hub is lost."""
+        """Send a request, again with the same key if the connection or the hub is lost.
+
+        All attempts together end with the time limit.
+        """
         sent = dict(headers or {})
         if method != "GET":
             sent["Idempotency-Key"] = str(uuid4())
@@ -103,16 +107,22 @@ class Client:
         elif body is not None:
             sent["Content-Type"] = "application/json"
             body = json.dumps(body).encode()
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return await self._send(method, path, query, body, sent)
-            except Failure as failure:
-                if not failure.is_retryable or attempt == _ATTEMPTS:
-                    raise
-            pause = self._backoff_s * 2**attempt
-            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads retries
+        last: Failure | None = None
+        try:
+            async with asyncio.timeout(REQUEST_LIMIT_S):
+                for attempt in range(1, _ATTEMPTS + 1):
+                    try:
+                        return await self._send(method, path, query, body, sent)
+                    except Failure as failure:
+                        if not failure.is_retryable:
+                            raise
+                        last = failure
+                    if attempt < _ATTEMPTS:
+                        pause = self._backoff_s * 2**attempt
+                        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spread
+        except TimeoutError as error:
+            raise (last or self._lost(error)) from error
+        raise last or self._lost(TimeoutError())
 
     async def _send(
         self,
@@ -123,17 +133,14 @@ class Client:
         headers: Mapping[str, str],
     ) -> Reply:
         try:
-            async with (
-                asyncio.timeout(REQUEST_LIMIT_S),
-                self._session.request(
-                    method,
-                    self.hub + path,
-                    params=_pairs(query),
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                ) as response,
-            ):
+            async with self._session.request(
+                method,
+                self.hub + path,
+                params=_pairs(query),
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
                 content = await _read(response)
                 if response.status >= _ERRORS:
                     raise failure_of(response.status, content)

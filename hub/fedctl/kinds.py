@@ -27,9 +27,8 @@ class Column:
 class Kind:
     """One kind. ``name_of`` gives the name by which people call an item of it.
 
-    ``has_one``: there is an address for one item; otherwise the list is searched. ``is_paged``:
-    False for a list that comes whole. ``detail_key``: the address of one item answers it under
-    this key, with more beside it.
+    ``has_one``: there is an address for one item; otherwise the list is searched. ``detail_key``:
+    the address of one item answers it under this key, with more beside it.
     """
 
     plural: str
@@ -39,7 +38,6 @@ class Kind:
     columns: Sequence[Column]
     filters: frozenset[str] = field(default_factory=frozenset)
     has_one: bool = True
-    is_paged: bool = True
     detail_key: str | None = None
 
 
@@ -90,6 +88,11 @@ def _release_charts(item: Json, _now: datetime) -> str:
     return ", ".join(clean(f"{c.get('name')} {c.get('version')}") for c in item.get("charts") or ())
 
 
+def _minimum_kubefate(item: Json, _now: datetime) -> str:
+    minimum = item.get("minimum_kubefate")
+    return f">= {clean(minimum)}" if minimum else ""
+
+
 def _labels(item: Json, _now: datetime) -> str:
     return clean(",".join(f"{k}={v}" for k, v in sorted((item.get("labels") or {}).items())))
 
@@ -102,7 +105,7 @@ def _named(key: str) -> Callable[[Json], str]:
     return lambda item: str(item.get(key, ""))
 
 
-def _event_about(item: Json, _now: datetime) -> str:
+def _event_actor(item: Json, _now: datetime) -> str:
     return clean(item.get("actor") or "")
 
 
@@ -228,8 +231,9 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("AGE", _age("occurred_at")),
             Column("SEVERITY", _field("severity")),
             Column("KIND", _field("kind")),
+            Column("ABOUT", _field("resource")),
             Column("MESSAGE", _field("message")),
-            Column("BY", _event_about, is_wide=True),
+            Column("BY", _event_actor, is_wide=True),
             Column("OPERATION", _field("operation_id"), is_wide=True),
         ),
         frozenset({"federation", "site", "participant", "kind"}),
@@ -259,11 +263,10 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("VERSION", _field("version")),
             Column("ENGINE", _field("engine")),
             Column("TITLE", _field("title")),
-            Column("KUBEFATE", _field("minimum_kubefate")),
+            Column("KUBEFATE", _minimum_kubefate),
             Column("CHARTS", _release_charts),
         ),
         has_one=False,
-        is_paged=False,
     ),
 )
 

@@ -14,9 +14,6 @@ async def all_of(client: Client, kind: Kind, query: Query | None = None) -> list
     """Return every item of a kind, page after page; of events the newest hundred."""
     if kind.plural == "events":
         return await newest_events(client, query or {}, EVENTS_SHOWN)
-    if not kind.is_paged:
-        whole: list[Json] = (await client.get(path_of(kind.plural), query))["items"]
-        return whole
     return [item async for item in client.items(path_of(kind.plural), query)]
 
 
@@ -41,7 +38,7 @@ async def events_after(client: Client, query: Query, after: int) -> list[Json]:
 async def one(client: Client, kind: Kind, name: str) -> Json:
     """Return one thing with all that the hub says of it; NOT_FOUND names where to look."""
     if kind.has_one:
-        found: Json = await client.get(_address(kind, name))
+        found: Json = await client.get(address_of(kind, name))
         return found
     matches = await _matches(client, kind, name)
     if len(matches) == 1:
@@ -71,7 +68,8 @@ async def _matches(client: Client, kind: Kind, name: str) -> list[Json]:
     ]
 
 
-def _address(kind: Kind, name: str) -> str:
+def address_of(kind: Kind, name: str) -> str:
+    """Return the address of one item; a participant's name must be FEDERATION/KEY."""
     if kind.plural != "participants":
         return path_of(kind.plural, name)
     federation, slash, key = name.partition("/")

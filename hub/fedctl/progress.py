@@ -17,11 +17,14 @@ from rich.text import Text
 from fedctl.client import Client
 from fedctl.failure import ExitCode, Failure, Fault
 from fedctl.render import console, styled
-from fedctl.standing import Row, Source, Standing, Verdict, causes
+from fedctl.standing import FAILED, Row, Source, Standing, Verdict, causes
 from fedctl.text import clean, span
 
 POLL_S: Final = 0.5
 _BAR_WIDTH: Final = 16
+_CAUSES_LIMIT_S: Final = 2.0
+"""How long a wait that has ended may still ask for causes: its own limit is over."""
+_DENIED_REMOVAL: Final = "actions.remove"
 _HINTS: Final = {
     "AwaitingApproval": "a person at the site must agree: `fedagent approve` there",
     "Refused": "the site's own policy forbids it: change the file, or ask the site",
@@ -192,17 +195,39 @@ async def _not_reached(client: Client, standing: Standing, subject: str) -> Fail
             f"{subject} was superseded by a newer change",
             hint="`fedctl get operations` shows it; wait for that one",
         )
+    culprit = next((row for row in standing.rows if row.phase in FAILED and not row.is_done), None)
+    cause = standing.note or (culprit.cause() if culprit is not None else "")
     return Failure(
         ExitCode.NOT_REACHED,
-        f"{subject} failed" + (f": {standing.note}" if standing.note else ""),
-        hint="mend the cause, then apply again; `fedctl describe` and `fedctl events` tell more",
+        f"{subject} failed" + (f": {cause}" if cause else ""),
+        hint=_next_act(culprit),
         faults=await _faults(client, standing),
+    )
+
+
+def _next_act(culprit: Row | None) -> str:
+    """Say what mends the first participant that needs a person."""
+    if culprit is None:
+        return "`fedctl describe` and `fedctl events` tell more"
+    if culprit.reason == _DENIED_REMOVAL:
+        return (
+            f"allow it in the policy of site {culprit.site} and restart its agent: the removal "
+            "then goes on by itself. Or apply a file that has it: that takes the removal back"
+        )
+    if culprit.phase == "Refused":
+        return (
+            f"change the file, or the policy of site {culprit.site} (and restart its agent): it "
+            "then goes on by itself"
+        )
+    return (
+        f"mend the cause, then apply a change or run `fedagent retry {culprit.id}` at "
+        f"{culprit.site}; `fedctl describe` tells more"
     )
 
 
 async def _faults(client: Client, standing: Standing) -> tuple[Fault, ...]:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_CAUSES_LIMIT_S):
             return tuple(Fault("", line) for line in await causes(client, standing))
     except (TimeoutError, Failure):
         return ()

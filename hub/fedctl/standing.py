@@ -48,6 +48,13 @@ class Row:
     steps: int = 0
     step: str = ""
     is_done: bool = False
+    id: str = ""
+
+    def cause(self) -> str:
+        """Say who it is, how it stands and why."""
+        why = ": ".join(part for part in (self.reason, self.message) if part)
+        place = f" at {self.site}" if self.site else ""
+        return f"{self.name}{place} is {self.phase}" + (f": {why}" if why else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,7 @@ def _row(item: Json, *, phase: str, is_done: bool) -> Row:
         reason=str(item.get("reason") or ""),
         message=str(item.get("message") or ""),
         is_done=is_done,
+        id=str(item.get("resource_id") or item.get("id") or ""),
     )
     return _stepped(row, item.get("steps") or [])
 
@@ -213,8 +221,7 @@ async def causes(client: Client, standing: Standing) -> tuple[str, ...]:
     for row in standing.rows:
         if row.is_done:
             continue
-        why = ": ".join(part for part in (row.reason, row.message) if part)
-        found.append(f"{row.name} at {row.site} is {row.phase}" + (f": {why}" if why else ""))
+        found.append(row.cause())
         found += [f"  {text}" for text in await _findings(client, row)]
     return tuple(found)
 

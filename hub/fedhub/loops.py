@@ -9,6 +9,7 @@ from typing import Final
 
 from fedhub.services import idempotency, presence
 from fedhub.services.hub import Hub
+from fedhub.services.standstill import Watchman
 from fedproto.tasks import LoopBoard, run_periodically
 
 DOCUMENTS_S: Final = 2.0
@@ -16,6 +17,7 @@ DOCUMENTS_S: Final = 2.0
 FLUSH_S: Final = 2.0
 SWEEP_S: Final = 5.0
 PURGE_S: Final = 600.0
+WATCH_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,14 @@ class Work:
     interval_s: float
 
 
-def work_of(hub: Hub) -> dict[str, Work]:
+def work_of(hub: Hub, board: LoopBoard) -> dict[str, Work]:
     """List the hub's periodic work by name."""
     return {
         "documents": Work(hub.notifier.poll, DOCUMENTS_S),
         "heartbeats": Work(lambda: presence.flush_heartbeats(hub), FLUSH_S),
         "sweep": Work(presence.Sweeper(hub).turn, SWEEP_S),
         "idempotency": Work(lambda: idempotency.purge(hub), PURGE_S),
+        "watchman": Work(Watchman(hub, board).turn, WATCH_S),
     }
 
 

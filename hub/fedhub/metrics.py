@@ -32,10 +32,15 @@ class HubMetrics(Collector):
         )
         age = GaugeMetricFamily(
             "fedhub_loop_age_seconds",
-            "Seconds since each loop last did its work.",
+            "Seconds since each loop was last well.",
             labels=["loop"],
         )
         now = self._board.clock.now()
         for record in self._board.records.values():
             age.add_metric([record.name], (now - record.last_success_at).total_seconds())
         yield age
+        yield GaugeMetricFamily(
+            "fedhub_loops_stalled",
+            "Loops that stand still; /readyz and the events name them.",
+            value=len(self._board.stalled()),
+        )

@@ -119,7 +119,7 @@ async def running_hub(
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         work = {
-            **loops.work_of(hub),
+            **loops.work_of(hub, board),
             "certificates": loops.Work(
                 lambda: keep_certificates_fresh(identity, console, context), CERTIFICATES_S
             ),

@@ -17,17 +17,22 @@ MAX_CSR_BYTES: Final = 16 * 1024
 MAX_CLUSTER_JSON_BYTES: Final = 256 * 1024
 MAX_STATUS_BYTES: Final = 256 * 1024
 MAX_EVENT_BYTES: Final = 16 * 1024
+"""The agent cuts before its spool, the hub before it stores; both say so in the facts."""
 MAX_EVENT_MESSAGE_CHARS: Final = 2_000
+MAX_EVENT_FACTS: Final = 32
 MAX_TEXT_CHARS: Final = 4_000
 MAX_CHART_BYTES: Final = 10 * 1024 * 1024
 MAX_CHART_UNPACKED_BYTES: Final = 50 * 1024 * 1024
 MAX_CHART_FILES: Final = 2_000
 BLOB_CHUNK_BYTES: Final = 256 * 1024
 
-MAX_STATUSES_PER_REPORT: Final = 256
-"""An agent sends one a frame; each costs the hub's writer about 5 ms."""
+MAX_STATUSES_PER_REPORT: Final = 32
+"""One transaction, and each costs the hub's only writer about 5 ms; an agent sends one a frame."""
 MAX_BATCH_EVENTS: Final = 256
 MAX_BATCH_BYTES: Final = 256 * 1024
+"""Of events, as the agent counts them: without their numbers and framing."""
+MAX_BATCH_WIRE_BYTES: Final = MAX_BATCH_BYTES + MAX_BATCH_EVENTS * 16 + 256
+"""What the hub takes: 14 bytes at most for number and framing of each, and the spool's id."""
 MAX_UNACKED_BATCHES: Final = 8
 SPOOL_MAX_ROWS: Final = 200_000
 SPOOL_MAX_BYTES: Final = 64 * 1024 * 1024
@@ -55,6 +60,10 @@ FRAMES_PER_S: Final = 50
 FRAMES_BURST: Final = 200
 EVENTS_PER_TURN: Final = 32
 """Events of a batch that are charged as one frame; a status is charged as one each."""
+SITE_EVENTS_PER_HOUR: Final = 10_000
+"""Kept for a site: a first installation of 60 parties makes about 2,000. More waits there."""
+EVENT_CHARGE_BYTES: Final = 1024
+"""An event is charged as one for each of these that it begins: 240 MB a day at most."""
 
 RECONNECT_BASE_S: Final = 1.0
 RECONNECT_CAP_S: Final = 60.0

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from fedproto.ids import Clock
 
+PULSE_S: Final = 10.0
+"""How often a loop that is well shows so at the least, also one that has nothing to do."""
 _STALL_FACTOR: Final = 3
+_STALL_MIN_S: Final = 30.0
+T = TypeVar("T")
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class LoopRecord:
-    """When one loop last did its work. ``interval_s`` is how often it should."""
+    """When one loop was last well. ``interval_s`` is how often it should say so."""
 
     name: str
     interval_s: float
     last_success_at: datetime
+
+    @property
+    def limit_s(self) -> float:
+        """After so long without a word the loop is taken to stand still."""
+        return max(_STALL_MIN_S, _STALL_FACTOR * self.interval_s)
 
 
 @dataclass(slots=True)
@@ -33,8 +42,11 @@ class LoopBoard:
     clock: Clock
     records: dict[str, LoopRecord] = field(default_factory=dict)
 
-    def beat(self, name: str, interval_s: float) -> None:
-        """Note that loop ``name`` has just done its work and means to do so each ``interval_s``."""
+    def beat(self, name: str, interval_s: float = PULSE_S) -> None:
+        """Note that loop ``name`` is well: its work succeeded, and it will say so again in time.
+
+        Within ``interval_s``, that is: the pulse, unless it is about to do something longer.
+        """
         self.records[name] = LoopRecord(name, interval_s, self.clock.now())
 
     def stalled(self) -> list[LoopRecord]:
@@ -43,8 +55,7 @@ class LoopBoard:
         return [
             record
             for record in self.records.values()
-            if (now - record.last_success_at).total_seconds()
-            > max(30.0, _STALL_FACTOR * record.interval_s)
+            if (now - record.last_success_at).total_seconds() > record.limit_s
         ]
 
 
@@ -59,18 +70,51 @@ async def run_periodically(
 ) -> None:
     """Do ``work`` every ``interval_s`` for ever, sooner when ``wake`` is set; run in a TaskGroup.
 
-    An iteration that fails or exceeds ``limit_s`` is logged and tried again; the board then shows
-     the loop as stalled. Cancellation passes.
+    An iteration that fails or exceeds ``limit_s`` is logged and tried again within ``PULSE_S``;
+    until one succeeds the board hears nothing, and shows the loop as stalled when that takes long.
+    Cancellation passes.
     """
-    board.beat(name, interval_s)
+    board.beat(name)
     while True:
         try:
             async with asyncio.timeout(limit_s):
                 await work()
-            board.beat(name, interval_s)
         except Exception:
             log.exception("loop.failed", loop=name)
-        await wait_for_wake(wake, interval_s)
+            await wait_for_wake(wake, min(interval_s, PULSE_S))
+        else:
+            await rest(name, interval_s, board=board, wake=wake)
+
+
+async def rest(
+    name: str, timeout_s: float, *, board: LoopBoard, wake: asyncio.Event | None = None
+) -> bool:
+    """Wait as ``wait_for_wake`` does, while the board hears that loop ``name`` is well."""
+    left_s = timeout_s
+    while True:
+        board.beat(name)
+        slice_s = min(left_s, PULSE_S)
+        if await wait_for_wake(wake, slice_s):
+            return True
+        left_s -= slice_s
+        if left_s <= 0:
+            return False
+
+
+async def abide(name: str, work: Coroutine[Any, Any, T], *, board: LoopBoard) -> T:
+    """Await ``work`` however long it takes, while the board hears that loop ``name`` is well.
+
+    For what may take for ever in good order: the next frame, the end of a session.
+    """
+    task = asyncio.create_task(work, name=f"{name} awaits")
+    try:
+        while not task.done():
+            board.beat(name)
+            await asyncio.wait({task}, timeout=PULSE_S)
+        return await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def wait_for_wake(wake: asyncio.Event | None, timeout_s: float) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
 
 from fedproto import limits
-from fedproto.errors import CATALOGUE, ErrorCode, FedError
+from fedproto.errors import CATALOGUE, ErrorCode, FedError, Invalid
 
 log = structlog.get_logger()
 ERROR_CODE_KEY: Final = "fed-error-code"
@@ -79,7 +80,11 @@ async def abort_with(context: grpc.aio.ServicerContext[Any, Any], error: FedErro
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Translates handlers' errors: a ``FedError`` by the catalogue, others to INTERNAL, logged."""
+    """Translates handlers' errors: a ``FedError`` by the catalogue, others to INTERNAL, logged.
+
+    Bytes that are no message are INVALID: grpc.aio itself would tell the peer the exception and
+    write a traceback for each, which any stranger could fill a disk with.
+    """
 
     async def intercept_service(
         self,
@@ -93,22 +98,23 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         method = str(handler_call_details.method)
         if handler is None:
             return handler
+        deserializer = _reading(handler.request_deserializer)
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
                 _guard_unary(handler.unary_unary, method),
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=deserializer,
                 response_serializer=handler.response_serializer,
             )
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
                 _guard_stream(handler.unary_stream, method),
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=deserializer,
                 response_serializer=handler.response_serializer,
             )
         if handler.stream_stream:
             return grpc.stream_stream_rpc_method_handler(
                 _guard_stream(handler.stream_stream, method),
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=deserializer,
                 response_serializer=handler.response_serializer,
             )
         return handler
@@ -124,10 +130,38 @@ async def _translate(
     await abort_with(context, FedError("internal error; the hub's log has the cause"))
 
 
+class _Unreadable:
+    """Stands for bytes that are no message."""
+
+
+def _reading(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        try:
+            return data if deserializer is None else deserializer(data)
+        except DecodeError:
+            return _Unreadable()
+
+    return read
+
+
+def _readable(request: Any) -> Any:
+    """Return a request, or the stream of them, of which none is unreadable."""
+    if isinstance(request, AsyncIterable):
+        return _readable_stream(request)
+    if isinstance(request, _Unreadable):
+        raise Invalid("these bytes are no message of this call")
+    return request
+
+
+async def _readable_stream(requests: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _readable(request)
+
+
 def _guard_unary(behaviour: Any, method: str) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
-            return await behaviour(request, context)
+            return await behaviour(_readable(request), context)
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - the edge of a call: everything is translated here
@@ -141,7 +175,7 @@ def _guard_stream(behaviour: Any, method: str) -> Any:
         request: Any, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Any]:
         try:
-            async for answer in behaviour(request, context):
+            async for answer in behaviour(_readable(request), context):
                 yield answer
         except grpc.aio.AbortError:
             raise

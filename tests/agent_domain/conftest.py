@@ -48,6 +48,7 @@ from fedagent.domain.observed import (
 )
 from fedagent.domain.plan import plan
 from fedagent.domain.policy import Policy, default_policy
+from fedagent.domain.removing import begins_removal
 
 HUB = "hub-1"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -143,6 +144,9 @@ class World:
     installs: list[str] = field(default_factory=list)
     crash: str = ""
     forgotten: int = 0
+    lingers_s: float = 0.0
+    """How long a namespace takes to go."""
+    goes_at: datetime = START
 
     @property
     def us(self) -> OwnerView:
@@ -150,6 +154,8 @@ class World:
 
     def tick(self, seconds: float = 1.0) -> None:
         self.now += timedelta(seconds=seconds)
+        if self.namespace.terminating and self.now >= self.goes_at:
+            self.namespace = NamespaceView()
         if self.live_job and self.now - self.jobs[self.live_job].started_at >= self.job_time:
             self._advance(self.jobs[self.live_job])
 
@@ -244,7 +250,7 @@ class World:
             secrets=dict(self.secrets),
             kubefate=self._kubefate(),
             releases=tuple(
-                ReleaseView(number + 1, status, at)
+                ReleaseView(number + 1, status, at, at)
                 for number, (status, _, at) in enumerate(self.releases)
             ),
             workloads=workloads,
@@ -285,6 +291,8 @@ class World:
             highest = max(self.memory.ready_generation, self.document.generation)
             good = Good(self.document.generation, self.document.cluster_json)
             self.memory = replace(self.memory, ready_generation=highest, good=good)
+        if begins_removal(self.document, decision):
+            self.memory = self.memory.without_live()
         return decision
 
     def step(self) -> do.Decision:
@@ -310,12 +318,15 @@ class World:
         getattr(self, f"do_{name}")(action)
 
     def do_EnsureNamespace(self, _: Any) -> None:  # noqa: N802 - named by the action
+        assert not self.namespace.terminating, "a namespace that is going takes nothing new"
         made = not self.namespace.exists
         self.namespace = NamespaceView(exists=True, owner=self.us, made_by_us=made)
 
     def do_DeleteNamespace(self, _: Any) -> None:  # noqa: N802
-        self.namespace = NamespaceView()
         self.secrets.clear()
+        self.goes_at = self.now + timedelta(seconds=self.lingers_s)
+        gone = NamespaceView()
+        self.namespace = replace(self.namespace, terminating=True) if self.lingers_s else gone
 
     def do_ReleaseNamespace(self, _: Any) -> None:  # noqa: N802
         self.namespace = replace(self.namespace, owner=None)
@@ -398,6 +409,7 @@ class World:
         self.memory = replace(self.memory, proofs=proofs)
 
     def issue(self, name: str, life: timedelta = timedelta(days=30)) -> None:
+        assert not self.namespace.terminating, "a namespace that is going takes nothing new"
         serial = f"{len(self.secrets)}{self.now.timestamp():.0f}"
         view = CertificateView(serial, self.now, self.now + life, ("proxy.fed.example.com",))
         self.secrets[name] = SecretView(name, self.us, view, issued_at=self.now)

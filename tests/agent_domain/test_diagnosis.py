@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import pytest
 
-from fedagent.domain.diagnosis import cause_named, cause_of, findings_of
+from fedagent.domain.decision import Finding, Severity
+from fedagent.domain.diagnosis import cause_named, cause_of
+from fedagent.domain.diagnosis import findings_of as diagnose
 from fedagent.domain.observed import (
     ClaimView,
     EventView,
@@ -15,11 +21,16 @@ from fedagent.domain.observed import (
 )
 
 UP = KubeFateView(ServiceAccess.READY)
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PENDING = PodView("nginx-1", "u", "nginx", "Pending", is_ready=False, started_at=None)
 
 
-def pod(**more: object) -> PodView:
-    base = {"uid": "u", "workload": "nginx", "phase": "Pending", "is_ready": False}
-    return PodView(name="nginx-1", started_at=None, **(base | more))  # type: ignore[arg-type]
+def pod(**more: Any) -> PodView:
+    return replace(PENDING, **more)
+
+
+def findings_of(seen: ParticipantObserved) -> tuple[Finding, ...]:
+    return diagnose(seen, NOW)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +70,39 @@ def test_what_a_pod_says_is_named(seen: dict[str, object], code: str) -> None:
 def test_what_an_event_says_is_named(event: EventView, code: str) -> None:
     seen = ParticipantObserved(kubefate=UP, pods=(pod(),), events=(event,))
     assert [item.code for item in findings_of(seen)] == [code]
+
+
+def unready(since: timedelta, **more: Any) -> PodView:
+    running = (("nginx", NOW - since),)
+    return pod(phase="Running", namespace="fate-9999", unready=running, **more)
+
+
+def test_a_container_that_runs_and_is_not_ready_is_named_after_three_minutes() -> None:
+    early = ParticipantObserved(kubefate=UP, pods=(unready(timedelta(seconds=179)),))
+    assert findings_of(early) == ()
+    late = replace(early, pods=(unready(timedelta(minutes=5, seconds=50)),))
+    (finding,) = findings_of(late)
+    assert (finding.code, finding.severity) == ("NotBecomingReady", Severity.ERROR)
+    assert "nginx-1: nginx" in finding.message
+    assert "5 min" in finding.message
+    assert "kubectl logs -n fate-9999 nginx-1 -c nginx" in finding.hint
+    going = replace(early, pods=(unready(timedelta(hours=1), terminating=True),))
+    assert findings_of(going) == ()
+
+
+def test_the_last_failure_of_its_probe_is_told_with_it() -> None:
+    events = tuple(
+        EventView(reason, text, about, NOW - timedelta(seconds=age_s))
+        for reason, text, about, age_s in (
+            ("Unhealthy", "Readiness probe failed: HTTP 503", "Pod/nginx-1", 10),
+            ("Unhealthy", "Readiness probe failed: refused", "Pod/nginx-1", 90),
+            ("Unhealthy", "Readiness probe failed: other", "Pod/nginx-2", 1),
+            ("BackOff", "something else", "Pod/nginx-1", 1),
+        )
+    )
+    seen = ParticipantObserved(kubefate=UP, pods=(unready(timedelta(minutes=4)),), events=events)
+    (finding,) = findings_of(seen)
+    assert finding.message.endswith("Readiness probe failed: HTTP 503")
 
 
 def test_a_claim_that_waits_and_a_silent_service_are_warnings() -> None:

@@ -427,6 +427,21 @@ def test_an_install_that_cannot_succeed_is_stopped_for_a_newer_document(
     assert world.installs[-1].startswith("2.")
 
 
+def test_what_keeps_an_install_from_ending_is_the_reason_while_kubefate_waits(world: Any) -> None:
+    world.all_ready = False
+    world.until_busy()
+    world.run_for(5)
+    pods = (replace(world.observe().pods[0], unready=(("ats", world.now),), is_ready=False),)
+    seen = replace(world.observe(), pods=pods)
+    assert world.decide(seen).reason == "JobRunning"
+    world.now += timedelta(minutes=4)
+    world.jobs[world.live_job] = replace(world.jobs[world.live_job], changed_at=world.now)
+    decision = world.decide(replace(world.observe(), pods=pods))
+    assert (decision.phase, decision.reason) == (do.Phase.DEPLOYING, "NotBecomingReady")
+    assert "KubeFATE is installing: 0 of 2" in decision.message
+    assert "ats runs and has not been ready for 4 min" in decision.message
+
+
 def test_a_half_made_record_is_removed_before_the_next_install(world: Any) -> None:
     world.until_busy()
     world.restart_service()

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedagent.domain import decision as do
+from fedagent.domain.policy import parse_policy
 
 TROUBLES = (
     "step",
@@ -32,6 +33,8 @@ TROUBLES = (
     "pod",
     "change",
     "absent",
+    "back",
+    "back",
 )
 
 
@@ -52,6 +55,7 @@ def disturb(world: Any, make: Any, what: str, rng: random.Random) -> None:
         "pod": lambda: world.new_pod() if world.pod else None,
         "change": lambda: change(world, make, rng, absent=False),
         "absent": lambda: change(world, make, rng, absent=True),
+        "back": lambda: flip(world),
     }
     moves[what]()
 
@@ -59,6 +63,17 @@ def disturb(world: Any, make: Any, what: str, rng: random.Random) -> None:
 def change(world: Any, make: Any, rng: random.Random, *, absent: bool) -> None:
     parties = tuple(sorted(rng.sample(range(1, 6), rng.randint(0, 4))))
     world.document = replace(make(world.document.generation + 1, parties), absent=absent)
+
+
+def flip(world: Any) -> None:
+    """Remove what is wanted, or take its removal back: the same text, one generation on."""
+    generation = world.document.generation + 1
+    world.document = replace(
+        world.document,
+        generation=generation,
+        absent=not world.document.absent,
+        body_sha256=f"flip-{generation}",
+    )
 
 
 def calm(world: Any) -> None:
@@ -88,11 +103,38 @@ def calm(world: Any) -> None:
 )
 @given(walk=st.lists(st.sampled_from(TROUBLES), max_size=40), seed=st.integers(0, 1000))
 def test_every_walk_ends_as_planned(new_world: Any, make: Any, walk: list[str], seed: int) -> None:
-    world = new_world()
     rng = random.Random(seed)
+    world = new_world(lingers_s=rng.choice((0.0, 3.0)))
     for what in walk:
         disturb(world, make, what, rng)
     calm(world)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    walk=st.lists(
+        st.sampled_from(("step", "step", "tick", "down", "up", "journal", "back", "back")),
+        max_size=40,
+    ),
+    seed=st.integers(0, 1000),
+)
+def test_where_removals_are_denied_nothing_is_ever_taken_away_or_put_up_again(
+    new_world: Any, make: Any, walk: list[str], seed: int
+) -> None:
+    world = new_world(policy=parse_policy({"actions": {"remove": "deny"}}))
+    rng = random.Random(seed)
+    world.settle()
+    pod, jobs = world.pod, dict(world.jobs)
+    for what in walk:
+        disturb(world, make, what, rng)
+    world.is_up = True
+    world.settle(do.Phase.REFUSED if world.document.absent else do.Phase.READY)
+    assert (world.pod, world.jobs) == (pod, jobs)
 
 
 @settings(

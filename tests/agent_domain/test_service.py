@@ -48,6 +48,7 @@ def running(owner: OwnerView | None) -> dict[str, Any]:
         "is_ready": True,
         "version": "v1.4.5",
         "version_enough": True,
+        "applied_generation": "1",
     }
 
 
@@ -87,8 +88,35 @@ def test_a_service_that_falls_silent_is_degraded_not_installing() -> None:
 
 def test_a_changed_document_applies_the_manifests_again() -> None:
     newer = replace(DOCUMENT, generation=2)
-    decision = decide(newer, **running(OURS), memory=Memory(ready_generation=1))
-    assert decision.actions == (InstallService(),)
+    memory = Memory(ready_generation=1)
+    assert decide(newer, **running(OURS), memory=memory).actions == (InstallService(),)
+    applied = running(OURS) | {"applied_generation": "2"}
+    assert decide(newer, **applied, memory=memory).phase is Phase.READY
+    assert decide(newer, **running(None), memory=memory).phase is Phase.READY
+
+
+def test_what_our_installation_lacks_is_applied_again() -> None:
+    seen = running(OURS) | {"is_ready": False, "version": "", "missing": ("Deployment/mariadb",)}
+    decision = decide(**seen)
+    assert (decision.reason, decision.actions) == ("ObjectsMissing", (InstallService(),))
+
+
+@pytest.mark.parametrize(
+    ("rules", "phase"),
+    [
+        ({"actions": {"remove": "deny"}}, Phase.REFUSED),
+        ({"approval": {"remove": "manual"}}, Phase.AWAITING_APPROVAL),
+    ],
+)
+def test_a_removal_is_judged_by_the_policy_before_its_users_are_waited_for(
+    rules: dict[str, Any], phase: Phase
+) -> None:
+    absent = replace(DOCUMENT, absent=True)
+    users, policy = ("credit/9999",), parse_policy(rules)
+    decision = decide(absent, **running(OURS), in_use_by=users, policy=policy)
+    assert (decision.phase, decision.actions) == (phase, ())
+    assert "KubeFATE runs on in namespace kube-fate" in decision.message
+    assert decide(absent, **running(None), policy=policy).phase is Phase.GONE
 
 
 def test_a_removal_takes_ours_leaves_theirs_and_waits_for_its_users() -> None:

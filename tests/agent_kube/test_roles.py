@@ -42,3 +42,17 @@ def test_one_namespace_means_no_cluster_wide_rule_at_all():
     elsewhere = [body for body in bodies if body["metadata"]["namespace"] != "kube-fate"]
     rules = [rule for body in elsewhere for rule in rules_of(body)]
     assert rules == [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}]
+
+
+def test_the_identity_is_one_secret_by_name_in_the_agents_own_namespace():
+    bodies = documents("agent-role.yaml")
+    role = next(body for body in bodies if body["metadata"]["name"].endswith("-identity"))
+
+    assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "fate-lifecycle-manager")
+    named, made = rules_of(role)
+    assert (named["resourceNames"], named["verbs"]) == (["fedagent-identity"], ["get", "update"])
+    assert made["verbs"] == ["create"]
+    assert {verb for rule in (named, made) for verb in rule["verbs"]} == {"get", "update", "create"}
+    alone = documents("agent-role-namespaced.yaml")
+    updates = [rule for body in alone for rule in rules_of(body) if "update" in rule["verbs"]]
+    assert [rule["resourceNames"] for rule in updates] == [["fedagent-identity"]]

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.bare import HOME, BareSite, bare_site, chart_archive
 
 from fedagent.kube import objects
-from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import CLUSTERROLES, DEPLOYMENTS, NAMESPACES, PVCS, SECRETS, SERVICES
 from fedagent.kube.ownership import Owner, OwnerRole
 from fedagent.kubefate import errors
@@ -48,24 +44,16 @@ from fedagent.kubefate.service import (
     uninstall_service,
     wait_service,
 )
-from fedsim.kube import Delays, Forward, KubeSettings, SimulatedKube
 from fedsim.kubefate import Settings, SimulatedKubeFATE
-from fedsim.kubefate.settings import SecretName
 
-HOME = "kube-fate"
 PLACE = "fate-exchange"
 OWNER = Owner("hub-1", "endpoint-1", OwnerRole.ENDPOINT)
 PLAN = ServicePlan(HOME, "federatedai/kubefate:v1.4.5", "mariadb:10")
 
 
 @dataclass
-class Site:
+class Site(BareSite):
     """A simulated site and the driver's means on it."""
-
-    kube: Kube
-    access: Access
-    simulated: SimulatedKube
-    service: SimulatedKubeFATE
 
     async def install(self) -> KubeFate:
         await install_service(self.kube, PLAN, OWNER)
@@ -80,7 +68,7 @@ class Site:
 
     async def prepare(self, client: KubeFate) -> None:
         """What a participant needs before its installation."""
-        archive = make_archive("fate-exchange", "v1.8.0")
+        archive = chart_archive("fate-exchange", "v1.8.0")
 
         async def fetch() -> bytes:
             return archive
@@ -118,28 +106,8 @@ class Site:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with AsyncExitStack() as stack:
-        settings = KubeSettings(delays=Delays.none(), data_plane=False)
-        simulated = await stack.enter_async_context(SimulatedKube(settings))
-        kubeconfig = tmp_path / "kubeconfig"
-        simulated.write_kubeconfig(kubeconfig)
-        service = await stack.enter_async_context(
-            SimulatedKubeFATE(
-                Settings(
-                    kubeconfig,
-                    credentials_secret=SecretName(HOME, "kubefate-secret"),
-                    offline=True,
-                    time_scale=0.02,
-                    residence_poll_s=0.02,
-                )
-            )
-        )
-        port = int(service.url.rpartition(":")[2])
-        simulated.cluster.forwards.append(Forward(HOME, "kubefate", 8080, "127.0.0.1", port))
-        kube = await stack.enter_async_context(connect(kubeconfig))
-        access = Access(kube, AccessSettings(AccessMode.PORT_FORWARD))
-        stack.push_async_callback(access.close)
-        yield Site(kube, access, simulated, service)
+    async with bare_site(tmp_path, time_scale=0.02, data_plane=False) as bare:
+        yield Site(bare.kube, bare.access, bare.simulated, bare.service)
 
 
 def args(revision: str = "1.1", *, cover: bool = False, **values: Any) -> ClusterArgs:
@@ -162,22 +130,6 @@ def args(revision: str = "1.1", *, cover: bool = False, **values: Any) -> Cluste
         json.dumps(spec | values), owner="hub-1/p-1", revision=revision, digest="d"
     )
     return ClusterArgs(PLACE, PLACE, "fate-exchange", "v1.8.0", data, cover=cover)
-
-
-def make_archive(name: str, version: str) -> bytes:
-    files = {
-        "Chart.yaml": f"apiVersion: v1\nname: {name}\nversion: {version}\nappVersion: {version}\n",
-        "values.yaml": "{}\n",
-        "values-template.yaml": "{}\n",
-        "templates/x.yaml": "\n",
-    }
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        for path, text in files.items():
-            info = tarfile.TarInfo(f"{name}/{path}")
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return gzip.compress(raw.getvalue())
 
 
 async def test_nothing_is_installed_at_first(site: Site) -> None:
@@ -238,6 +190,20 @@ async def test_what_belongs_to_others_is_not_touched(site: Site) -> None:
     assert caught.value.owner == theirs
     assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5) == ()
     assert await objects.exists(site.kube, DEPLOYMENTS, "kubefate", namespace=HOME)
+
+
+async def test_what_an_installation_lacks_is_named_while_it_does_not_answer(site: Site) -> None:
+    await site.install()
+    assert (await observe_service(site.kube, site.access, HOME)).missing == ()
+    await objects.delete(site.kube, DEPLOYMENTS, "mariadb", namespace=HOME)
+    scale = {"spec": {"replicas": 0}}
+    await objects.patch(site.kube, DEPLOYMENTS, "kubefate", scale, namespace=HOME)
+    async with asyncio.timeout(5):
+        while not (seen := await observe_service(site.kube, site.access, HOME)).missing:
+            await asyncio.sleep(0.02)
+    assert seen.missing == ("Deployment/mariadb",)
+    site.simulated.faults.set("forbidden", "get/secrets")
+    assert (await observe_service(site.kube, site.access, HOME)).missing == ()
 
 
 async def test_a_service_that_nobody_we_know_installed_is_adopted_and_kept(site: Site) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,11 +17,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support.bare import HOME, bare_site, chart_archive
 
 from fedagent.domain.policy import Policy, default_policy
 from fedagent.journal import Journal, open_journal
-from fedagent.kube.client import Kube, connect
-from fedagent.kubefate.access import Access, AccessMode, AccessSettings
+from fedagent.kube.client import Kube
+from fedagent.kubefate.access import Access
 from fedagent.reconcile.act import HubSide
 from fedagent.reconcile.assemble import Outside, assemble
 from fedagent.reconcile.worker import Site
@@ -32,35 +30,17 @@ from fedproto.agent.v1 import certificate_pb2, document_pb2, event_pb2, status_p
 from fedproto.errors import Unavailable
 from fedproto.ids import SystemClock
 from fedproto.tasks import LoopBoard
-from fedsim.kube import Delays, Forward, KubeSettings, SimulatedKube
-from fedsim.kubefate import Settings, SimulatedKubeFATE
-from fedsim.kubefate.settings import SecretName
+from fedsim.kube import SimulatedKube
+from fedsim.kubefate import SimulatedKubeFATE
 
-HOME = "kube-fate"
 DOMAIN = "credit.example.com"
 HUB = "hub-1"
-
-
-def make_archive(name: str, version: str) -> bytes:
-    files = {
-        "Chart.yaml": f"apiVersion: v1\nname: {name}\nversion: {version}\nappVersion: {version}\n",
-        "values.yaml": "{}\n",
-        "values-template.yaml": "{}\n",
-        "templates/x.yaml": "\n",
-    }
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        for path, text in files.items():
-            info = tarfile.TarInfo(f"{name}/{path}")
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return gzip.compress(raw.getvalue(), mtime=0)
 
 
 ARCHIVES = {
     hashlib.sha256(data).hexdigest(): (name, data)
     for name in ("fate", "fate-exchange")
-    for data in (make_archive(name, "v1.8.0"),)
+    for data in (chart_archive(name, "v1.8.0"),)
 }
 DIGESTS = {name: digest for digest, (name, _) in ARCHIVES.items()}
 
@@ -382,6 +362,16 @@ def party(
 
 
 @dataclass
+class AheadClock(SystemClock):
+    """The system's clock, moved on by a test. It is what the reconciler goes by."""
+
+    ahead: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+@dataclass
 class SimulatedSite:
     """The site, its journal, and the reconciler that can be killed and started again."""
 
@@ -394,9 +384,10 @@ class SimulatedSite:
     policy: Policy = field(default_factory=default_policy)
     hub_id: str = HUB
     task: asyncio.Task[None] | None = None
+    clock: AheadClock = field(default_factory=AheadClock)
 
     def start(self) -> None:
-        clock = SystemClock()
+        clock = self.clock
         site = Site(self.journal, self.policy, LoopBoard(clock), clock, self.hub_id)
         hub = HubSide(self.hub_id, self.hub.issue, self.hub.fetch_blob)
         reconciler = assemble(site, Outside(self.kube, self.access, hub))
@@ -450,33 +441,14 @@ class SimulatedSite:
 
 @asynccontextmanager
 async def open_site(path: Path, **kube_settings: Any) -> AsyncIterator[SimulatedSite]:
-    path.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        delays = kube_settings.pop("delays", Delays.none())
-        settings = KubeSettings(delays=delays, **kube_settings)
-        simulated = await stack.enter_async_context(SimulatedKube(settings))
-        kubeconfig = path / "kubeconfig"
-        simulated.write_kubeconfig(kubeconfig)
-        service = await stack.enter_async_context(
-            SimulatedKubeFATE(
-                Settings(
-                    kubeconfig,
-                    credentials_secret=SecretName(HOME, "kubefate-secret"),
-                    offline=True,
-                    time_scale=0.05,
-                    residence_poll_s=0.02,
-                )
-            )
-        )
-        port = int(service.url.rpartition(":")[2])
-        simulated.cluster.forwards.append(Forward(HOME, "kubefate", 8080, "127.0.0.1", port))
-        kube = await stack.enter_async_context(connect(kubeconfig))
-        access = Access(kube, AccessSettings(AccessMode.PORT_FORWARD))
-        stack.push_async_callback(access.close)
+        bare = await stack.enter_async_context(bare_site(path, time_scale=0.05, **kube_settings))
         journal = await stack.enter_async_context(
             open_journal(path / "journal.sqlite", clock=SystemClock())
         )
-        site = SimulatedSite(kube, access, simulated, service, journal, TinyHub())
+        site = SimulatedSite(
+            bare.kube, bare.access, bare.simulated, bare.service, journal, TinyHub()
+        )
         stack.push_async_callback(site.kill)
         yield site
 

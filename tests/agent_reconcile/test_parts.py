@@ -282,6 +282,10 @@ class Namespace:
         return tuple(self._bodies.get(kind.name, ()))
 
 
+def watch_of(**bodies: list[dict[str, Any]]) -> Any:
+    return Namespace(**bodies)
+
+
 def an_object(name: str, controller: tuple[str, str] | None = None, /, **labels: str) -> Any:
     meta: dict[str, Any] = {"name": name, "labels": labels}
     if controller is not None:
@@ -297,7 +301,7 @@ def test_pods_of_daemon_sets_and_jobs_and_bare_ones_are_strangers() -> None:
         an_object("shell"),
         an_object("lone-abc", ("ReplicaSet", "lone-7")),
     ]
-    found = foreign_objects(Namespace(**{PODS.name: pods}), "fate-9999")  # type: ignore[arg-type]
+    found = foreign_objects(watch_of(**{PODS.name: pods}), "fate-9999")
     assert found == tuple(
         f"{PODS.name}/{name}" for name in ("log-x2", "nightly-1", "shell", "lone-abc")
     )
@@ -311,5 +315,5 @@ def test_pods_of_the_release_of_kubefate_and_of_a_known_workload_are_no_more_str
         an_object("web-7-x", ("ReplicaSet", "web-7")),
     ]
     workloads = [an_object("client", name="fate-9999"), an_object("web")]
-    watch = Namespace(**{PODS.name: pods, DEPLOYMENTS.name: workloads})
-    assert foreign_objects(watch, "fate-9999") == (f"{DEPLOYMENTS.name}/web",)  # type: ignore[arg-type]
+    watch = watch_of(**{PODS.name: pods, DEPLOYMENTS.name: workloads})
+    assert foreign_objects(watch, "fate-9999") == (f"{DEPLOYMENTS.name}/web",)

@@ -180,6 +180,7 @@ async def test_a_failed_operation_ends_with_its_cause_and_the_hint(fedctl, hub):
     assert ended.code == ExitCode.NOT_REACHED
     assert "credit-risk/9999 at alpha is Failed: InstallFailed: job failed" in ended.err
     assert "ImagePullFailed: no tag -> fix it" in ended.err
+    assert "`fedagent retry id-9999` at alpha" in ended.err
 
 
 async def test_an_old_failure_is_not_taken_for_the_outcome_of_a_new_change(fedctl, hub):
@@ -299,6 +300,7 @@ async def test_sites_endpoints_and_charts_are_deleted_by_their_names(fedctl, hub
     ended = await fedctl("delete", "participant", "credit-risk/9999")
     assert ended.code == ExitCode.USAGE
     assert "participants leave when the file" in ended.err
+    assert "--abandon" in ended.err
 
 
 async def test_an_invitation_shows_the_command_of_the_site(fedctl, hub):
@@ -308,12 +310,16 @@ async def test_an_invitation_shows_the_command_of_the_site(fedctl, hub):
         "expires_at": "2026-11-24T08:15:00Z",
         "enrol_address": "127.0.0.1:8444",
         "ca_fingerprint": "sha256:ab",
-        "join_command": "fedagent join 127.0.0.1:8444 --token tok --ca-fingerprint sha256:ab",
+        "join_command": "fedagent join 127.0.0.1:8444 --token tok --ca-fingerprint sha256:ab"
+        " --state fedagent-state --kubeconfig ~/.kube/config",
     }
     hub.on("POST", "/api/v1/sites", body, 201)
     ended = await fedctl("site", "invite", "alpha", "--life", "1h", "--label", "region=north")
     assert ended.code == ExitCode.OK
     assert body["join_command"] in ended.out
+    assert "fedagent run --state fedagent-state --kubeconfig ~/.kube/config" in ended.out
+    assert "--state" in ended.out.partition(body["join_command"])[2]
+    assert "inside the cluster" in ended.out
     sent = {"name": "alpha", "life_s": 3600, "labels": {"region": "north"}}
     assert json.loads(hub.bodies[0]) == sent
     assert (await fedctl("site", "invite", "alpha", "--label", "x")).code == ExitCode.USAGE

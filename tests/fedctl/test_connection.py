@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import pytest
 from aiohttp import web
 from tests.fedctl.answers import site
 
-from fedctl.failure import ExitCode
+from fedctl import client
+from fedctl.config import Overrides, load
+from fedctl.failure import ExitCode, Failure
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -139,3 +142,21 @@ async def test_the_token_is_never_printed(fedctl, hub):
     hub.problem("GET", "/api/v1/sites", 500, "internal")
     ended = await fedctl("get", "sites")
     assert "hub-token" not in ended.err + ended.out
+
+
+async def test_the_time_limit_of_a_request_holds_for_all_its_attempts(hub, monkeypatch):
+    monkeypatch.setattr(client, "REQUEST_LIMIT_S", 0.6)
+
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.sleep(0.4)
+        body = {"code": "unavailable", "detail": "starting", "retryable": True}
+        return web.json_response(body, status=503)
+
+    hub.handle("GET", "/api/v1/sites", slow)
+    begun = time.monotonic()
+    async with client.connect(load(Overrides())) as hub_client:
+        with pytest.raises(Failure) as caught:
+            await hub_client.get("/api/v1/sites")
+    assert (caught.value.code, caught.value.message) == (ExitCode.UNAVAILABLE, "starting")
+    assert time.monotonic() - begun < 1.2
+    assert len(hub.seen) == 2

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deploy.firstrun import options, ports
-from deploy.firstrun.children import Child, Crew, environment, guarded, tail
+from deploy.firstrun import options, ports, site
+from deploy.firstrun.children import Child, Crew, environment, guarded
 from deploy.firstrun.place import held
 
 from fedctl.failure import ExitCode, Failure
@@ -161,6 +161,7 @@ def test_children_see_no_settings_of_other_hubs_and_no_proxies():
         "FEDAGENT_STATE": "y",
         "https_proxy": "z",
         "HTTPS_PROXY": "z",
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
     assert environment(given) == {"PATH": "/bin", "PYTHONUNBUFFERED": "1"}
 
@@ -227,12 +228,23 @@ async def test_before_everything_is_ready_the_end_of_a_child_is_an_error(crew, t
         await asyncio.wait_for(crew.expect_alive(), 4)
 
 
-async def test_a_secret_is_handed_over_by_standard_input(crew, tmp_path):
-    log = tmp_path / "join.log"
-    await crew.call(python("print(len(input()))"), log=log, text="tok\n", limit_s=4)
-    assert tail(log) == ["3"]
-    with pytest.raises(Failure, match="code 7"):
-        await crew.call(python("raise SystemExit(7)"), log=log, text="", limit_s=4)
+async def test_a_secret_is_handed_over_by_the_environment_of_one_child(crew, tmp_path):
+    code = "import os, pathlib, sys; new = pathlib.Path(sys.argv[1] + '.new')"
+    code += "; new.write_text(os.environ['WORD']); new.replace(sys.argv[1])"
+    one = child(tmp_path, f"{code}; import time; time.sleep(60)")
+    one.variables = {"WORD": "tok"}
+    await crew.start(one)
+    assert one.ready_file.read_text() == "tok"
+    assert "tok" not in repr(one)
+    assert "WORD" not in os.environ
+
+
+def test_an_agent_that_joined_needs_no_invitation(tmp_path):
+    with held(tmp_path / "state") as place:
+        again = site.agent(place, "hq", site.Invitation())
+        first = site.agent(place, "hq", site.Invitation(("--join=h:1",), {"FEDAGENT_TOKEN": "t"}))
+    assert set(first.command) - set(again.command) == {"--join=h:1"}
+    assert again.variables == {}
 
 
 @pytest.mark.parametrize("mode", ["exec", "watch"])

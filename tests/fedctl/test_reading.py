@@ -273,8 +273,32 @@ def test_the_diff_of_the_fake_is_what_the_api_documents():
     DocumentDiffView.model_validate(change(), strict=True)
 
 
-async def test_a_list_that_comes_whole_is_asked_for_without_a_page_size(fedctl, hub):
-    release = {"version": "1.8.0", "engine": "spark-pulsar", "charts": []}
+async def test_releases_say_that_their_kubefate_is_a_minimum(fedctl, hub):
+    release = {
+        "version": "1.8.0",
+        "engine": "spark-pulsar",
+        "title": "FATE",
+        "minimum_kubefate": "v1.4.5",
+        "charts": [],
+    }
     hub.on("GET", "/api/v1/releases", page(release))
-    assert "1.8.0" in (await fedctl("get", "releases")).out
-    assert hub.calls() == ["/api/v1/releases"]
+    assert ">= v1.4.5" in (await fedctl("get", "releases")).out
+
+
+@pytest.mark.parametrize("kind", ["site", "endpoint"])
+async def test_describe_shows_the_newest_events_of_a_site_and_of_an_endpoint(fedctl, hub, kind):
+    about = {"site": "alpha", "phase": "Ready"} if kind == "endpoint" else site()
+    hub.on("GET", f"/api/v1/{kind}s/alpha", about)
+    hub.on("GET", "/api/v1/participants", page())
+    hub.on("GET", "/api/v1/events", {"items": [event(7)], "last_id": 7})
+    ended = await fedctl("describe", f"{kind}/alpha")
+    assert "event number 7" in ended.out
+    assert any("site=alpha" in call and "newest=true" in call for call in hub.calls())
+
+
+async def test_events_say_what_they_are_about(fedctl, hub):
+    items = [event(1, kind="participant.ready", resource="credit-risk/9999", message="all is well")]
+    hub.on("GET", "/api/v1/events", {"items": items, "last_id": 1})
+    ended = await fedctl("events")
+    assert "ABOUT" in ended.out
+    assert "credit-risk/9999" in ended.out

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Annotated, Literal
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fedproto.errors import Conflict, FedError, Invalid
+from fedproto.ids import NAME_PATTERN
+from fedweb.faults import faults_of
 from fedweb.openapi import openapi
 from fedweb.problems import PROBLEM_TYPE, problems
 from fedweb.routes import (
@@ -28,6 +31,21 @@ class Thing(BaseModel):
 
     name: str
     size: int = 1
+
+
+def _is_even(number: int) -> int:
+    if number % 2:
+        raise ValueError(f"{number} is odd")
+    return number
+
+
+class Picky(BaseModel):
+    name: str = Field(default="a", pattern=NAME_PATTERN)
+    life: int = Field(default=1, ge=1, le=9)
+    word: str = Field(default="", max_length=4)
+    colour: Literal["blue", "green"] = "blue"
+    labels: dict[str, str] = Field(default_factory=dict)
+    even: Annotated[int, AfterValidator(_is_even)] = 0
 
 
 class Filter(Query):
@@ -82,6 +100,40 @@ async def test_a_checked_body_reaches_the_handler(client):
 async def test_every_fault_of_a_body_is_named_by_its_path(client):
     body = await problem(await client.post("/things", json={"size": "big", "more": 1}), 422)
     assert {fault["path"] for fault in body["faults"]} == {"name", "size", "more"}
+
+
+async def test_faults_say_the_field_and_the_cure_in_plain_words(client):
+    body = await problem(await client.post("/things", json={"size": "big", "more": 1}), 422)
+    assert {fault["path"]: fault["message"] for fault in body["faults"]} == {
+        "name": "is required",
+        "size": "must be a whole number",
+        "more": "is no known key",
+    }
+    assert body["detail"] == "name: is required (and 2 more)"
+    query = await problem(await client.get("/things?size=big"), 422)
+    assert query["detail"] == "query.size: must be a whole number"
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"name": "Alpha_1"}, "must be a DNS-1123 label"),
+        ({"life": 0}, "must be at least 1"),
+        ({"life": 99}, "must be at most 9"),
+        ({"word": "toolong"}, "must have at most 4 characters"),
+        ({"word": 4}, "must be text; quote it"),
+        ({"colour": "red"}, "must be one of 'blue' or 'green'"),
+        ({"labels": 1}, "must be a mapping of keys to values"),
+        ({"even": 3}, "3 is odd"),
+    ],
+)
+def test_no_fault_shows_the_validators_own_words(payload, message):
+    with pytest.raises(ValidationError) as caught:
+        Picky.model_validate(payload)
+    (fault,) = faults_of(caught.value)
+    assert fault.path == next(iter(payload))
+    assert message in fault.message
+    assert "should" not in fault.message
 
 
 async def test_an_unknown_or_doubled_query_parameter_is_refused(client):

@@ -7,6 +7,7 @@ import pytest
 
 from fedhub.api.events import PIECE_BYTES, pieces
 from fedhub.domain.records import Event
+from fedhub.services.events import ToldEvent
 from fedproto import limits
 
 
@@ -33,7 +34,7 @@ def test_what_a_follower_gets_is_written_in_bounded_pieces():
         message="m" * 100_000,
         facts={},
     )
-    found = list(pieces([event] * 5))
+    found = list(pieces([ToldEvent(event, None)] * 5))
     assert all(len(piece) <= PIECE_BYTES for piece in found)
     assert b"".join(found).count(b"\n") == 5
     assert list(pieces([])) == []

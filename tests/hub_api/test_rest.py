@@ -303,3 +303,40 @@ LISTS = (
     "/api/v1/endpoints",
     "/api/v1/ca",
 )
+
+
+async def test_releases_are_read_page_by_page(lab):
+    whole = (await lab.rest.get("/api/v1/releases"))["items"]
+    found, cursor = [], ""
+    while True:
+        page = await lab.rest.get(f"/api/v1/releases?limit=1{cursor}")
+        found += page["items"]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert found == whole
+    assert found
+    foreign = await lab.rest.call("GET", "/api/v1/releases?cursor=WyJ4IiwieSJd")
+    assert foreign.status == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "message"),
+    [
+        ({"name": "Alpha_1"}, "name", "must be a DNS-1123 label"),
+        ({"name": "a", "life_s": 8_553_600}, "life_s", "a token lives 1 s to 24 h (86400 s)"),
+        ({"name": "a", "labels": {"a b": "c"}}, "labels.a b.[key]", "must be of the form"),
+    ],
+)
+async def test_an_invitation_that_cannot_be_made_names_field_and_cure(lab, body, path, message):
+    answer = await lab.rest.call("POST", "/api/v1/sites", body=body)
+    assert answer.status == 422
+    (fault,) = answer.body["faults"]
+    assert fault["path"] == path
+    assert message in fault["message"]
+    assert fault["message"] in answer.body["detail"]
+
+
+async def test_a_join_command_works_as_it_is(lab):
+    command = (await lab.rest.invite("alpha"))["join_command"]
+    assert command.endswith(" --state fedagent-state --kubeconfig ~/.kube/config")

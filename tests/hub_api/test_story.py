@@ -160,7 +160,11 @@ async def test_a_removed_party_leaves_the_tables_the_site_and_the_lists(lab):
     nginx = table(hq.spec(found["exchange"]), document_pb2.TABLE_KIND_NGINX)
     assert "10000" not in nginx
     assert alpha.agent.held[found["9999"]].generation == 1
-    assert "participant.gone" in await lab.rest.kinds("&federation=credit-risk")
+    assert "participant.forgotten" in await lab.rest.kinds("&federation=credit-risk")
+    told = await lab.rest.events("&participant=credit-risk/10000")
+    assert "participant.forgotten" in [event["kind"] for event in told]
+    assert {event["resource"] for event in told} == {"credit-risk/10000"}
+    assert (await lab.rest.call("GET", "/api/v1/events?participant=credit-risk/1")).status == 404
 
 
 async def test_a_federation_goes_with_cascade_alone_and_the_exchange_goes_last(lab):
@@ -187,8 +191,9 @@ async def test_a_federation_goes_with_cascade_alone_and_the_exchange_goes_last(l
     assert ended["state"] == "Succeeded"
     assert (await lab.rest.call("GET", path)).status == 404
     kinds = await lab.rest.kinds()
-    assert kinds.count("participant.gone") == 2
-    assert kinds[-2:] == ["operation.succeeded", "federation.gone"]
+    assert kinds.count("participant.forgotten") == 2
+    assert kinds[-3:] == ["operation.succeeded", "participant.forgotten", "federation.gone"]
+    assert (await lab.rest.kinds("&federation=credit-risk"))[-1] == "federation.gone"
 
 
 async def test_a_party_on_its_way_out_does_not_hold_up_the_removal_of_its_federation(lab):
@@ -225,7 +230,25 @@ async def test_a_namespace_at_a_site_is_used_once(lab):
     other = federation([party(9999, "alpha")], name="other", exchange={"site": "alpha"})
     answer = await lab.rest.call("PUT", "/api/v1/federations/other", body=other)
     assert (answer.status, answer.body["code"]) == (409, "conflict")
-    assert "fate-9999" in answer.body["detail"]
+    (fault,) = answer.body["faults"]
+    assert fault["path"] == "parties.0.namespace"
+    assert "credit-risk/9999 runs in namespace fate-9999 at site alpha" in fault["message"]
+
+
+async def test_two_federations_at_one_site_are_told_to_name_another_exchange_namespace(lab):
+    await lab.good_site("hq")
+    await lab.rest.apply(federation([]))
+    answer = await lab.rest.call(
+        "PUT", "/api/v1/federations/other", body=federation([], name="other")
+    )
+    assert answer.status == 409
+    (fault,) = answer.body["faults"]
+    assert fault["path"] == "exchange.namespace"
+    assert "credit-risk/exchange runs in namespace fate-exchange at site hq" in fault["message"]
+    assert "set another `namespace`" in fault["message"]
+    await lab.rest.good("DELETE", "/api/v1/federations/credit-risk?cascade=true")
+    elsewhere = {"site": "hq", "namespace": "exchange-two"}
+    await lab.rest.apply(federation([], name="other", exchange=elsewhere))
 
 
 async def test_unknown_sites_and_keys_are_named_with_their_path(lab):

@@ -169,3 +169,21 @@ async def test_a_site_gets_so_many_certificates_a_day_and_no_more(lab, party_sit
     ):
         error = await refusal(call)
         assert error.code is ErrorCode.TOO_MANY
+
+
+async def test_what_a_gone_participant_had_is_revoked_and_known_by_its_name(lab, party_site):
+    document = own(party_site)
+    name = document.participant.certificates[0].secret_name
+    issued = await party_site.agent.issue(document.resource_id, name)
+    await lab.rest.apply(federation([]))
+    listing = "/api/v1/certificates?participant=credit-risk/9999"
+    listed = await lab.rest.until(listing, lambda found: found["items"][0]["revoked_at"])
+    assert [(c["serial"], c["resource"]) for c in listed["items"]] == [
+        (issued.serial, "credit-risk/9999")
+    ]
+    assert await lab.hub.authority.is_revoked(issued.serial)
+    (revoked,) = await lab.rest.events("&kind=certificate.revoked")
+    assert revoked["facts"]["reason"] == "cessation_of_operation"
+    assert "credit-risk/9999" in revoked["message"]
+    in_force = (await lab.rest.get("/api/v1/certificates"))["items"]
+    assert {c["profile"] for c in in_force if c["revoked_at"] is None} == {"agent"}

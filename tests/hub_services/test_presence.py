@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.support.hub import ManualClock, running_test_hub
+from tests.support.restclient import PATIENCE_S
 
 from fedhub.services import presence
 from fedhub.store import replicas, sessions, sites
+from fedproto.agent.v1 import link_pb2
 from fedproto.errors import Unavailable
 from fedproto.ids import new_id
 
@@ -130,3 +134,19 @@ async def test_sessions_of_a_process_that_was_killed_are_released_at_the_next_st
     await presence.begin(lab.hub)
     assert await state(lab) == "Disconnected"
     assert (await lab.rest.kinds("&kind=hub.stopped")) == ["hub.stopped"]
+
+
+async def test_a_site_that_is_heard_is_never_offline_though_its_heartbeats_wait(slow):
+    lab, clock = slow
+    agent = await lab.connect("alpha")
+    sweeper = presence.Sweeper(lab.hub)
+    live = lab.hub.fleet.of_agent(agent.agent_id)
+    for _ in range(10):
+        clock.advance(20)
+        await agent.live.send(inventory=link_pb2.Inventory())
+        async with asyncio.timeout(PATIENCE_S):
+            while live.heard_at != clock.monotonic():
+                await asyncio.sleep(0.01)
+        await presence.flush_heartbeats(lab.hub)
+        await sweeper.turn()
+    assert await state(lab) == "Online"

@@ -71,7 +71,8 @@ def test_a_new_document_is_created_and_an_absent_one_removed():
     assert removed.change is Change.REMOVED
     assert len(removed.lines) == len(created.lines)
     again = diff_documents(stored([gone])[EXCHANGE_ID], new)
-    assert again.change is Change.CREATED
+    assert again.change is Change.TAKEN_BACK
+    assert again.lines == (), "what may still be there is what was there before"
 
 
 def test_a_diff_hides_passwords_but_not_that_they_change():

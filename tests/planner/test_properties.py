@@ -262,3 +262,41 @@ def addresses_of(party_id: int, resource: str):
         return exchange_report()
     ip = f"10.{1 + party_id // 65536}.{party_id // 256 % 256}.{party_id % 256}"
     return report(resource, {"pulsar": (ip, 30109), "nginx": (ip, 30103)})
+
+
+@FEW
+@given(worlds(), st.data())
+def test_what_is_taken_back_gets_the_document_that_it_had_and_nobody_wanted_stays_absent(
+    given_, data
+):
+    everyone = [each.participant.id for each in given_.members]
+    chosen = data.draw(st.sets(st.sampled_from(everyone)))
+    if EXCHANGE_ID in chosen:
+        # An exchange goes only with its parties.
+        chosen = set(everyone)
+    first = plan(given_)
+    current = stored(first.documents)
+    current = stored(plan(with_current(leaving(given_, *chosen), current)).documents, current)
+    outcome = plan(with_current(given_, current))
+    assert not [each for each in outcome.documents if each.absent]
+    after = stored(outcome.documents, current)
+    assert {key: each.digest for key, each in after.items()} == digests(first)
+    assert not [each for each in after.values() if each.absent]
+
+
+@FEW
+@given(worlds(), st.data())
+def test_a_party_that_comes_back_and_must_wait_is_not_removed_meanwhile(given_, data):
+    parties_ = [each.participant.id for each in given_.members if not each.is_exchange]
+    if not parties_:
+        return
+    chosen = data.draw(st.sampled_from(parties_))
+    addressed = told(given_, exchange_report())
+    current = stored(plan(addressed).documents)
+    current = stored(plan(with_current(leaving(addressed, chosen), current)).documents, current)
+    mute = told(given_, report(EXCHANGE_ID))
+    outcome = plan(with_current(mute, current))
+    after = stored(outcome.documents, current)
+    assert chosen in outcome.waiting
+    assert not after[chosen].absent
+    assert after[chosen].generation == 3

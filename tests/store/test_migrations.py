@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.postgres import PostgresCluster
 
@@ -17,7 +18,7 @@ from fedca import records as ca_records
 from fedhub.domain import records
 from fedhub.store import ledger_tables, tables
 from fedhub.store.engine import Database
-from fedhub.store.migrations.upgrade import heads
+from fedhub.store.migrations.upgrade import configuration, heads
 
 _PARTS = re.compile(r" ?[,()] ?")
 METADATA = ledger_tables.AuthorityTable.metadata
@@ -140,3 +141,41 @@ RECORDS = [
 @pytest.mark.parametrize(("table", "record"), RECORDS, ids=lambda one: one.__name__)
 def test_columns_are_the_fields_of_the_record(table: type[tables.Base], record: type) -> None:
     assert {c.name for c in table.__table__.c} == {each.name for each in fields(record)}
+
+
+async def test_names_of_what_is_there_are_filled_in_for_operations_of_before(
+    empty: Database,
+) -> None:
+    def upgrade_to_first(connection: Connection) -> None:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    async with empty.begin() as db:
+        await (await db.connection()).run_sync(upgrade_to_first)
+    filled = """
+        INSERT INTO sites (id, name, state, state_since, created_at, simulated, labels, inventory,
+            findings)
+            VALUES ('s', 'alpha', 'Online', '2026-01-01', '2026-01-01', false, '{}', '{}', '[]');
+        INSERT INTO federations (id, name, domain, release, intent, revision, created_at,
+            updated_at, removing)
+            VALUES ('f', 'credit', 'a.b', '1.8.0', '{}', 1, '2026-01-01', '2026-01-01', false);
+        INSERT INTO participants (id, federation_id, site_id, key, role, party_id, name, namespace,
+            created_at, removing)
+            VALUES ('p', 'f', 's', '9999', 'cluster', 9999, 'credit/9999', 'fate-9999',
+            '2026-01-01', false);
+        INSERT INTO endpoints (id, site_id, name, mode, created_at, removing)
+            VALUES ('e', 's', 'alpha', 'auto', '2026-01-01', false);
+        INSERT INTO operations (id, kind, subject, requested_by, state, created_at, message)
+            VALUES ('o', 'apply', 'federation/credit', 'admin', 'Running', '2026-01-01', '');
+        INSERT INTO operation_targets (operation_id, resource_id, generation, done)
+            VALUES ('o', 'p', 1, false), ('o', 'e', 1, false), ('o', 'gone', 1, true)
+    """
+    async with empty.begin() as db:
+        for statement in filled.split(";"):
+            await db.execute(text(statement))
+    await empty.migrate()
+    async with empty.read() as db:
+        found = await db.execute(text("SELECT resource_id, name FROM operation_targets"))
+        names = {row.resource_id: row.name for row in found}
+    assert names == {"p": "credit/9999", "e": "endpoint/alpha", "gone": None}

@@ -8,6 +8,7 @@ the main thread (`support/processes.py` says why). It takes about 5 s and 480 MB
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -67,13 +69,16 @@ async def running_control_plane(
     nodes: Sequence[str] = ("node-1",),
     api_only: bool = False,
     node_ip: str = "127.0.0.1",
+    watch_cache: bool = True,
 ) -> AsyncIterator[ControlPlane]:
     """Start a control plane, give it, and leave nothing behind. Skip where it cannot be had.
 
     `api_only` starts etcd and the API server alone: objects, watches and RBAC, but no controllers.
     """
     binaries = require_binaries(api_only=api_only)
-    cluster = ControlPlane(binaries, nodes=nodes, api_only=api_only, node_ip=node_ip)
+    cluster = ControlPlane(
+        binaries, nodes=nodes, api_only=api_only, node_ip=node_ip, watch_cache=watch_cache
+    )
     try:
         await cluster.start()
         yield cluster
@@ -86,7 +91,8 @@ class ControlPlane:
 
     `api` and the file `kubeconfig` act as an administrator in system:masters. Scripts put into
     the folder `bin` are what `exec` finds first in every pod (see `Kwok.allow_exec`). `node_ip`
-    (of 127.0.0.0/8) is the address of its nodes, so that two clusters are told apart by it.
+    (of 127.0.0.0/8) is the address of its nodes, so that two clusters are told apart by it. Without
+    `watch_cache` the API server remembers no more than etcd does, see `compact`.
     """
 
     def __init__(
@@ -96,8 +102,10 @@ class ControlPlane:
         nodes: Sequence[str] = ("node-1",),
         api_only: bool = False,
         node_ip: str = "127.0.0.1",
+        watch_cache: bool = True,
     ) -> None:
         self._binaries = binaries
+        self._watch_cache = watch_cache
         self._nodes = tuple(nodes)
         self._api_only = api_only
         self.folder = Path(tempfile.mkdtemp(prefix="controlplane-"))
@@ -179,6 +187,22 @@ class ControlPlane:
                     process.check()
                 await asyncio.sleep(POLL_S)
 
+    async def compact(self) -> None:
+        """Have etcd forget its history, as the API server orders it every five minutes."""
+        answer = await self._ask_etcd("range", {"key": base64.b64encode(b"/").decode()})
+        revision = answer["header"]["revision"]
+        await self._ask_etcd("compaction", {"revision": revision, "physical": True})
+
+    async def _ask_etcd(self, verb: str, body: Json) -> Json:
+        url = f"http://127.0.0.1:{self._etcd_port}/v3/kv/{verb}"
+        async with (
+            asyncio.timeout(START_LIMIT_S),
+            aiohttp.ClientSession(raise_for_status=True) as session,
+            session.post(url, json=body) as response,
+        ):
+            found: Json = await response.json()
+            return found
+
     async def create_service_account(
         self, name: str, *, namespace: str, rules: Sequence[Json], cluster_wide: bool = False
     ) -> Path:
@@ -223,6 +247,7 @@ class ControlPlane:
             f"--service-account-key-file={key}",
             "--service-cluster-ip-range=10.96.0.0/16",
             f"--token-auth-file={self.folder / 'tokens.csv'}",
+            f"--watch-cache={str(self._watch_cache).lower()}",
             "--authorization-mode=Node,RBAC",
             # The reconciler refuses loopback, and nobody here uses the Service `kubernetes`.
             "--endpoint-reconciler-type=none",

@@ -38,6 +38,11 @@ INSTALL: Final = (
 LUA: Final = Path(__file__).parent.parent / "dataplane" / "lua"
 MODULES: Final = ("ndk_http_module", "ngx_http_lua_module", "ngx_stream_module")
 _MODULE_FOLDER: Final = Path("/usr/lib/nginx/modules")
+TABLES: Final = {
+    "traffic-server-sni": "/etc/trafficserver/sni",
+    "nginx-config": "/opt/nginx/conf/modifiable",
+}
+"""Where the proxies' pods mount the ConfigMaps that change."""
 SERVING_LIMIT_S: Final = 15.0
 _COMMAND_LIMIT_S: Final = 10.0
 _POLL_S: Final = 0.02
@@ -155,8 +160,12 @@ class Proxies:
 
     def write(self, config_maps: Mapping[str, Files]) -> None:
         """Let changed tables arrive in the running pods. Nobody is told."""
-        swap(self.ground.seen("/etc/trafficserver/sni"), config_maps["traffic-server-sni"])
-        swap(self.ground.seen("/opt/nginx/conf/modifiable"), config_maps["nginx-config"])
+        for name in TABLES:
+            self.write_table(name, config_maps[name])
+
+    def write_table(self, config_map: str, files: Files) -> None:
+        """Let one ConfigMap of `TABLES` arrive."""
+        swap(self.ground.seen(TABLES[config_map]), files)
 
     async def start(self) -> None:
         """Start both and wait until both serve."""

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from tests.support.cutter import Cutter
-from tests.support.hubapi import HubApi, journal_position, spooled_events, tables_naming
+from tests.support.hubapi import (
+    HubApi,
+    journal_position,
+    spooled_events,
+    spooled_events_in,
+    tables_naming,
+)
 from tests.support.parts import Json, Part, ShiftedClock, make_brisk, until
 from tests.support.place import SimulatedPlace, SitePlace, simulated_place
 from tests.support.processes import free_ports
@@ -29,6 +35,7 @@ from fedagent.run import RunningAgent, join, running_agent
 from fedagent.settings import AgentSettings
 from fedhub.run import RunningHub, running_hub
 from fedhub.settings import HubSettings
+from fedhub.store.engine import Database
 from fedproto.ids import Clock
 
 DOMAIN = "credit.example.com"
@@ -56,6 +63,7 @@ class Federation:
     """One hub and its sites. `sites` are opened by `open_place`; agents join and start by default.
 
     `clock` is the hub's and the agents'. `cuttable` puts a `Cutter` between each agent and the hub.
+    `hub_settings` go beyond the addresses: a database, a catalogue.
     """
 
     def __init__(
@@ -68,6 +76,7 @@ class Federation:
         cuttable: bool = False,
         heartbeat_s: float = 15.0,
         agent_settings: Mapping[str, Json] | None = None,
+        hub_settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.clock = clock or ShiftedClock()
@@ -79,6 +88,7 @@ class Federation:
         self._cuttable = cuttable
         self._agent_settings = dict(agent_settings or {})
         self._stack = AsyncExitStack()
+        self._opened = AsyncExitStack()
         self._api: HubApi | None = None
         rest, enrol, link = free_ports(3)
         self.link_port = link
@@ -88,14 +98,17 @@ class Federation:
             enrol_listen=f"127.0.0.1:{enrol}",
             link_listen=f"127.0.0.1:{link}",
             heartbeat_interval_s=heartbeat_s,
+            **(hub_settings or {}),
         )
         self.hub: Lifecycle = Part("hub", lambda: running_hub(self.hub_settings, clock=self.clock))
 
     async def __aenter__(self) -> Self:
         make_brisk()
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._opened)
+            # Before the places: one that closes waits for whoever still talks to it.
             stack.push_async_callback(self._stop_all)
-            await asyncio.gather(self.start_hub(), self._open_places(stack))
+            await asyncio.gather(self.start_hub(), self._open_places())
             for name in self._names:
                 await self.join(name)
             await asyncio.gather(*(self.start_agent(name) for name in self._names))
@@ -105,15 +118,16 @@ class Federation:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def _open_places(self, stack: AsyncExitStack) -> None:
+    async def _open_places(self) -> None:
         for name in self._names:
-            await self._open(stack, name)
+            await self._open(name)
 
-    async def _open(self, stack: AsyncExitStack, name: str) -> None:
+    async def _open(self, name: str) -> None:
         place = self._open_place(name, self.folder / name)
-        self.places[name] = await stack.enter_async_context(place)
+        self.places[name] = await self._opened.enter_async_context(place)
         if self._cuttable:
-            self.cutters[name] = await stack.enter_async_context(Cutter(self.link_port))
+            cutter = Cutter(self.link_port)
+            self.cutters[name] = await self._opened.enter_async_context(cutter)
 
     async def _stop_all(self) -> None:
         async with AsyncExitStack() as stack:
@@ -185,7 +199,7 @@ class Federation:
 
     async def add_site(self, site: str) -> None:
         """Open one more site with a running agent."""
-        await self._open(self._stack, site)
+        await self._open(site)
         await self.join(site)
         await self.start_agent(site)
 
@@ -347,8 +361,18 @@ class Federation:
 
             await until(is_drained, f"the spool of {site} is empty")
             spool_id, last, _ = journal_position(journal)
-            kept = spooled_events(self.hub_settings.state).get(spool_id, [])
+            kept = (await self._spooled_events()).get(spool_id, [])
             assert kept == list(range(1, last + 1)), f"events of {site}"
+
+    async def _spooled_events(self) -> dict[str, list[int]]:
+        url = self.hub_settings.database_url
+        if not url:
+            return spooled_events(self.hub_settings.state)
+        database = Database(url)
+        try:
+            return await spooled_events_in(database)
+        finally:
+            await database.dispose()
 
 
 @asynccontextmanager

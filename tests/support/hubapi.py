@@ -5,12 +5,16 @@ from __future__ import annotations
 import sqlite3
 import ssl
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+from sqlalchemy import text
 from tests.support.parts import Json
+
+from fedhub.store.engine import Database
 
 CALL_LIMIT_S = 10.0
 
@@ -74,6 +78,13 @@ class HubApi:
         """Return the body of a POST; raise Refused."""
         return await self._good("POST", path, body, **query)
 
+    async def send(self, path: str, body: bytes, kind: str) -> None:
+        """POST a body of some other kind; it must be taken."""
+        assert self._session is not None
+        headers = {"Content-Type": kind}
+        async with self._session.post(path, data=body, headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+
     async def delete(self, path: str, **query: str) -> Json:
         """Return the body of a DELETE; raise Refused."""
         return await self._good("DELETE", path, **query)
@@ -96,12 +107,23 @@ def read_rows(state: Path, statement: str) -> list[tuple[Any, ...]]:
         return file.execute(statement).fetchall()
 
 
+_SPOOLED = "SELECT spool_id, seq FROM events WHERE spool_id IS NOT NULL ORDER BY seq"
+
+
 def spooled_events(state: Path) -> dict[str, list[int]]:
     """Return the sequence numbers of the agents' events as the hub keeps them, by spool, sorted."""
+    return _by_spool(read_rows(state, _SPOOLED))
+
+
+async def spooled_events_in(database: Database) -> dict[str, list[int]]:
+    """Do the same for a hub that does not keep them in a file of its own."""
+    async with database.read() as db:
+        return _by_spool((await db.execute(text(_SPOOLED))).all())
+
+
+def _by_spool(rows: Iterable[Sequence[Any]]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
-    for spool_id, seq in read_rows(
-        state, "SELECT spool_id, seq FROM events WHERE spool_id IS NOT NULL ORDER BY seq"
-    ):
+    for spool_id, seq in rows:
         found[str(spool_id)].append(int(seq))
     return dict(found)
 
@@ -115,11 +137,11 @@ def journal_position(journal: Path) -> tuple[str, int, int]:
     return str(spool_id), int(last[0]) if last else 0, int(depth)
 
 
-def tables_naming(state: Path, text: str) -> set[str]:
+def tables_naming(state: Path, wanted: str) -> set[str]:
     """Return the tables of the hub's database in which a value occurs in any column."""
     found: set[str] = set()
     for (table,) in read_rows(state, "SELECT name FROM sqlite_master WHERE type = 'table'"):
         rows = read_rows(state, f'SELECT * FROM "{table}"')  # noqa: S608 - its own table names
-        if any(text in str(value) for row in rows for value in row):
+        if any(wanted in str(value) for row in rows for value in row):
             found.add(str(table))
     return found

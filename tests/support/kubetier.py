@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tests.support.controlplane import ControlPlane, Planes
 from tests.support.federation import OpenPlace
+from tests.support.kubeapi import RBAC
 from tests.support.parts import Json, Part
 from tests.support.place import SitePlace
 from tests.support.processes import free_ports
@@ -26,6 +27,9 @@ from fedagent.kubefate.client import Credentials
 from fedsim.kubefate import SecretName, Settings, SimulatedKubeFATE
 
 HOME: Final = "kube-fate"
+NAMESPACES: Final = "/api/v1/namespaces"
+OWN: Final = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
+"""Kubernetes' own namespaces."""
 _TIME_SCALE: Final = 0.1
 """The simulated service looks at its jobs ten times as often as the real one."""
 
@@ -90,9 +94,8 @@ class RealPlace(SitePlace):
 
     async def namespaces(self) -> set[str]:
         """Name what is there beside Kubernetes' own."""
-        found = (await self.plane.api.get("/api/v1/namespaces"))["items"]
-        names = {str(item["metadata"]["name"]) for item in found}
-        return names - {"default", "kube-node-lease", "kube-public", "kube-system"}
+        found = (await self.plane.api.get(NAMESPACES))["items"]
+        return {str(item["metadata"]["name"]) for item in found} - OWN
 
     async def allow_exec(self, *namespaces: str) -> None:
         """Let the proxies of namespaces be asked for their files and told to reload."""
@@ -173,6 +176,24 @@ def real_places(planes: Planes, ways: dict[str, Service], **changes: Any) -> Ope
             yield place
 
     return open_place
+
+
+async def sweep(plane: ControlPlane) -> None:
+    """Remove what a failed test left on a cluster: namespaces, and cluster-wide rights.
+
+    Costs a few requests where nothing was left.
+    """
+    api = plane.api
+    left = {str(item["metadata"]["name"]) for item in (await api.get(NAMESPACES))["items"]} - OWN
+    for name in left:
+        await api.delete(f"{NAMESPACES}/{name}")
+    for kind in ("clusterroles", "clusterrolebindings"):
+        for item in (await api.get(f"{RBAC}/{kind}"))["items"]:
+            meta = item["metadata"]
+            if "kubernetes.io/bootstrapping" not in meta.get("labels", {}):
+                await api.delete(f"{RBAC}/{kind}/{meta['name']}")
+    for name in left:
+        await api.wait_gone(f"{NAMESPACES}/{name}")
 
 
 async def install_by_hand(plane: ControlPlane, namespace: str = HOME) -> None:

@@ -149,6 +149,7 @@ def make_brisk() -> None:
 _WAITING = (
     "fedagent.domain.following",
     "fedagent.domain.installing",
+    "fedagent.domain.proofs",
     "fedagent.domain.removing",
     "fedagent.domain.serving",
     "fedagent.domain.stage",

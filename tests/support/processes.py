@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import itertools
 import os
 import random
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,19 +67,39 @@ class Process:
 
 
 def free_ports(count: int) -> list[int]:
-    """Choose ports on loopback that nobody listens on.
+    """Choose ports on loopback that nobody listens on, and that no other test run will choose.
 
     They lie below the range that the kernel hands out to clients, so that no outgoing connection
     can take one while a server is down for a moment.
     """
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randint(10_000, 29_999)
+        port = next(_own_ports())
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        if port not in ports:
-            ports.append(port)
+        ports.append(port)
     return ports
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """Return this process's hundred ports, round and round.
+
+    A file lock keeps them from other test runs on the machine. To look whether a port is free is
+    not enough: gRPC's servers share one without a word.
+    """
+    hundreds = list(range(100, 300))
+    random.shuffle(hundreds)
+    for hundred in hundreds:
+        path = Path(tempfile.gettempdir(), f"fed-test-ports-{hundred}")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # held until the process ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return itertools.cycle(range(hundred * 100, hundred * 100 + 100))
+    raise RuntimeError("every hundred of ports is taken by another test run")

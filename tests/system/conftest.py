@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import structlog
+from tests.support.postgres import postgres_cluster
 
 from fedproto import limits
 from fedproto.log import mask_secrets
+
+__all__ = ["postgres_cluster"]
 
 
 @pytest.fixture(scope="session", autouse=True)

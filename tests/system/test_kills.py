@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.support.charts import OwnCharts
 from tests.support.federation import Federation
 from tests.support.fork_main import DyingPoint
 from tests.support.forks import Fork
@@ -26,18 +28,31 @@ PARTIES = ((9999, "hq"),)
 KILLS_A_RUN = 3
 
 
-def seeds() -> range:
-    """Three kills a seed: 6 of each process by default, 60 in the full suite."""
-    return range(20 if os.environ.get("FED_TEST_FULL") else 2)
+def seeds(few: int = 1) -> range:
+    """Three kills a seed: 3 of each process by default, 60 in the full suite."""
+    return range(20 if os.environ.get("FED_TEST_FULL") else few)
 
 
 @asynccontextmanager
-async def federation(folder: Path, victim: str) -> AsyncIterator[tuple[Federation, Fork]]:
-    """Open a federation at one site in which one process is a process of its own."""
+async def federation(
+    folder: Path, victim: str, *, charts: OwnCharts | None = None, **hub_settings: Any
+) -> AsyncIterator[tuple[Federation, Fork]]:
+    """Open a federation at one site in which one process is a process of its own.
+
+    With `charts` the site reaches no repository: the hub's archives are the only ones.
+    """
+    if charts is not None:
+        hub_settings["catalogue_dirs"] = (charts.catalogue,)
     fed = Federation(
         folder,
         sites=("hq",),
-        open_place=lambda name, at: simulated_place(name, at, serves=victim != "kubefate"),
+        open_place=lambda name, at: simulated_place(
+            name,
+            at,
+            serves=victim != "kubefate",
+            service_settings={"offline": charts is not None},
+        ),
+        hub_settings=hub_settings,
     )
     if victim == "hub":
         fed.hub = Fork.hub(fed.hub_settings, folder / "hub.log")
@@ -143,8 +158,22 @@ HUB_POINTS = (
 )
 
 
-async def test_a_hub_killed_at_every_step_boundary(tmp_path: Path) -> None:
-    async with federation(tmp_path, "hub") as (fed, hub):
+DATABASES = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
+"""Where a hub that is killed keeps its things."""
+
+
+def settings_for(request: pytest.FixtureRequest, database: str) -> dict[str, str]:
+    if database == "sqlite":
+        return {}
+    return {"database_url": request.getfixturevalue("postgres_cluster").new_database()}
+
+
+@pytest.mark.parametrize("database", DATABASES)
+async def test_a_hub_killed_at_every_step_boundary(
+    tmp_path: Path, request: pytest.FixtureRequest, database: str
+) -> None:
+    settings = settings_for(request, database)
+    async with federation(tmp_path, "hub", **settings) as (fed, hub):
         await fed.apply(fed.intent(PARTIES))
         await hub.kill()
         for point in HUB_POINTS:
@@ -155,8 +184,12 @@ async def test_a_hub_killed_at_every_step_boundary(tmp_path: Path) -> None:
         await check_end(fed)
 
 
-async def test_a_hub_killed_in_an_apply_has_it_all_or_nothing(tmp_path: Path) -> None:
-    async with federation(tmp_path, "hub") as (fed, hub):
+@pytest.mark.parametrize("database", DATABASES)
+async def test_a_hub_killed_in_an_apply_has_it_all_or_nothing(
+    tmp_path: Path, request: pytest.FixtureRequest, database: str
+) -> None:
+    settings = settings_for(request, database)
+    async with federation(tmp_path, "hub", **settings) as (fed, hub):
         await hub.stop()
         hub.point = DyingPoint("fedhub.services.federations:_apply_in", after=True)
         await hub.start()
@@ -170,10 +203,19 @@ async def test_a_hub_killed_in_an_apply_has_it_all_or_nothing(tmp_path: Path) ->
         await check_end(fed)
 
 
-@pytest.mark.parametrize("seed", seeds())
-async def test_a_hub_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
+RANDOM_HUB_KILLS = (
+    *(pytest.param("sqlite", seed) for seed in seeds()),
+    *(pytest.param("postgres", seed, marks=pytest.mark.postgres) for seed in seeds(0)),
+)
+
+
+@pytest.mark.parametrize(("database", "seed"), RANDOM_HUB_KILLS)
+async def test_a_hub_killed_at_random_moments(
+    tmp_path: Path, request: pytest.FixtureRequest, database: str, seed: int
+) -> None:
     rng = random.Random(seed)
-    async with federation(tmp_path, "hub") as (fed, hub):
+    settings = settings_for(request, database)
+    async with federation(tmp_path, "hub", **settings) as (fed, hub):
         await fed.apply(fed.intent(PARTIES))
         for _ in range(KILLS_A_RUN):
             await asyncio.sleep(rng.uniform(0.0, 2.0))
@@ -182,6 +224,48 @@ async def test_a_hub_killed_at_random_moments(tmp_path: Path, seed: int) -> None
         await check_end(fed)
         await fed.wait_site("hq", "Online")
         assert "site.offline" not in {event["kind"] for event in await fed.events()}
+
+
+CHUNK = "fedagent.link.dialler:_take_chunk"
+READ = "fedhub.store.charts:read"
+CHART_POINTS = {
+    "agent": (
+        DyingPoint(ACT, "UploadChart"),
+        DyingPoint(CHUNK, nth=2),
+        DyingPoint(CHUNK, nth=3, after=True),
+        DyingPoint("fedagent.kubefate.client:KubeFate.upload_chart"),
+        DyingPoint("fedagent.kubefate.client:KubeFate.upload_chart", after=True),
+        DyingPoint(ACT, "UploadChart", after=True),
+    ),
+    "hub": (
+        DyingPoint("fedhub.store.charts:get"),
+        DyingPoint(READ),
+        DyingPoint(READ, nth=2),
+        DyingPoint(READ, nth=3, after=True),
+    ),
+}
+"""Around and in the middle of an archive on its way: it has three chunks."""
+
+
+@pytest.mark.parametrize("victim", CHART_POINTS)
+async def test_a_chart_arrives_whole_though_either_side_is_killed_while_it_is_fetched(
+    tmp_path: Path, victim: str
+) -> None:
+    charts = OwnCharts.in_folder(tmp_path / "catalogue")
+    async with federation(tmp_path, victim, charts=charts) as (fed, process):
+        await charts.upload(fed.api)
+        await process.stop()
+        for number, point in enumerate(CHART_POINTS[victim]):
+            process.point = point
+            await process.start()
+            if not number and process.is_up:
+                await fed.apply(fed.intent(PARTIES))
+            assert await process.wait_dead(), f"{point} was not reached\n{await fed.tell()}"
+        await process.start()
+        await check_end(fed)
+        async with fed.places["hq"].kubefate() as service:
+            held = {chart.name for chart in await service.charts()}
+        assert held == {"fate", "fate-exchange"}
 
 
 KUBEFATE_POINTS = (

@@ -18,6 +18,7 @@ from tests.support.place import simulated_place
 
 from fedagent.run import running_agent
 from fedagent.settings import AgentSettings
+from fedhub.loops import SWEEP_S
 from fedhub.services import certificates
 from fedproto.agent.v1 import status_pb2
 
@@ -70,7 +71,12 @@ async def test_a_half_open_connection_is_found_dead_by_both_sides(fed: Federatio
         return fed.cutters["hq"].accepted > before
 
     await fed.until(redials, "the agent gives the dead connection up")
+    lease_s = fed.running_hub.hub.lease.total_seconds()
+    await fed.wait_site("hq", "Disconnected", limit_s=lease_s + SWEEP_S + 3.0)
+    assert len(fed.running_hub.hub.fleet) == 0, "the hub has given it up, too"
+    assert await fed.events(site="hq", kind="site.disconnected")
     fed.cutters["hq"].heal()
+    await fed.wait_site("hq", "Online")
     await fed.wait_ready()
     await fed.check_events()
 

@@ -12,6 +12,8 @@ from tests.support.parts import make_impatient
 
 from fedagent.kube.kinds import NAMESPACES, PODS
 from fedagent.kube.objects import find, list_all
+from fedagent.kubefate.records import Job
+from fedagent.kubefate.releases import read_releases
 from fedsim.faults import CATALOGUE, FaultName, Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,6 +24,7 @@ Json = dict[str, Any]
 async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Federation]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         make_impatient(monkeypatch)
+        monkeypatch.setattr("fedagent.domain.diagnosis.UNREADY_LIMIT_S", 1.0)
         folder = tmp_path_factory.mktemp("troubles")
         async with Federation(folder, sites=("hq",)) as fed:
             yield fed
@@ -39,15 +42,15 @@ async def fed(standing: Federation) -> AsyncIterator[Federation]:
         await standing.wait_gone(name=name, limit_s=30)
 
 
-def order(fed: Federation, text: str) -> None:
-    """Give one order to misbehave, and take back all others; an empty text only takes back."""
+def order(fed: Federation, *texts: str) -> None:
+    """Give orders to misbehave, and take back all others; an empty text only takes back."""
     place = fed.place("hq")
     for faults in (place.simulated.faults, place.service.value.faults):
         faults.clear_all()
         if any(kind.name is FaultName.WRONG_ROLLBACK for kind in faults.kinds()):
             faults.set(FaultName.WRONG_ROLLBACK)
-    name, _, argument = text.partition("=")
-    if name:
+    for text in filter(None, texts):
+        name, _, argument = text.partition("=")
         is_kube = CATALOGUE[FaultName(name)].service is Service.KUBE
         faults = place.simulated.faults if is_kube else place.service.value.faults
         faults.set(name, argument)
@@ -57,15 +60,16 @@ def intent(fed: Federation, *parties: int) -> Json:
     return fed.intent(tuple((party, "hq") for party in parties))
 
 
-async def installs(fed: Federation) -> int:
-    """Count the installs that this site's KubeFATE ever accepted."""
+async def installs(fed: Federation) -> list[Job]:
+    """Return the installs that this site's KubeFATE ever accepted, oldest first."""
     if not await fed.api.items("endpoints"):
-        return 0
-    async with fed.places["hq"].kubefate() as service:
-        return sum(job.method.value == "ClusterInstall" for job in await service.jobs())
+        return []
+    jobs = await fed.places["hq"].jobs()
+    return [job for job in jobs if job.method.value == "ClusterInstall"]
 
 
 FAILING_A_JOB = {"api-errors=8", "restart=1"}
+"""They may end the job itself: then the next attempt follows under the next number."""
 PASSING = (
     "reply-lost=1",
     "reply-lost=3",
@@ -89,17 +93,24 @@ PASSING = (
 
 @pytest.mark.parametrize("fault", PASSING)
 async def test_a_fault_that_passes_is_got_over(fed: Federation, fault: str) -> None:
-    before = await installs(fed)
+    before = len(await installs(fed))
     order(fed, fault)
     if "login" in fault:
         fed.place("hq").service.value.restart()  # its tokens die
     await fed.apply(intent(fed))
     await fed.wait_ready(limit_s=30)
+    releases = await read_releases(fed.places["hq"].kube, "fate-exchange", "fate-exchange")
+    *taken_up, last = [one.status for one in releases]
+    assert last == "deployed"
+    assert set(taken_up) <= {"superseded"}, "a later attempt takes up what an earlier one made"
     await fed.remove()
     await fed.wait_gone(limit_s=30)
     order(fed, "")
-    if fault not in FAILING_A_JOB:
-        assert await installs(fed) == before + 1
+    sent = [job.lcm_revision for job in (await installs(fed))[before:]]
+    assert sent == [f"1.{attempt}" for attempt in range(1, len(sent) + 1)], "each number once"
+    once = fault not in FAILING_A_JOB
+    assert len(sent) <= (1 if once else 2)
+    assert len(taken_up) <= (0 if once else 1)
     assert await find(fed.places["hq"].kube, NAMESPACES, "fate-exchange") is None
 
 
@@ -114,6 +125,8 @@ LASTING = (
     ("login-fails=100000", "KubeFateRefused"),
     ("node-not-ready", "KubeFateUnavailable"),
     ("http-errors=100000", "KubeFateUnavailable"),
+    ("forward-fails=kubefate", "KubeFateUnavailable"),
+    ("never-ready=nginx", "NotBecomingReady"),
 )
 
 
@@ -124,6 +137,8 @@ async def test_a_fault_that_lasts_is_named_and_got_over_once_it_ends(
     order(fed, fault)
     if fault.startswith("login-fails"):
         fed.place("hq").service.value.restart()  # its tokens die
+    if fault.startswith("forward-fails"):
+        await hang_up(fed)
     await fed.apply(intent(fed))
 
     async def is_named() -> bool:
@@ -135,6 +150,61 @@ async def test_a_fault_that_lasts_is_named_and_got_over_once_it_ends(
     await fed.until(is_named, f"{fault} is named {cause}", limit_s=20)
     order(fed, "")
     await fed.wait_ready(limit_s=40)
+
+
+async def hang_up(fed: Federation) -> None:
+    """End the connections that the agent holds to its KubeFATE, through their forwards."""
+    service = fed.place("hq").service
+    await service.stop()
+    await service.start()
+
+
+async def test_a_volume_that_is_not_bound_is_named_and_got_over_once_it_is(fed: Federation) -> None:
+    order(fed, "pvc-pending=mysql*")
+    stored = {"persistence": True, "mysql": {"storageClass": "standard"}}
+    stored |= {name: {"storageClass": "standard"} for name in ("python", "client")}
+    party = {"id": 9999, "site": "hq", "values": stored}
+    await fed.apply(fed.intent(()) | {"parties": [party]})
+
+    async def is_named() -> bool:
+        row = await fed.participant(9999)
+        return "VolumePending" in {row["reason"], *(one["code"] for one in row["findings"])}
+
+    await fed.until(is_named, "the volume is named", limit_s=20)
+    order(fed, "")
+    await fed.wait_ready(limit_s=40)
+
+
+async def test_a_stop_that_is_lost_is_asked_again_until_the_newer_document_is_installed(
+    fed: Federation,
+) -> None:
+    order(fed, "unschedulable=fate-exchange/nginx", "stop-lost")
+    await fed.apply(intent(fed))
+    await fed.until(lambda: has_finding(fed, "Unschedulable"), "the install cannot succeed")
+    first = (await installs(fed))[-1]
+    assert first.status.value == "Running"
+    await change(fed)
+    await fed.wait_phase("exchange", "Deploying", reason="JobReplaced", limit_s=20)
+    asked = fed.place("hq").requests.get("PUT /v1/job/{uuid}", 0)
+
+    async def is_asked_again() -> bool:
+        return fed.place("hq").requests.get("PUT /v1/job/{uuid}", 0) > asked
+
+    await fed.until(is_asked_again, "the stop is asked again")
+    order(fed, "unschedulable=fate-exchange/nginx")
+
+    async def is_stopped() -> bool:
+        return any(job.uuid == first.uuid and job.is_over for job in await installs(fed))
+
+    await fed.until(is_stopped, "the job is stopped", limit_s=20)
+    order(fed, "")
+    await fed.wait_ready(limit_s=40)
+    await check_tables(fed)
+
+
+async def has_finding(fed: Federation, code: str) -> bool:
+    row = await fed.participant("exchange")
+    return code in {row["reason"], *(finding["code"] for finding in row["findings"])}
 
 
 async def change(fed: Federation) -> None:

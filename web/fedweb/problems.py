@@ -7,9 +7,9 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from fedproto.errors import CATALOGUE, ErrorCode, FedError, FieldFault, Invalid
+from fedproto.errors import CATALOGUE, ErrorCode, FedError, Invalid
 from fedproto.ids import new_id
 
 log = structlog.get_logger()
@@ -50,17 +50,6 @@ _STATUS_CODES: Final = {
     429: ErrorCode.TOO_MANY,
     503: ErrorCode.UNAVAILABLE,
 }
-
-
-def faults_of(error: ValidationError, prefix: str = "") -> tuple[FieldFault, ...]:
-    """Turn pydantic's complaints into faults with dotted paths."""
-    return tuple(
-        FieldFault(
-            path=".".join([*([prefix] if prefix else []), *(str(part) for part in one["loc"])]),
-            message=one["msg"].removeprefix("Value error, "),
-        )
-        for one in error.errors(include_url=False, include_context=False, include_input=False)
-    )
 
 
 def problem_response(error: FedError, request_id: str, status: int | None = None) -> web.Response:

@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedproto.errors import ErrorCode, FedError, Invalid
-from fedweb.problems import faults_of
+from fedweb.faults import invalid
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_JSON_DEPTH: Final = 50
@@ -156,7 +156,7 @@ def _read_query(route: Route[P], request: web.Request) -> Query:
     try:
         return route.query.model_validate(pairs)
     except ValidationError as error:
-        raise Invalid("the query cannot be read", faults=faults_of(error, "query")) from error
+        raise invalid(error, "query", whole="query") from error
 
 
 async def _read_raw(route: Route[P], request: web.Request) -> bytes:
@@ -178,7 +178,7 @@ def _parse_body(route: Route[P], raw: bytes) -> Any:
     try:
         return route.body.model_validate(payload)
     except ValidationError as error:
-        raise Invalid("the body cannot be read", faults=faults_of(error)) from error
+        raise invalid(error, whole="the body") from error
 
 
 async def read_limited(request: web.Request, max_bytes: int) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fedagent.domain.telling import (
+from fedagent.domain.proofs import (
     NOT_SERVED,
     PARTY_DOWN,
     PROVEN,

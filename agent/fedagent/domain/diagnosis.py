@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from fedagent.domain.decision import Finding, Severity
@@ -19,6 +20,8 @@ from fedagent.domain.observed import (
 
 _MAX_FINDINGS: Final = 20
 _MANY_RESTARTS: Final = 3
+UNREADY_LIMIT_S: Final = 180.0
+"""FATE's slowest components take one to two minutes from their start to ready."""
 _CUT: Final = 400
 _IMAGE_REASONS: Final = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}
@@ -37,6 +40,8 @@ class Cause:
     tries: int = 5
 
 
+RELEASE_LOST: Final = "ReleaseLost"
+"""Helm knows nothing of a cluster that KubeFATE has a record of: its Secrets are gone."""
 UNKNOWN_CAUSE: Final = Cause("HelmFailed", is_lasting=True, hint="Read KubeFATE's log.", tries=5)
 
 _CAUSES: Final[tuple[tuple[re.Pattern[str], Cause], ...]] = tuple(
@@ -76,6 +81,10 @@ _CAUSES: Final[tuple[tuple[re.Pattern[str], Cause], ...]] = tuple(
         (
             r"cannot re-use a name that is still in use",
             Cause("OrphanRelease", is_lasting=False, hint="The old release is cleared away."),
+        ),
+        (
+            r"release: not found|has no deployed releases",
+            Cause(RELEASE_LOST, is_lasting=False, hint="It is installed anew."),
         ),
         (
             r"did not change",
@@ -126,11 +135,12 @@ def cause_named(code: str) -> Cause:
     return _CODES.get(code, Cause(code, is_lasting=False, hint=""))
 
 
-def findings_of(observed: ParticipantObserved) -> tuple[Finding, ...]:
+def findings_of(observed: ParticipantObserved, now: datetime) -> tuple[Finding, ...]:
     """Return what is wrong with the workloads, worst first, one per object and cause."""
     found: dict[tuple[str, str], Finding] = {}
     for finding in (
         *_of_pods(observed.pods),
+        *_of_unready(observed, now),
         *_of_events(observed.events, observed.pods),
         *_of_claims(observed.claims),
         *_of_kubefate(observed.kubefate),
@@ -139,6 +149,36 @@ def findings_of(observed: ParticipantObserved) -> tuple[Finding, ...]:
     order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
     listed = sorted(found.values(), key=lambda item: (order[item.severity], item.about, item.code))
     return tuple(listed[:_MAX_FINDINGS])
+
+
+def worst_of(observed: ParticipantObserved, now: datetime) -> Finding | None:
+    """Return the worst of what is wrong, when it is an error."""
+    found = findings_of(observed, now)
+    return found[0] if found and found[0].severity is Severity.ERROR else None
+
+
+def _of_unready(observed: ParticipantObserved, now: datetime) -> Iterable[Finding]:
+    for pod in observed.pods:
+        for container, since in pod.unready:
+            age_s = (now - since).total_seconds()
+            if age_s < UNREADY_LIMIT_S or pod.terminating:
+                continue
+            text = f"{pod.name}: {container} runs and has not been ready for {age_s // 60:.0f} min"
+            probe = _last_probe(observed.events, f"Pod/{pod.name}")
+            yield Finding(
+                "NotBecomingReady",
+                Severity.ERROR,
+                f"{text}; {probe}" if probe else text,
+                f"Read its log: kubectl logs -n {pod.namespace} {pod.name} -c {container}",
+                f"Pod/{pod.name}",
+            )
+
+
+def _last_probe(events: Iterable[EventView], about: str) -> str:
+    """Return what the kubelet said last of a probe that failed."""
+    found = [item for item in events if (item.reason, item.about) == ("Unhealthy", about)]
+    last = max(found, key=lambda item: item.at.timestamp() if item.at else 0.0, default=None)
+    return "" if last is None else last.message[:_CUT]
 
 
 def _of_pods(pods: Iterable[PodView]) -> Iterable[Finding]:
@@ -183,7 +223,7 @@ def _of_container(pod: PodView, container: str, reason: str, message: str) -> Fi
             "CrashLoop",
             Severity.ERROR,
             f"{pod.name}: {container} stopped {pod.restarts} times: {text or reason}",
-            f"Read its log: kubectl logs {pod.name} -c {container} --previous",
+            f"Read its log: kubectl logs -n {pod.namespace} {pod.name} -c {container} --previous",
             about,
         )
     return None

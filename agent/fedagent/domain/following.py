@@ -9,10 +9,9 @@ from fedagent.domain.decision import (
     DetachJob,
     EndSubmission,
     Phase,
-    Severity,
     StopJob,
 )
-from fedagent.domain.diagnosis import JOB_STUCK, cause_of, findings_of
+from fedagent.domain.diagnosis import JOB_STUCK, cause_of, worst_of
 from fedagent.domain.memory import Method, Outcome, Submission
 from fedagent.domain.observed import BUSY_RECORD, JobState, JobView, RecordState
 from fedagent.domain.stage import Given, Halt
@@ -146,8 +145,8 @@ def _ended(given: Given, sent: Submission, job: JobView) -> Halt:
     cause = cause_of(job.error)
     code = cause.code
     if code == "InstallTimedOut":
-        worst = [item for item in findings_of(given.observed) if item.severity is Severity.ERROR]
-        code = worst[0].code if worst else code
+        worst = worst_of(given.observed, given.now)
+        code = code if worst is None else worst.code
     return _end(given, sent, outcome, code, job.error or f"the job ended as {job.state}")
 
 
@@ -188,7 +187,7 @@ def _is_hopeless(given: Given, sent: Submission, job: JobView) -> bool:
         return False
     if job.state is not JobState.RUNNING:
         return False
-    broken = any(item.severity is Severity.ERROR for item in findings_of(given.observed))
+    broken = worst_of(given.observed, given.now) is not None
     return broken or given.age_s(job.started_at) > _HOPELESS_S
 
 
@@ -204,12 +203,15 @@ def _running(given: Given, sent: Submission, job: JobView) -> Halt:
         Method.UPDATE: "updating",
         Method.DELETE: "uninstalling",
     }[sent.method]
-    message = f"KubeFATE is {doing}"
+    reason, message = "JobRunning", f"KubeFATE is {doing}"
     if sent.method is not Method.DELETE:
         message += f": {ready} of {len(wanted)} components are ready"
+        worst = worst_of(given.observed, given.now)
+        if worst is not None:
+            reason, message = worst.code, f"{message}; {worst.message}"
     return Halt(
         phase_of(given, sent),
-        "JobRunning",
+        reason,
         message,
         next_check_s=0.5 if ready == len(wanted) or sent.method is Method.DELETE else 2.0,
         follows_job=job.job_id,

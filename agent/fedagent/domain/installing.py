@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fedagent.domain.decision import AdoptSubmission, ForgetRelease, Phase, Submit
-from fedagent.domain.diagnosis import cause_named
+from fedagent.domain.diagnosis import RELEASE_LOST, cause_named
 from fedagent.domain.document import Repair
 from fedagent.domain.following import follow, is_stuck
 from fedagent.domain.memory import Good, Method, Outcome, Submission
@@ -22,6 +22,8 @@ from fedagent.domain.stage import (
 )
 
 _RELEASE_SETTLE_S: Final = 5.0
+_CUT_OFF_S: Final = 3.0
+"""KubeFATE's install misses its record within a second, and then uninstalls the release by name."""
 _RESTORE_AFTER_S: Final = 10.0
 _RESTORE_TRIES: Final = 3
 _UNSURE: Final = frozenset({Outcome.STUCK, Outcome.FAILED, Outcome.ROLLED_BACK})
@@ -56,9 +58,22 @@ def _bring(given: Given) -> Halt | None:
         return _install(given)
     if record.state in BUSY_RECORD:
         return _busy(given, record)
+    if _is_release_lost(given):
+        text = "Helm's release is gone: KubeFATE's record is removed, to install it anew"
+        return _submit(given, Method.DELETE, RELEASE_LOST, text)
     if needs_update(given, record):
         return submit_update(given, "Outdated", "KubeFATE gets the new cluster.yaml")
     return None
+
+
+def _is_release_lost(given: Given) -> bool:
+    """Tell whether an update has shown that Helm knows nothing of what KubeFATE has a record of.
+
+    Its namespace was deleted by hand, or Helm's Secrets in it. KubeFATE drops a record whose
+    release it does not find (pkg/job/cluster_delete.go), and what still runs is taken over.
+    """
+    last = given.memory.last
+    return not given.observed.releases and last is not None and last.cause == RELEASE_LOST
 
 
 def submit_update(given: Given, reason: str, message: str) -> Halt:
@@ -92,6 +107,9 @@ def _equal(left: Any, right: Any) -> bool:
 
 def _install(given: Given) -> Halt | None:
     releases = given.observed.releases
+    if _is_cut_off(given):
+        text = "waiting until KubeFATE has given up the install that was cut off"
+        return Halt(given.busy_phase, "InstallEnding", text, next_check_s=0.5)
     if not releases:
         name = given.document.release_name
         text = f"KubeFATE is asked to install {name}"
@@ -112,6 +130,16 @@ def _install(given: Given) -> Halt | None:
         f"{text} and are taken up again",
         actions=(ForgetRelease(tuple(item.revision for item in releases)),),
     )
+
+
+def _is_cut_off(given: Given) -> bool:
+    """Tell whether a removal has just taken the record from under an install."""
+    sent = given.memory.submissions
+    last = given.memory.last
+    if last is None or last.method is not Method.DELETE or last.is_open:
+        return False
+    is_open = any(item.method is Method.INSTALL and item.is_open for item in sent)
+    return is_open and given.age_s(last.ended_at) < _CUT_OFF_S
 
 
 def _pending_release(given: Given) -> Halt | None:
@@ -178,13 +206,15 @@ def _take_up(given: Given, record: RecordView) -> Halt:
     job = given.observed.kubefate.job
     if job is None:
         raise RuntimeError("there is no job to take up")
-    generation, _, attempt = record.revision.partition(".")
-    known = generation.isdigit() and attempt.isdigit()
     methods = {"ClusterInstall": Method.INSTALL, "ClusterUpdate": Method.UPDATE}
+    method = methods.get(job.method, Method.DELETE)
+    generation, _, attempt = record.revision.partition(".")
+    # A removal leaves the record's revision as it was: that of another request.
+    known = generation.isdigit() and attempt.isdigit() and method is not Method.DELETE
     sent = Submission(
         generation=int(generation) if known else given.document.generation,
-        attempt=int(attempt) if known else given.memory.next_attempt(given.document.generation),
-        method=methods.get(job.method, Method.DELETE),
+        attempt=int(attempt) if known else next_attempt(given),
+        method=method,
         begun_at=job.started_at or given.now,
     )
     return Halt(

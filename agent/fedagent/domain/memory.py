@@ -6,7 +6,7 @@ Everything else is observed. Losing this memory costs at most a needless proxy r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -107,6 +107,10 @@ class Proof:
     message: str
     at: datetime
     table_digest: str
+    foreign: bool = False
+    """A certificate answered that is not the party's."""
+    since: datetime | None = None
+    """When it came to this state first, whatever the table; None: at this proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,10 @@ class Memory:
         """The newest submission, while its end is not known."""
         last = self.last
         return last if last is not None and last.is_open else None
+
+    def without_live(self) -> Memory:
+        """Return what is left to remember once a removal takes things away."""
+        return replace(self, ready_generation=0, good=None, proofs={})
 
     def of_generation(self, generation: int) -> tuple[Submission, ...]:
         """Return the submissions of one generation, oldest first."""

@@ -129,6 +129,8 @@ class ReleaseView:
     revision: int
     status: str
     modified_at: datetime | None = None
+    created_at: datetime | None = None
+    """Before anything of the revision was applied."""
 
 
 class ServiceAccess(StrEnum):
@@ -194,6 +196,9 @@ class PodView:
     """(container, reason, message) of containers that wait or ended badly."""
     restarts: int = 0
     unschedulable: str = ""
+    namespace: str = ""
+    unready: tuple[tuple[str, datetime], ...] = ()
+    """(container, since when) of containers that run and are not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +295,10 @@ class ServiceObserved:
     message: str = ""
     access: str = ""
     terminating: bool = False
+    applied_generation: str = ""
+    """Of the document by which its manifests were last applied as a whole."""
+    missing: tuple[str, ...] = ()
+    """Objects of our installation that are not there; looked for while it is not ready."""
     leftovers: tuple[str, ...] = ()
     in_use_by: tuple[str, ...] = ()
     """Participants of this site that are not gone: they need the service for their removal."""

@@ -10,13 +10,15 @@ from datetime import datetime
 from typing import Final
 
 from fedagent.domain.decision import ActionKind, Decision, Phase, Step, StepState, kind_of
+from fedagent.domain.diagnosis import findings_of
 from fedagent.domain.document import Document, EndpointDocument, ParticipantDocument
 from fedagent.domain.installing import install
 from fedagent.domain.memory import Memory
 from fedagent.domain.observed import OwnerView, ParticipantObserved, ServiceObserved
 from fedagent.domain.policy import NeedsApproval, Policy, RefusedBy, check_document, decide
 from fedagent.domain.preparing import certificates, chart, namespace, renewals
-from fedagent.domain.removing import plan_removal
+from fedagent.domain.proofs import unreachable_parties
+from fedagent.domain.removing import plan_removal, what_stays
 from fedagent.domain.service import GivenService, plan_service
 from fedagent.domain.serving import addresses, components, routes
 from fedagent.domain.stage import CALM_S, Given, Halt, Stage, decide_by
@@ -55,6 +57,12 @@ def plan(
             decision = _participant(Given(document, observed, memory, now, hub_id))
         case _:
             raise TypeError("the observation is not of the document's kind")
+    if document.absent:
+        decision = _removal_under_policy(decision, document, observed, memory, policy)
+        is_held = decision.phase in {Phase.REFUSED, Phase.AWAITING_APPROVAL}
+        if is_held and isinstance(observed, ParticipantObserved):
+            return replace(decision, findings=findings_of(observed, now))
+        return decision
     uses = _use_of(document, observed, hub_id)
     return _under_policy(decision, document, memory, policy, uses)
 
@@ -69,6 +77,8 @@ def _participant(given: Given) -> Decision:
         next_check_s=CALM_S,
     )
     decision = decide_by(given, STAGES, ready, beside=renewals(given))
+    down = unreachable_parties(given.document, given.memory, given.now)
+    decision = replace(decision, findings=(*decision.findings, *down))
     if decision.phase is Phase.READY:
         again = reproofs(given)
         check_s = 15.0 if given.memory.proofs else CALM_S
@@ -84,6 +94,35 @@ def _refused(refusal: RefusedBy) -> Decision:
         steps=(Step("policy", StepState.FAILED, refusal.message),),
         next_check_s=CALM_S,
     )
+
+
+def _removal_under_policy(
+    decision: Decision,
+    document: Document,
+    observed: ParticipantObserved | ServiceObserved,
+    memory: Memory,
+    policy: Policy,
+) -> Decision:
+    """Judge a removal as a whole, whatever else it waits for; what is gone needs no permission."""
+    verdict = decide(policy, ActionKind.REMOVE)
+    approved = (document.body_sha256, ActionKind.REMOVE.value) in memory.approvals
+    if decision.phase is Phase.GONE:
+        return decision
+    stays = what_stays(document, observed)
+    match verdict:
+        case RefusedBy(rule=rule, message=message):
+            phase, reason = Phase.REFUSED, rule
+            text = f"{stays}: {message}. At the site: allow `remove` in the policy file"
+            text += " and restart the agent."
+        case NeedsApproval() if not approved:
+            phase, reason = Phase.AWAITING_APPROVAL, f"Approval.{ActionKind.REMOVE}"
+            text = f"{stays}: its removal waits for `fedagent approve` at the site."
+        case _:
+            return decision
+    if isinstance(document, ParticipantDocument):
+        text += " At the hub: put it back into the federation's file, which takes this back."
+    steps = tuple(Step(step.name, StepState.PENDING) for step in decision.steps)
+    return Decision(phase, reason, text, steps=steps, next_check_s=CALM_S)
 
 
 def _under_policy(
@@ -121,4 +160,4 @@ def _use_of(document: Document, observed: object, hub_id: str) -> ActionKind:
         return ActionKind.NONE
     ours = OwnerView(hub_id, document.resource_id)
     theirs = observed.is_installed and observed.owner != ours
-    return ActionKind.ADOPT if theirs and not document.absent else ActionKind.NONE
+    return ActionKind.ADOPT if theirs else ActionKind.NONE

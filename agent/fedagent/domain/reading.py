@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fedagent.domain.document import (
@@ -32,9 +32,12 @@ from fedproto.agent.v1 import document_pb2
 from fedproto.errors import FieldFault, Invalid
 from fedproto.ids import is_name
 from fedproto.limits import MAX_CLUSTER_JSON_BYTES
+from fedproto.yamltext import WHOLE_KEYS, raw_fault, whole_fault
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What ends a line, or is no text, in YAML: KubeFATE's values-template writes values raw."""
+_MAX_DEPTH: Final = 64
+"""Deeper than any values; whoever reads or writes such a tree by recursion would fail."""
 _PARTICIPANT_KINDS: Mapping[int, ParticipantKind] = {
     document_pb2.PARTICIPANT_KIND_EXCHANGE: ParticipantKind.EXCHANGE,
     document_pb2.PARTICIPANT_KIND_CLUSTER: ParticipantKind.CLUSTER,
@@ -103,7 +106,7 @@ def _endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:
 
 def _participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
     spec = message.participant
-    faults = _participant_faults(spec)
+    faults = _participant_faults(spec, absent=message.absent)
     if faults:
         raise _invalid(faults)
     return ParticipantDocument(
@@ -162,7 +165,7 @@ def _table(item: document_pb2.TableSpec) -> Table:
     )
 
 
-def _participant_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
+def _participant_faults(spec: document_pb2.ParticipantSpec, *, absent: bool) -> list[FieldFault]:
     faults: list[FieldFault] = []
     if spec.kind not in _PARTICIPANT_KINDS:
         faults.append(FieldFault("participant.kind", "not a kind that this agent knows"))
@@ -170,7 +173,7 @@ def _participant_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
     _check_name(faults, "participant.release_name", spec.release_name)
     if not spec.chart.name or not spec.chart.version:
         faults.append(FieldFault("participant.chart", "name and version are needed"))
-    faults.extend(_cluster_faults(spec))
+    faults.extend(_cluster_faults(spec, absent=absent))
     for number, certificate in enumerate(spec.certificates):
         known = certificate.key_algorithm in _ALGORITHMS and certificate.key_format in _FORMATS
         if not known:
@@ -189,12 +192,12 @@ def _participant_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
     return faults
 
 
-def _cluster_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
+def _cluster_faults(spec: document_pb2.ParticipantSpec, *, absent: bool) -> list[FieldFault]:
     path = "participant.cluster_json"
     if len(spec.cluster_json.encode()) > MAX_CLUSTER_JSON_BYTES:
         return [FieldFault(path, f"larger than {MAX_CLUSTER_JSON_BYTES} bytes")]
     try:
-        cluster = json.loads(spec.cluster_json)
+        cluster = json.loads(spec.cluster_json, parse_constant=_no_json)
     except (ValueError, RecursionError):
         return [FieldFault(path, "not JSON")]
     if not isinstance(cluster, dict):
@@ -205,9 +208,10 @@ def _cluster_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
         "chartName": spec.chart.name,
         "chartVersion": spec.chart.version,
     }
-    unsafe = _unsafe_text(cluster)
+    # A removal submits nothing, and must not be hindered by a rule that became stricter.
+    unsafe = None if absent else _unsafe_text(cluster)
     if unsafe is not None:
-        return [FieldFault(path, f"a control character or line break is in {unsafe[:80]!r}")]
+        return [FieldFault(path, unsafe)]
     return [
         FieldFault(f"{path}.{key}", f"must be {value!r}, as the document says elsewhere")
         for key, value in expected.items()
@@ -215,18 +219,46 @@ def _cluster_faults(spec: document_pb2.ParticipantSpec) -> list[FieldFault]:
     ]
 
 
-def _unsafe_text(tree: object) -> str | None:
-    """Return a key or text, at any depth, that would not stay one value in KubeFATE's YAML."""
+def _no_json(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _unsafe_text(cluster: dict[str, object]) -> str | None:
+    """Name a key or text, at any depth, that would not stay one value in KubeFATE's YAML."""
+    if _is_deep(cluster):
+        return f"nested deeper than {_MAX_DEPTH} levels"
+    for key, value in cluster.items():
+        fault_of = whole_fault if key in WHOLE_KEYS else raw_fault
+        for text in _texts((key, value)):
+            if _CONTROL.search(text):
+                return f"a control character or line break is in {text[:80]!r}"
+            if fault := fault_of(text):
+                return f"{text[:80]!r} {fault}"
+    return None
+
+
+def _is_deep(tree: object) -> bool:
+    level = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            below
+            for each in level
+            if isinstance(each, dict | list)
+            for below in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(level)
+
+
+def _texts(tree: object) -> Iterator[str]:
     stack = [tree]
     while stack:
         item = stack.pop()
-        if isinstance(item, str) and _CONTROL.search(item):
-            return item
-        if isinstance(item, dict):
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
             stack.extend((*item.keys(), *item.values()))
-        elif isinstance(item, list):
+        elif isinstance(item, list | tuple):
             stack.extend(item)
-    return None
 
 
 def _sha256_of(message: document_pb2.DesiredDocument) -> str:
@@ -235,7 +267,7 @@ def _sha256_of(message: document_pb2.DesiredDocument) -> str:
 
 def _check_name(faults: list[FieldFault], path: str, value: str) -> None:
     if not is_name(value):
-        faults.append(FieldFault(path, f"{value!r} is no DNS-1123 label"))
+        faults.append(FieldFault(path, f"{value[:80]!r} is no DNS-1123 label"))
 
 
 def _invalid(faults: list[FieldFault]) -> Invalid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fedagent.domain.decision import (
+    ActionKind,
     Decision,
     DeleteClaims,
     DeleteNamespace,
@@ -16,12 +17,14 @@ from fedagent.domain.decision import (
     Step,
     StepState,
     Submit,
+    kind_of,
 )
 from fedagent.domain.diagnosis import cause_named
+from fedagent.domain.document import Document, ParticipantDocument
 from fedagent.domain.following import follow, is_stuck
 from fedagent.domain.installing import next_attempt
 from fedagent.domain.memory import Method
-from fedagent.domain.observed import ServiceAccess
+from fedagent.domain.observed import ParticipantObserved, ServiceAccess, ServiceObserved
 from fedagent.domain.preparing import rights
 from fedagent.domain.stage import CALM_S, Given, Halt, Stage, backoff_left_s
 
@@ -29,6 +32,33 @@ _UPDATE_WAIT_S: Final = 120.0
 """Deleting a record under a running update makes KubeFATE spin (pkg/job); it is waited for."""
 _LINGER_S: Final = 10.0
 """Pods of an uninstalled release may take this long before they count as left over."""
+
+
+def begins_removal(document: Document, decision: Decision) -> bool:
+    """Tell whether a decision takes something away of what shall go: nothing counts as live then.
+
+    A removal may be taken back at any moment; what is left is brought up as something new.
+    """
+    return document.absent and any(
+        kind_of(action) is ActionKind.REMOVE for action in decision.actions
+    )
+
+
+def what_stays(document: Document, observed: ParticipantObserved | ServiceObserved) -> str:
+    """Say what runs on while a removal is held back."""
+    if not isinstance(document, ParticipantDocument) or not isinstance(
+        observed, ParticipantObserved
+    ):
+        return f"KubeFATE runs on in namespace {document.namespace}"
+    where = f"{document.name} runs on in namespace {document.namespace}"
+    if not observed.workloads:
+        return f"what there is of {document.name} stays in namespace {document.namespace}"
+    ready = sum(
+        1
+        for item in document.components
+        if item.name in observed.workloads and observed.workloads[item.name].is_ready
+    )
+    return f"{where} ({ready} of {len(document.components)} components are ready)"
 
 
 def plan_removal(given: Given) -> Decision:

@@ -20,6 +20,10 @@ from fedagent.domain.observed import OwnerView, ServiceObserved
 from fedagent.domain.stage import CALM_S, SOON_S
 
 _STEP: Final = "service"
+LOOK_S: Final = 5.0
+"""A Ready service is looked at this often. With the worth of others' evidence and the limit of a
+question (``kubefate/service.py``) one that has died shows within 15 s.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ def _absent(given: GivenService) -> Decision:
 
 def _verify(given: GivenService) -> Decision:
     seen = given.observed
+    again = _apply_again(given)
+    if again is not None:
+        return again
     if not seen.is_ready:
         reason = "KubeFateUnavailable" if given.memory.ready_generation else "KubeFateStarting"
         return _busy(given, reason, seen.message or "KubeFATE does not answer yet")
@@ -82,11 +89,20 @@ def _verify(given: GivenService) -> Decision:
     how = "installed" if seen.owner == given.us else "adopted"
     message = f"KubeFATE {seen.version} answers ({how}, reached by {seen.access})"
     steps = (Step(_STEP, StepState.DONE),)
-    # Manifests are applied again when the document has changed: idempotent.
-    changed = seen.owner == given.us and given.memory.ready_generation > 0
-    if changed and given.memory.ready_generation < given.document.generation:
+    return Decision(Phase.READY, "Ready", message, steps=steps, next_check_s=LOOK_S)
+
+
+def _apply_again(given: GivenService) -> Decision | None:
+    """Apply our manifests where the document has changed, or a removal was taken back half-way."""
+    seen = given.observed
+    if seen.owner != given.us or seen.is_external:
+        return None
+    if seen.applied_generation != str(given.document.generation):
         return _busy(given, "Updating", "applying the service's manifests", (InstallService(),))
-    return Decision(Phase.READY, "Ready", message, steps=steps, next_check_s=CALM_S)
+    if seen.missing:
+        text = f"{', '.join(seen.missing)} is missing; the service's manifests are applied again"
+        return _busy(given, "ObjectsMissing", text, (InstallService(),))
+    return None
 
 
 def _remove(given: GivenService) -> Decision:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from fedagent.domain.decision import (
-    Phase,
-    Severity,
-)
-from fedagent.domain.diagnosis import findings_of
+from fedagent.domain.decision import Phase
+from fedagent.domain.diagnosis import worst_of
 from fedagent.domain.document import Repair, Table
 from fedagent.domain.installing import submit_update
 from fedagent.domain.memory import Outcome
@@ -30,9 +27,9 @@ def components(given: Given) -> Halt | None:
         return _drift(given, "ComponentMissing", text)
     if not missing and not down:
         return None
-    worst = [item for item in findings_of(given.observed) if item.severity is Severity.ERROR]
-    if worst:
-        reason, message = worst[0].code, worst[0].message
+    worst = worst_of(given.observed, given.now)
+    if worst is not None:
+        reason, message = worst.code, worst.message
     else:
         reason = "ComponentsDown" if given.was_ready else "ComponentsStarting"
         message = f"waiting for {listed(missing + down)}"

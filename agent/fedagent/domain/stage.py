@@ -95,7 +95,7 @@ def decide_by(
         message=end.message,
         actions=(*end.actions, *beside),
         steps=tuple(steps),
-        findings=(*end.findings, *findings_of(given.observed)),
+        findings=(*end.findings, *findings_of(given.observed, given.now)),
         next_check_s=end.next_check_s,
         follows_job=end.follows_job,
     )

@@ -15,14 +15,22 @@ from fedagent.domain.decision import (
     RestartProxy,
     Severity,
 )
-from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table, TableKind
-from fedagent.domain.memory import Memory, Proof, ProxyNote
-from fedagent.domain.observed import PodView
+from fedagent.domain.document import Proxy, ProxyKind, Table
+from fedagent.domain.memory import ProxyNote
+from fedagent.domain.observed import PodView, ReleaseView
+from fedagent.domain.proofs import (
+    NOT_SERVED,
+    PARTY_DOWN,
+    UNREACHABLE,
+    is_party_route,
+    is_settled,
+    proof_is,
+    proof_of,
+    proven_table,
+)
 from fedagent.domain.serving import listed
 from fedagent.domain.stage import Given, Halt
 
-RELOAD_LIMIT_S: Final = 7.5
-"""Longest time that Traffic Server took to load a table: 2.9 to 7.2 s were measured on 9.2."""
 PROOF_LIMIT_S: Final = 15.0
 """Traffic Server takes 3 to 7 s to act on a reload."""
 _PROOF_AGAIN_S: Final = 0.5
@@ -34,11 +42,6 @@ _FILE_LIMIT_S: Final = 180.0
 """A kubelet brings a changed ConfigMap into its pods within about a minute."""
 GIVEN_UP: Final = 1000
 """Tries of a note whose proxy was restarted for this table: it is not restarted again."""
-
-PROVEN: Final = "proven"
-UNREACHABLE: Final = "unreachable"
-NOT_SERVED: Final = "not-served"
-PARTY_DOWN: Final = "party-down"
 
 
 def proxies(given: Given) -> Halt | None:
@@ -103,9 +106,10 @@ def _read_at_start(
     given: Given, table: Table, pods: tuple[PodView, ...], note: ProxyNote | None
 ) -> bool:
     """Tell whether pods that no note speaks of have read this very table when they started."""
-    if note is None and len(given.observed.releases) == 1:
-        return given.observed.releases[0].revision == 1
     fresh = [pod for pod in pods if note is None or pod.uid not in note.pod_uids]
+    releases = given.observed.releases
+    if len(fresh) == len(pods) and len(releases) == 1 and _is_first_start(releases[0], pods):
+        return True
     if note is not None and len(fresh) < len(pods) and note.table_digest != table.digest:
         return False
     seen = given.memory.table_seen.get(table.config_map)
@@ -113,6 +117,17 @@ def _read_at_start(
         return False
     seen_at = seen[1].replace(microsecond=0)
     return all(pod.started_at is not None and pod.started_at >= seen_at for pod in fresh)
+
+
+def _is_first_start(release: ReleaseView, pods: tuple[PodView, ...]) -> bool:
+    """Tell whether the release's first revision started the pods: older ones read another table.
+
+    They are older where a lost record was installed anew over what ran.
+    """
+    began_at = release.created_at
+    return release.revision == 1 and all(
+        began_at is None or pod.started_at is None or pod.started_at >= began_at for pod in pods
+    )
 
 
 def _removed(given: Given, proxy: Proxy, table: Table, note: ProxyNote | None) -> tuple[str, ...]:
@@ -134,27 +149,22 @@ def _deployment_of(action: Action) -> str:
             return ""
 
 
-def is_party_route(key: str) -> bool:
-    """Tell whether an SNI is a party's; the sentinel entry of an exchange is none."""
-    return key.split(".", 1)[0].isdigit()
-
-
 def _proofs(given: Given) -> Halt | None:
-    proxy, table = proven_table(given)
+    proxy, table = proven_table(given.document)
     if proxy is None or table is None:
         return None
+    memory = given.memory
     note = given.memory.proxies.get(proxy.deployment)
     if note is None:
         return None
     wanted = [key for key in table.keys if is_party_route(key)]
     gone = [key for key in note.removed if is_party_route(key)]
-    loaded = _is_loaded(given, note, table)
-    due = [key for key in wanted if not (loaded and _is_settled(given, key, table))]
+    due = [key for key in wanted if not is_settled(memory, key, note, table)]
     due_gone = [key for key in gone if not _is_gone(given, key, table)]
     if not due and not due_gone:
         return None
-    bad = [key for key in due if _is_refuted(given, key, table)]
-    bad += [key for key in due_gone if _proof(given, key, table) is not None]
+    bad = [key for key in due if proof_is(memory, key, table, NOT_SERVED)]
+    bad += [key for key in due_gone if proof_of(memory, key, table) is not None]
     prove = ProveRoutes(tuple(due), tuple(due_gone), table.digest)
     if bad and given.age_s(note.told_at) > PROOF_LIMIT_S:
         return _not_taken(given, note, bad, prove)
@@ -169,22 +179,14 @@ def _proofs(given: Given) -> Halt | None:
     )
 
 
-def proven_table(given: Given) -> tuple[Proxy | None, Table | None]:
-    """Return the proxy and the table whose routes can be proven by a handshake."""
-    for proxy in given.document.proxies:
-        if proxy.kind is ProxyKind.TRAFFIC_SERVER:
-            return proxy, given.document.table(TableKind.SNI)
-    return None, None
-
-
 def reproofs(given: Given) -> tuple[ProveRoutes, ...]:
     """Return proofs that have become old, to be renewed beside other work while Ready."""
-    _, table = proven_table(given)
+    _, table = proven_table(given.document)
     if table is None:
         return ()
     old: list[str] = []
     for key in table.keys:
-        proof = _proof(given, key, table)
+        proof = proof_of(given.memory, key, table)
         if proof is None:
             continue
         limit_s = _REPROVE_DOWN_S if proof.state == PARTY_DOWN else _REPROVE_S
@@ -193,42 +195,8 @@ def reproofs(given: Given) -> tuple[ProveRoutes, ...]:
     return (ProveRoutes(tuple(old), (), table.digest),) if old else ()
 
 
-def _proof(given: Given, key: str, table: Table) -> Proof | None:
-    proof = given.memory.proofs.get(key)
-    return proof if proof is not None and proof.table_digest == table.digest else None
-
-
-def _is_settled(given: Given, key: str, table: Table) -> bool:
-    proof = _proof(given, key, table)
-    return proof is not None and proof.state in {PROVEN, UNREACHABLE, PARTY_DOWN}
-
-
-def _is_loaded(given: Given, note: ProxyNote, table: Table) -> bool:
-    """Tell whether the proxy has taken its table, so that what it serves speaks of that table.
-
-    A route that only moved is answered by the same party before and after. So an added route that
-    is served, or a removed one that is not, or the longest time that a reload takes, must show it.
-    """
-    if note.how != "reload" or given.age_s(note.told_at) >= RELOAD_LIMIT_S:
-        return True
-    added = [key for key in note.added if is_party_route(key)]
-    removed = [key for key in note.removed if is_party_route(key)]
-    return any(_is_settled(given, key, table) for key in added) or any(
-        _proof_is(given, key, table, NOT_SERVED) for key in removed
-    )
-
-
-def _proof_is(given: Given, key: str, table: Table, state: str) -> bool:
-    proof = _proof(given, key, table)
-    return proof is not None and proof.state == state
-
-
-def _is_refuted(given: Given, key: str, table: Table) -> bool:
-    return _proof_is(given, key, table, NOT_SERVED)
-
-
 def _is_gone(given: Given, key: str, table: Table) -> bool:
-    proof = _proof(given, key, table)
+    proof = proof_of(given.memory, key, table)
     return proof is not None and proof.state in {NOT_SERVED, UNREACHABLE}
 
 
@@ -268,14 +236,3 @@ def _not_taken(given: Given, note: ProxyNote, bad: list[str], prove: ProveRoutes
 def _is_old(given: Given, keys: list[str]) -> bool:
     proofs = [given.memory.proofs.get(key) for key in keys]
     return any(proof is None or given.age_s(proof.at) > _REPROVE_DOWN_S for proof in proofs)
-
-
-def proven_of(document: ParticipantDocument, memory: Memory) -> tuple[Proof, ...]:
-    """Return the proofs that speak of the document's present table, by key."""
-    table = document.table(TableKind.SNI)
-    if table is None:
-        return ()
-    proofs = (memory.proofs.get(key) for key in table.keys)
-    return tuple(
-        proof for proof in proofs if proof is not None and proof.table_digest == table.digest
-    )

@@ -130,6 +130,14 @@ class Memories:
             if good is not None:
                 await write_note(connection, resource_id, "good", asdict(good))
 
+    async def forget_live(self, resource_id: str) -> None:
+        """Forget what ran: the notes that ``Memory.without_live`` leaves out."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                "DELETE FROM notes WHERE resource_id=? AND name IN ('ready', 'good', 'proofs')",
+                (resource_id,),
+            )
+
     async def put_table_seen(
         self, resource_id: str, seen: Mapping[str, tuple[str, datetime]]
     ) -> None:
@@ -230,7 +238,9 @@ def _proxy_of(body: dict[str, Any]) -> ProxyNote:
 
 
 def _proof_of(body: dict[str, Any]) -> Proof:
-    return Proof(**{**body, "at": from_text(body["at"])})
+    since = body.get("since")
+    times = {"at": from_text(body["at"]), "since": None if since is None else from_text(since)}
+    return Proof(**{**body, **times})
 
 
 def _times_of(body: dict[str, Any]) -> StepTimes:

@@ -93,7 +93,7 @@ class _Forwarder:
             log.warning("forward.refused", namespace=self._namespace, limit=MAX_CONNECTIONS)
             writer.close()
             return
-        task = asyncio.create_task(self._serve(reader, writer))
+        task = asyncio.create_task(self._serve(reader, writer), name=f"forward.{self._namespace}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -131,8 +131,8 @@ async def _carry(
     writer: asyncio.StreamWriter,
 ) -> None:
     """Copy both ways until either side ends: the protocol knows no half-closed connection."""
-    up = asyncio.create_task(_upward(socket, reader))
-    down = asyncio.create_task(_downward(socket, writer))
+    up = asyncio.create_task(_upward(socket, reader), name="forward.up")
+    down = asyncio.create_task(_downward(socket, writer), name="forward.down")
     try:
         done, _pending = await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
         for task in done:

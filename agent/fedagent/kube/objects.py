@@ -82,6 +82,13 @@ async def create(kube: Kube, kind: Kind, body: Json, *, namespace: str | None = 
     )
 
 
+async def replace(kube: Kube, kind: Kind, body: Json, *, namespace: str | None = None) -> Json:
+    """Replace an object as a whole; raises Conflict unless its ``resourceVersion`` is the last."""
+    path = kind.path(namespace=namespace, name=str(body["metadata"]["name"]))
+    query = {"fieldManager": FIELD_MANAGER}
+    return await kube.request("PUT", path, query=query, body=_complete(kind, body))
+
+
 async def apply(
     kube: Kube, kind: Kind, body: Json, *, namespace: str | None = None, force: bool = True
 ) -> Json:

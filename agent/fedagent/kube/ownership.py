@@ -12,6 +12,8 @@ HUB_LABEL: Final = f"{PREFIX}hub"
 FEDERATION_LABEL: Final = f"{PREFIX}federation"
 SIMULATED_LABEL: Final = f"{PREFIX}simulated"
 CREATED_NAMESPACE: Final = f"{PREFIX}created-namespace"
+GENERATION: Final = f"{PREFIX}generation"
+"""Annotation: the generation of the document by which an object was last applied."""
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "fate-lifecycle-manager"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +24,7 @@ from fedagent.kube.client import Json, Kube, reading
 from fedagent.kube.errors import KubeError, Unavailable, error_of
 from fedagent.kube.kinds import Kind
 from fedagent.kube.lists import read_list, selector_query
+from fedproto import tasks
 from fedproto.tasks import LoopBoard, full_jitter_s
 
 log = structlog.get_logger()
@@ -57,7 +58,7 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class WatchTiming:
-    """How long a watch lasts, how long it may be silent beyond that, and how often to beat."""
+    """How long a watch lasts, and how long it may be silent beyond that."""
 
     window_s: float = 30.0
     grace_s: float = 10.0
@@ -66,11 +67,6 @@ class WatchTiming:
     def silent_s(self) -> float:
         """After so long without a word a watch is dead."""
         return self.window_s + self.grace_s
-
-    @property
-    def beat_s(self) -> float:
-        """The interval for the loop board: three of it are more than a dead watch takes."""
-        return self.silent_s / 2
 
 
 DEFAULT_TIMING: Final = WatchTiming()
@@ -84,10 +80,12 @@ async def watch_once(
     version: str,
     *,
     timing: WatchTiming = DEFAULT_TIMING,
+    on_quiet: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[WatchEvent, None]:
     """Give the changes since ``version`` until the server ends the watch.
 
-    ``query`` is that of ``lists.selector_query``. Raises Gone when the history no longer reaches
+    ``query`` is that of ``lists.selector_query``; ``on_quiet`` is called now and then while the
+    server has nothing to say and is within its time. Raises Gone when the history no longer reaches
     back to ``version``, Unavailable when the connection breaks or is silent for
     ``timing.silent_s``.
     """
@@ -100,7 +98,7 @@ async def watch_once(
     path = kind.path(namespace=namespace)
     async with (
         kube.stream(path, query=ask) as response,
-        aclosing(_lines(response, timing.silent_s)) as lines,
+        aclosing(_lines(response, timing.silent_s, on_quiet)) as lines,
     ):
         async for line in lines:
             yield _parse(line)
@@ -126,7 +124,8 @@ class Informer:
         rng: random.Random | None = None,
         timing: WatchTiming = DEFAULT_TIMING,
     ) -> None:
-        self.name = f"watch.{kind.plural}" + (f".{namespace}" if namespace else "")
+        what = (kind.plural, namespace, *(fields or {}).values())
+        self.name = ".".join(("watch", *filter(None, what)))
         self.changed = asyncio.Event()
         self.synced = asyncio.Event()
         self._kube = kube
@@ -189,7 +188,13 @@ class Informer:
         while True:
             began_s, is_heard = _now_s(), False
             events = watch_once(
-                self._kube, self._kind, self._namespace, self._query, version, timing=self._timing
+                self._kube,
+                self._kind,
+                self._namespace,
+                self._query,
+                version,
+                timing=self._timing,
+                on_quiet=self._beat,
             )
             async with aclosing(events):
                 async for event in events:
@@ -226,14 +231,16 @@ class Informer:
             event.set()
 
     def _beat(self) -> None:
-        self._board.beat(self.name, self._timing.beat_s)
+        self._board.beat(self.name)
 
 
-async def _lines(response: aiohttp.ClientResponse, silent_s: float) -> AsyncGenerator[bytes, None]:
+async def _lines(
+    response: aiohttp.ClientResponse, silent_s: float, on_quiet: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
     """Split the answer into lines; a line may be larger than what aiohttp's readline takes."""
     what = f"watch {response.url.path}"
     buffer = bytearray()
-    while chunk := await _next_chunk(response, what, silent_s):
+    while chunk := await _next_chunk(response, what, silent_s, on_quiet):
         buffer += chunk
         *lines, rest = bytes(buffer).split(b"\n")
         for line in lines:
@@ -244,12 +251,20 @@ async def _lines(response: aiohttp.ClientResponse, silent_s: float) -> AsyncGene
             raise Unavailable(f"{what}: an event exceeds {MAX_LINE_BYTES} bytes")
 
 
-async def _next_chunk(response: aiohttp.ClientResponse, what: str, silent_s: float) -> bytes:
-    try:
-        async with reading(what), asyncio.timeout(silent_s):
-            return await response.content.readany()
-    except TimeoutError as error:
-        raise Unavailable(f"{what}: silent for {silent_s:g} s", reason="Silent") from error
+async def _next_chunk(
+    response: aiohttp.ClientResponse, what: str, silent_s: float, on_quiet: Callable[[], None]
+) -> bytes:
+    left_s = silent_s
+    async with reading(what):
+        while left_s > 0:
+            slice_s = min(left_s, tasks.PULSE_S)
+            try:
+                async with asyncio.timeout(slice_s):
+                    return await response.content.readany()
+            except TimeoutError:
+                left_s -= slice_s
+                on_quiet()
+    raise Unavailable(f"{what}: silent for {silent_s:g} s", reason="Silent")
 
 
 def _parse(line: bytes) -> WatchEvent:

@@ -86,6 +86,7 @@ class KubeFate:
         self._clock: Clock = clock or SystemClock()
         self._call_limit_s = call_limit_s
         self._token: _Token | None = None
+        self._answered_s: float | None = None
         self._login_lock = asyncio.Lock()
         self._session = aiohttp.ClientSession(
             headers={"Host": host} if host else None,
@@ -110,6 +111,11 @@ class KubeFate:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+    def has_answered_within(self, seconds: float) -> bool:
+        """Tell whether the service did what somebody asked, so lately."""
+        answered_s = self._answered_s
+        return answered_s is not None and self._clock.monotonic() - answered_s <= seconds
 
     async def version(self) -> str:
         """Return the service's version, e.g. ``v1.4.5``; raises WrongAnswer when it says none."""
@@ -202,7 +208,7 @@ class KubeFate:
             for may_retry in (True, False):
                 token = await self._current_token()
                 try:
-                    return await self._send(
+                    answer = await self._send(
                         method,
                         path,
                         token=token.value,
@@ -214,6 +220,9 @@ class KubeFate:
                     self._drop(token)
                     if not may_retry:
                         raise
+                else:
+                    self._answered_s = self._clock.monotonic()
+                    return answer
         raise AssertionError("the loop returns or raises")
 
     async def _current_token(self) -> _Token:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from fedagent.kube.ownership import CREATED_NAMESPACE, Owner
+from fedagent.kube.ownership import CREATED_NAMESPACE, GENERATION, Owner
 from fedproto.agent.v1 import document_pb2
 
 Json = dict[str, Any]
@@ -49,6 +49,8 @@ class ServicePlan:
     storage_class: str = ""
     storage_size: str = "2Gi"
     scope: Scope = Scope.CLUSTER
+    generation: int = 0
+    """Of the document; it is written on what is applied last, which tells that all was."""
 
     @classmethod
     def from_spec(
@@ -119,11 +121,13 @@ def access_rules(plan: ServicePlan, owner: Owner) -> tuple[Json, ...]:
 
 def workloads(plan: ServicePlan, owner: Owner) -> tuple[Json, ...]:
     """Return the two Deployments and their Services."""
+    last = _deployment(SERVICE, _service_pod(plan), plan, owner)
+    last["metadata"]["annotations"] = {GENERATION: str(plan.generation)}
     return (
         _service(DATABASE, DATABASE_PORT, plan, owner),
         _service(SERVICE, SERVICE_PORT, plan, owner),
         _deployment(DATABASE, _database_pod(plan), plan, owner),
-        _deployment(SERVICE, _service_pod(plan), plan, owner),
+        last,
     )
 
 

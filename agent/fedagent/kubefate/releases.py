@@ -12,6 +12,7 @@ from fedagent.kube.client import Json, Kube
 from fedagent.kube.kinds import SECRETS
 from fedagent.kube.lists import read_list, selector_query
 from fedagent.kube.objects import delete
+from fedagent.kubefate.records import parse_time
 
 log = structlog.get_logger()
 
@@ -28,6 +29,8 @@ class Release:
     status: str
     secret_name: str
     modified_at: datetime | None = None
+    created_at: datetime | None = None
+    """When Helm first wrote it, which is before it applies anything."""
 
     @property
     def is_pending(self) -> bool:
@@ -78,4 +81,5 @@ def _release(secret: Json) -> Release:
         status=str(labels.get("status", "")),
         secret_name=str(meta["name"]),
         modified_at=datetime.fromtimestamp(int(modified), UTC) if modified.isdigit() else None,
+        created_at=parse_time(meta.get("creationTimestamp")),
     )

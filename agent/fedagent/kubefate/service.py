@@ -39,7 +39,7 @@ from fedagent.kube.objects import (
     wait_gone,
     wait_until,
 )
-from fedagent.kube.ownership import Owner, is_created_namespace, owner_of
+from fedagent.kube.ownership import GENERATION, Owner, is_created_namespace, owner_of
 from fedagent.kube.rights import Rights
 from fedagent.kubefate import manifests
 from fedagent.kubefate.access import LABELS, Access, AccessMode, find_deployment
@@ -50,6 +50,10 @@ from fedagent.kubefate.records import parse_time
 log = structlog.get_logger()
 
 _VERSION: Final = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)")
+ASK_LIMIT_S: Final = 5.0
+"""For an answer, a login included: the real service takes 1.25 s for that."""
+EVIDENCE_S: Final = 4.0
+"""An answer to anybody's request is worth this long; jobs are followed each 3 s."""
 _REMOVAL_LIMIT_S: Final = 60.0
 _TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
 """Before Kubernetes 1.24 every namespace holds one, made by Kubernetes itself."""
@@ -82,19 +86,24 @@ class ServiceObservation:
     is_deployment_ready: bool = False
     is_database_ready: bool = False
     started_at: datetime | None = None
+    applied_generation: str = ""
+    missing: tuple[str, ...] = ()
 
     def is_adopted(self, owner: Owner) -> bool:
         """Tell whether ``owner`` uses a service that it did not install."""
         return self.is_installed and not owner.is_same(self.owner)
 
 
-async def observe_service(kube: Kube, access: Access, namespace: str) -> ServiceObservation:
+async def observe_service(
+    kube: Kube, access: Access, namespace: str, *, before: ServiceObservation | None = None
+) -> ServiceObservation:
     """Look at the service of a namespace; a service that does not answer is no error.
 
-    Raises KubeError when Kubernetes itself cannot be asked.
+    With the observation ``before`` a service that is in use is not asked again: its answers to
+    others tell that it lives. Raises KubeError when Kubernetes itself cannot be asked.
     """
     if access.mode is AccessMode.URL:
-        version, message = await _ask_version(access, namespace)
+        version, message = await _ask_version(access, namespace, before)
         return ServiceObservation(
             namespace=namespace,
             is_installed=True,
@@ -111,22 +120,28 @@ async def observe_service(kube: Kube, access: Access, namespace: str) -> Service
             namespace=namespace, is_installed=False, access=access.mode, message=message
         )
     has_started = is_available(deployment)
+    started_at = await _started_at(kube, namespace)
     version, message = ("", f"Deployment {namespace}/kubefate has no ready pod")
     if has_started:
-        version, message = await _ask_version(access, namespace)
+        known = before if before is not None and before.started_at == started_at else None
+        version, message = await _ask_version(access, namespace, known)
     database = await find(kube, DEPLOYMENTS, manifests.DATABASE, namespace=namespace)
+    owner = owner_of(deployment)
+    annotations = deployment["metadata"].get("annotations") or {}
     return ServiceObservation(
         namespace=namespace,
         is_installed=True,
         access=access.mode,
-        owner=owner_of(deployment),
+        owner=owner,
         version=version,
         is_ready=bool(version),
         message=message,
         is_removing="deletionTimestamp" in deployment["metadata"],
         is_deployment_ready=has_started,
         is_database_ready=database is not None and is_available(database),
-        started_at=await _started_at(kube, namespace),
+        started_at=started_at,
+        applied_generation=str(annotations.get(GENERATION, "")),
+        missing=() if version or owner is None else await _missing(kube, namespace),
     )
 
 
@@ -216,10 +231,38 @@ def is_available(deployment: Json) -> bool:
     return is_current and int(status.get("readyReplicas") or 0) > 0
 
 
-async def _ask_version(access: Access, namespace: str) -> tuple[str, str]:
+async def _missing(kube: Kube, namespace: str) -> tuple[str, ...]:
+    """Return what an agent's installation lacks, as Kind/name; what may not be read is not ours."""
+    wanted = (
+        (DEPLOYMENTS, manifests.DATABASE),
+        (SERVICES, manifests.DATABASE),
+        (SERVICES, manifests.SERVICE),
+        (PVCS, manifests.CLAIM),
+        (SECRETS, manifests.SECRET),
+    )
+    try:
+        found = [await find(kube, kind, name, namespace=namespace) for kind, name in wanted]
+    except Forbidden:
+        return ()
+    return tuple(
+        f"{kind.name}/{name}"
+        for (kind, name), body in zip(wanted, found, strict=True)
+        if body is None
+    )
+
+
+async def _ask_version(
+    access: Access, namespace: str, before: ServiceObservation | None
+) -> tuple[str, str]:
     """Return the version and no message, or no version and the reason."""
     try:
-        return await (await access.client(namespace)).version(), ""
+        client = await access.client(namespace)
+        if before is not None and before.is_ready and client.has_answered_within(EVIDENCE_S):
+            return before.version, ""
+        async with asyncio.timeout(ASK_LIMIT_S):
+            return await client.version(), ""
+    except TimeoutError:
+        return "", f"KubeFATE gave no answer within {ASK_LIMIT_S:g} s"
     except Unauthorized as error:
         # The password may have been changed: it is read again at the next look.
         await access.forget(namespace)

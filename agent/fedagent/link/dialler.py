@@ -13,9 +13,10 @@ import grpc.aio
 import structlog
 
 from fedagent.journal import Journal
+from fedagent.link.checks import check_certificate, check_roots
 from fedagent.link.identity import (
     Identity,
-    IdentityFile,
+    Kept,
     make_csr,
     make_key,
     with_certificate,
@@ -25,11 +26,13 @@ from fedproto import limits
 from fedproto.agent.v1 import certificate_pb2, link_pb2
 from fedproto.errors import ErrorCode, FedError, Invalid, Unavailable
 from fedproto.ids import Clock, new_id
-from fedproto.tasks import LoopBoard, full_jitter_s, wait_for_wake
+from fedproto.tasks import LoopBoard, abide, full_jitter_s, rest, run_periodically
 from fedproto.transport import channel_options, error_from_rpc
 
 log = structlog.get_logger()
 _RENEWAL_CHECK_S = 60.0
+_SESSIONS = "link.sessions"
+_RENEWAL = "link.renewal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Dialler:
     def __init__(
         self,
         journal: Journal,
-        identities: IdentityFile,
+        kept: Kept,
         facts: AgentFacts,
         *,
         board: LoopBoard,
@@ -58,8 +61,8 @@ class Dialler:
         rng: random.Random | None = None,
     ) -> None:
         self._journal = journal
-        self._identities = identities
-        self._identity = identities.load()
+        self._identities = kept.identities
+        self._identity = kept.identity
         self._facts = facts
         self._board = board
         self._clock = clock
@@ -69,6 +72,7 @@ class Dialler:
         self._boot_id = new_id()
         self._channel: grpc.aio.Channel | None = None
         self._redial = asyncio.Event()
+        self._look_at_renewal = asyncio.Event()
         self.connected = asyncio.Event()
 
     @property
@@ -79,12 +83,20 @@ class Dialler:
     async def run(self) -> None:
         """Hold a session for ever; run it in a TaskGroup."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._hold_sessions(), name="link.sessions")
-            group.create_task(self._renew_in_time(), name="link.renewal")
+            group.create_task(self._hold_sessions(), name=_SESSIONS)
+            renewal = run_periodically(
+                _RENEWAL,
+                self._renew_if_due,
+                interval_s=_RENEWAL_CHECK_S,
+                board=self._board,
+                wake=self._look_at_renewal,
+            )
+            group.create_task(renewal, name=_RENEWAL)
 
     async def _hold_sessions(self) -> None:
         attempt = 0
         while True:
+            self._board.beat(_SESSIONS)
             started = self._clock.monotonic()
             wish: float | None = None
             try:
@@ -100,7 +112,7 @@ class Dialler:
                 attempt = 0
             delay = self._delay_s(attempt, wish)
             attempt += 1
-            if await wait_for_wake(self._redial, delay):
+            if await rest(_SESSIONS, delay, board=self._board, wake=self._redial):
                 attempt = 0
 
     def _delay_s(self, attempt: int, wish: float | None) -> float:
@@ -123,6 +135,7 @@ class Dialler:
             welcome = await session.open(await self._hello())
             self._channel = channel
             self.connected.set()
+            self._look_at_renewal.set()
             self._on_connected()
             log.info("link.connected", epoch=welcome.epoch, site=welcome.site_name)
             await self._run_until_redial(session)
@@ -132,7 +145,8 @@ class Dialler:
         running = asyncio.create_task(session.run(), name="link.session")
         redial = asyncio.create_task(self._redial.wait(), name="link.redial")
         try:
-            await asyncio.wait({running, redial}, return_when=asyncio.FIRST_COMPLETED)
+            first = asyncio.wait({running, redial}, return_when=asyncio.FIRST_COMPLETED)
+            await abide(_SESSIONS, first, board=self._board)
             if running.done():
                 await running
             self._redial.clear()
@@ -182,11 +196,19 @@ class Dialler:
 
     async def _take_trust(self, version: int, roots_pem: bytes) -> None:
         """Add roots that the hub announces; the old ones stay until the hub drops them later."""
-        if version > self._identity.trust_version:
-            self._store(replace(self._identity, roots_pem=roots_pem, trust_version=version))
+        if version <= self._identity.trust_version:
+            return
+        check_roots(roots_pem)
+        identity = replace(self._identity, roots_pem=roots_pem, trust_version=version)
+        try:
+            await self._store(identity)
+        except FedError as error:
+            # They hold for this life; the next session announces them again.
+            log.warning("trust.not_stored", reason=error.message)
+            self._identity = identity
 
-    def _store(self, identity: Identity) -> None:
-        self._identities.save(identity)
+    async def _store(self, identity: Identity) -> None:
+        await self._identities.save(identity)
         self._identity = identity
 
     async def issue(
@@ -211,11 +233,7 @@ class Dialler:
             with _calling():
                 async with asyncio.timeout(limits.RPC_TIMEOUT_S * 3):
                     async for chunk in stub.FetchBlob(link_pb2.FetchBlobRequest(sha256=sha256)):
-                        if chunk.offset != len(data):
-                            raise Invalid(f"blob {sha256} came with a gap at {len(data)}")
-                        data += chunk.data
-                        if len(data) > limits.MAX_CHART_BYTES:
-                            raise FedError(f"blob {sha256} is too large", code=ErrorCode.TOO_LARGE)
+                        _take_chunk(data, chunk)
         except TimeoutError as error:
             raise Unavailable(f"blob {sha256} did not come in time") from error
         return bytes(data)
@@ -225,29 +243,23 @@ class Dialler:
             raise Unavailable("the hub is not connected")
         return self._channel
 
-    async def _renew_in_time(self) -> None:
-        while True:
-            if self._clock.now() >= self._identity.renew_at():
-                # Right after a start there is no session yet; a minute later may be too late.
-                await self.connected.wait()
-                await self._renew()
-            else:
-                self._board.beat("renewal", _RENEWAL_CHECK_S)
-            await asyncio.sleep(_RENEWAL_CHECK_S)
+    async def _renew_if_due(self) -> None:
+        """Renew at the time for it; without a session the next one calls again."""
+        if self._clock.now() >= self._identity.renew_at() and self.connected.is_set():
+            await self._renew()
 
     async def _renew(self) -> None:
-        """Get a certificate for a new key, then redial with it; a failure is tried again."""
-        key_pem = make_key()
-        try:
-            with _calling():
-                answer = await stub_of(self._live_channel()).RenewCertificate(
-                    certificate_pb2.RenewCertificateRequest(csr_pem=make_csr(key_pem, "fedagent")),
-                    timeout=limits.RPC_TIMEOUT_S,
-                )
-        except FedError as error:
-            log.warning("renewal.failed", reason=error.message)
+        """Get a certificate for a new key, then redial with it."""
+        if await self._was_renewed_elsewhere():
             return
-        self._store(
+        key_pem = make_key()
+        with _calling():
+            answer = await stub_of(self._live_channel()).RenewCertificate(
+                certificate_pb2.RenewCertificateRequest(csr_pem=make_csr(key_pem, "fedagent")),
+                timeout=limits.RPC_TIMEOUT_S,
+            )
+        check_certificate(key_pem, answer.certificate_chain_pem, answer.trust.roots_pem)
+        await self._store(
             with_certificate(
                 self._identity,
                 key_pem,
@@ -256,9 +268,28 @@ class Dialler:
                 answer.trust.version,
             )
         )
-        self._board.beat("renewal", _RENEWAL_CHECK_S)
         log.info("renewal.done", serial=answer.serial)
         self._redial.set()
+
+    async def _was_renewed_elsewhere(self) -> bool:
+        """Take up what another process has stored for this agent meanwhile; tell whether it has."""
+        stored = await self._identities.load()
+        same = stored.chain_pem == self._identity.chain_pem
+        if same or stored.agent_id != self._identity.agent_id:
+            return False
+        self._identity = stored
+        log.info("renewal.found", place=self._identities.place)
+        self._redial.set()
+        return True
+
+
+def _take_chunk(data: bytearray, chunk: link_pb2.BlobChunk) -> None:
+    """Add the next piece of an archive; raise for a gap, and for more than an archive may have."""
+    if chunk.offset != len(data):
+        raise Invalid(f"the archive came with a gap at {len(data)}")
+    if len(data) + len(chunk.data) > limits.MAX_CHART_BYTES:
+        raise FedError("the archive is too large", code=ErrorCode.TOO_LARGE)
+    data += chunk.data
 
 
 @contextmanager

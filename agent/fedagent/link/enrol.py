@@ -15,7 +15,8 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from fedagent.link.identity import Identity, IdentityFile, make_csr
+from fedagent.link.checks import check_certificate
+from fedagent.link.identity import Identities, Identity, make_csr
 from fedproto import limits
 from fedproto.agent.v1 import enrolment_pb2, enrolment_pb2_grpc
 from fedproto.errors import Denied, FedError, Invalid, Unavailable
@@ -38,11 +39,11 @@ class JoinRequest:
     agent_version: str
 
 
-async def join(request: JoinRequest, identities: IdentityFile) -> Identity:
+async def join(request: JoinRequest, identities: Identities) -> Identity:
     """Join and store the identity.
 
     The token is sent only over a connection that was verified against a root with the pinned
-    fingerprint. Safe to repeat after a crash: the key is on disk before the token is used.
+    fingerprint. Safe to repeat after a crash: the key is kept before the token is used.
     Raises Invalid, Denied (the hub is not the one of the fingerprint), Unauthenticated (token),
     Unavailable.
     """
@@ -51,8 +52,9 @@ async def join(request: JoinRequest, identities: IdentityFile) -> Identity:
     roots = await _fetch_roots(request.hub_address, leaf_pem)
     root_pem = _pinned_root(roots, pin)
     hub_name = _hub_name(leaf_pem)
-    key_pem = identities.pending_key()
+    key_pem = await identities.pending_key()
     answer = await _enrol(request, root_pem, hub_name, make_csr(key_pem, "fedagent"))
+    check_certificate(key_pem, answer.certificate_chain_pem, answer.trust.roots_pem)
     identity = Identity(
         hub_id=answer.hub_id,
         site_id=answer.site_id,
@@ -65,8 +67,8 @@ async def join(request: JoinRequest, identities: IdentityFile) -> Identity:
         roots_pem=answer.trust.roots_pem,
         trust_version=answer.trust.version,
     )
-    identities.save(identity)
-    identities.drop_pending_key()
+    await identities.save(identity)
+    await identities.drop_pending_key()
     log.info("agent.joined", site=identity.site_name, agent_id=identity.agent_id)
     return identity
 

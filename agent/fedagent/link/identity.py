@@ -1,14 +1,18 @@
-"""Who this agent is: key, certificate and the hub's roots, kept in files of mode 0600."""
+"""Who this agent is: key, certificate and the hub's roots, and the file of mode 0600 for them.
+
+The other place for them is a Secret: ``identity_secret.py``.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fedca.renewal import renew_at
-from fedproto.errors import NotFound
+from fedproto.errors import Invalid, NotFound
 
 _FILE: Final = "identity.json"
 
@@ -53,35 +57,84 @@ class Identity:
         return renew_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, spread=spread)
 
 
+class Identities(Protocol):
+    """Where an agent keeps who it is. Every write is kept, or nothing of it is, at its return."""
+
+    @property
+    def place(self) -> str:
+        """The place in words for people."""
+
+    async def exists(self) -> bool:
+        """Tell whether the agent has joined."""
+
+    async def load(self) -> Identity:
+        """Read the identity; NotFound tells to join first, Invalid names what cannot be read."""
+
+    async def save(self, identity: Identity) -> None:
+        """Replace the identity as a whole: a crash leaves the old or the new."""
+
+    async def pending_key(self) -> bytes:
+        """Return the key of a join under way; a retry after a crash must use the same one."""
+
+    async def drop_pending_key(self) -> None:
+        """Forget the key of a join that is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An identity, and where it is kept."""
+
+    identity: Identity
+    identities: Identities
+
+
 class IdentityFile:
-    """The agent's identity on disk; replaced as a whole: a crash leaves the old or the new."""
+    """The agent's identity on disk."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / _FILE
 
-    def exists(self) -> bool:
+    @property
+    def place(self) -> str:
+        """The file."""
+        return f"file {self._path}"
+
+    async def exists(self) -> bool:
         """Tell whether the agent has joined."""
-        return self._path.exists()
+        return await asyncio.to_thread(self._path.exists)
 
-    def load(self) -> Identity:
-        """Read the identity; NotFound tells to join first."""
-        if not self._path.exists():
-            raise NotFound(f"no identity in {self._path.parent}: run `fedagent join` first")
-        return _decode(json.loads(self._path.read_text()))
+    async def load(self) -> Identity:
+        """Read the identity."""
+        try:
+            content = await asyncio.to_thread(self._path.read_bytes)
+        except FileNotFoundError:
+            text = f"no identity in {self._path.parent}: run `fedagent join` first"
+            raise NotFound(text) from None
+        return read_identity(content, self.place)
 
-    def save(self, identity: Identity) -> None:
+    async def save(self, identity: Identity) -> None:
         """Write the identity; on disk when the call returns."""
+        await asyncio.to_thread(self._write, identity)
+
+    async def pending_key(self) -> bytes:
+        """Return the key of a join under way."""
+        return await asyncio.to_thread(self._pending_key)
+
+    async def drop_pending_key(self) -> None:
+        """Forget the key of a join that is complete."""
+        await asyncio.to_thread(self._path.with_name("join.key").unlink, missing_ok=True)
+
+    def _write(self, identity: Identity) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self._path.with_suffix(".new")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            json.dump(_encode(identity), file, indent=1)
+        with os.fdopen(handle, "wb") as file:
+            file.write(write_identity(identity))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)
 
-    def pending_key(self) -> bytes:
-        """Return the key of a join under way; a retry after a crash must use the same one."""
+    def _pending_key(self) -> bytes:
         path = self._path.with_name("join.key")
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,10 +142,6 @@ class IdentityFile:
             with os.fdopen(handle, "wb") as file:
                 file.write(make_key())
         return path.read_bytes()
-
-    def drop_pending_key(self) -> None:
-        """Forget the key of a join that is complete, or of a token that was refused."""
-        self._path.with_name("join.key").unlink(missing_ok=True)
 
 
 def make_key() -> bytes:
@@ -138,18 +187,25 @@ _TEXT_FIELDS: Final = (
 _PEM_FIELDS: Final = ("key_pem", "chain_pem", "roots_pem")
 
 
-def _encode(identity: Identity) -> dict[str, Any]:
+def write_identity(identity: Identity) -> bytes:
+    """Write an identity as JSON, the private key included."""
     read: Callable[[str], Any] = identity.__getattribute__
-    return {
+    tree = {
         **{name: read(name) for name in _TEXT_FIELDS},
         **{name: read(name).decode() for name in _PEM_FIELDS},
         "trust_version": identity.trust_version,
     }
+    return json.dumps(tree, indent=1).encode()
 
 
-def _decode(data: dict[str, Any]) -> Identity:
-    return Identity(
-        **{name: data[name] for name in _TEXT_FIELDS},
-        **{name: data[name].encode() for name in _PEM_FIELDS},
-        trust_version=int(data["trust_version"]),
-    )
+def read_identity(content: bytes, place: str) -> Identity:
+    """Read what ``write_identity`` wrote; raises Invalid, which never quotes the content."""
+    try:
+        data = json.loads(content)
+        fields: dict[str, Any] = {
+            **{name: str(data[name]) for name in _TEXT_FIELDS},
+            **{name: data[name].encode() for name in _PEM_FIELDS},
+        }
+        return Identity(**fields, trust_version=int(data["trust_version"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise Invalid(f"{place} holds no identity that can be read: join again") from None

@@ -10,17 +10,25 @@ import grpc.aio
 import structlog
 
 from fedagent.journal import Journal, SpoolPosition
+from fedagent.link.checks import checked
 from fedproto import limits
 from fedproto.agent.v1 import command_pb2, link_pb2, link_pb2_grpc
 from fedproto.errors import FedError, Unavailable
 from fedproto.ids import Clock
-from fedproto.tasks import LoopBoard, wait_for_wake
+from fedproto.tasks import LoopBoard, abide, rest
 from fedproto.transport import error_from_rpc
 
 log = structlog.get_logger()
 Stream = grpc.aio.StreamStreamCall[link_pb2.AgentFrame, link_pb2.HubFrame]
 Commands = Callable[[command_pb2.Command], Awaitable[command_pb2.CommandResult]]
 _STATUS_LIMIT = 50
+_LOOK_AGAIN_S = 30.0
+_RECEIVE, _STATUSES, _EVENTS, _HEARTBEATS = (
+    "link.receive",
+    "link.statuses",
+    "link.events",
+    "link.heartbeats",
+)
 
 
 class SessionEnded(FedError):
@@ -89,12 +97,15 @@ class Session:
         """Exchange frames until the stream ends; raises what ended it."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(), name="link.receive")
-                group.create_task(self._send_statuses(), name="link.statuses")
-                group.create_task(self._send_events(), name="link.events")
-                group.create_task(self._send_heartbeats(), name="link.heartbeats")
+                group.create_task(self._receive(), name=_RECEIVE)
+                group.create_task(self._send_statuses(), name=_STATUSES)
+                group.create_task(self._send_events(), name=_EVENTS)
+                group.create_task(self._send_heartbeats(), name=_HEARTBEATS)
         except* (FedError, grpc.aio.AioRpcError) as errors:
             raise _first(errors) from None
+        finally:
+            for name in (_RECEIVE, _STATUSES, _EVENTS, _HEARTBEATS):
+                self.board.records.pop(name, None)
 
     async def _read(self) -> link_pb2.HubFrame:
         try:
@@ -104,7 +115,7 @@ class Session:
                 raise SessionEnded(f"the hub closed the stream: {code.name} {details}")
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
-        return frame
+        return checked(frame)
 
     async def _write(self, frame: link_pb2.AgentFrame) -> None:
         frame.epoch = self.epoch
@@ -126,7 +137,7 @@ class Session:
 
     async def _receive(self) -> None:
         while True:
-            frame = await self._read()
+            frame = await abide(_RECEIVE, self._read(), board=self.board)
             if frame.epoch not in {0, self.epoch}:
                 continue
             self.heard_at = self.clock.monotonic()
@@ -176,10 +187,11 @@ class Session:
             changed.clear()
             pending = await self.journal.statuses.unsent(_STATUS_LIMIT)
             if not pending:
-                await wait_for_wake(changed, 30.0)
+                await rest(_STATUSES, _LOOK_AGAIN_S, board=self.board, wake=changed)
                 changed.set()
                 continue
             for item in pending:
+                self.board.beat(_STATUSES)
                 report = link_pb2.StatusReport(statuses=[item.status])
                 await self._write(link_pb2.AgentFrame(status=report))
             await self.journal.statuses.mark_sent(pending)
@@ -187,7 +199,7 @@ class Session:
     async def _send_events(self) -> None:
         changed = self.journal.spool.changed
         while True:
-            self.board.beat("spool", 30.0)
+            self.board.beat(_EVENTS)
             changed.clear()
             self.acked.clear()
             batch = None
@@ -206,7 +218,8 @@ class Session:
             asyncio.create_task(self.acked.wait()),
         }
         try:
-            await asyncio.wait(waits, timeout=30.0, return_when=asyncio.FIRST_COMPLETED)
+            first = asyncio.wait(waits, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+            await abide(_EVENTS, first, board=self.board)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -215,7 +228,7 @@ class Session:
     async def _send_heartbeats(self) -> None:
         sequence = 0
         while True:
-            await asyncio.sleep(self.heartbeat_s)
+            await rest(_HEARTBEATS, self.heartbeat_s, board=self.board)
             silent_s = self.clock.monotonic() - self.heard_at
             if silent_s > limits.LEASE_INTERVALS * self.heartbeat_s:
                 raise Unavailable(f"the hub has been silent for {silent_s:.0f} s")

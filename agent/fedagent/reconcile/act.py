@@ -131,6 +131,7 @@ class Actor:
             storage_class=document.storage_class,
             storage_size=document.storage_size,
             scope=self._scope,
+            generation=document.generation,
         )
 
     async def act(
@@ -173,6 +174,8 @@ class Actor:
                 await self._release_namespace(document)
             case DeleteNamespace():
                 await self._delete_own(NAMESPACES, namespace, None, document)
+                # Our rights go with it, and a removal may be taken back.
+                self._rights.doubt(namespace)
             case DeleteSecrets(names=names):
                 for name in names:
                     await self._delete_own(SECRETS, name, namespace, document)
@@ -209,10 +212,16 @@ class Actor:
         await self._rights.take(document.namespace, self._owner(document))
 
     async def _release_namespace(self, document: ParticipantDocument) -> None:
-        labels = dict.fromkeys(self._owner(document).labels())
-        change = {"metadata": {"labels": labels, "annotations": {CREATED_NAMESPACE: None}}}
+        """Give our rights back first: without its labels a namespace is not looked at again."""
+        owner = self._owner(document)
+        await self._rights.give_back(document.namespace, owner)
+        change = {
+            "metadata": {
+                "labels": dict.fromkeys(owner.labels()),
+                "annotations": {CREATED_NAMESPACE: None},
+            }
+        }
         await patch(self._kube, NAMESPACES, document.namespace, change)
-        await self._rights.give_back(document.namespace, self._owner(document))
 
     async def _delete_own(
         self, kind: Kind, name: str, namespace: str | None, document: ParticipantDocument
@@ -314,7 +323,17 @@ class Actor:
             if proof.table_digest == action.table_digest
         }
         for name, answer in answers.items():
-            kept[name] = Proof(name, answer.state, answer.message, now, action.table_digest)
+            before = memory.proofs.get(name)
+            same = before is not None and before.state == answer.state
+            kept[name] = Proof(
+                name,
+                answer.state,
+                answer.message,
+                now,
+                action.table_digest,
+                foreign=answer.foreign,
+                since=(before.since or before.at) if before is not None and same else now,
+            )
         await self._journal.memories.put_proofs(document.resource_id, tuple(kept.values()))
 
     async def _roots(self, document: ParticipantDocument) -> bytes:

@@ -57,6 +57,7 @@ def assemble(site: Site, outside: Outside) -> Reconciler:
         message: document_pb2.DesiredDocument, wake: asyncio.Event, wake_all: Callable[[], None]
     ) -> Subject:
         if message.WhichOneof("body") == "endpoint":
+            desk.on_doubt = wake.set
             return EndpointSubject(journal, desk, observer, actor, on_change=wake_all)
         return ParticipantSubject(
             outside.kube, desk, observer, actor, rights=rights, board=site.board, wake=wake

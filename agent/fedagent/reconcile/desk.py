@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -29,6 +30,10 @@ class ServiceDesk:
     last: ServiceObservation | None = None
     known: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is known whether participants may use the service."""
+    is_doubted: bool = False
+    """A participant got no answer: the next look asks the service itself."""
+    on_doubt: Callable[[], None] | None = None
+    """Wakes the endpoint's worker."""
 
     @property
     def key(self) -> str:
@@ -39,6 +44,14 @@ class ServiceDesk:
     def started_at(self) -> datetime | None:
         """When the service's pod started, as far as is known."""
         return None if self.last is None else self.last.started_at
+
+    def doubt(self) -> None:
+        """Have a service that is taken for ready looked at now: it has just not answered."""
+        if self.last is None or not self.last.is_ready:
+            return
+        self.is_doubted = True
+        if self.on_doubt is not None:
+            self.on_doubt()
 
     async def wait_known(self) -> None:
         """Wait, after a start of the agent, for the first look at the service; not for long."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from fedagent.domain.document import Document, EndpointDocument
+from fedagent.domain.proofs import PARTY_UNREACHABLE, WRONG_CERTIFICATE
 from fedproto.agent.v1 import event_pb2, status_pb2
 
 _INFO: Final = status_pb2.SEVERITY_INFO
@@ -30,6 +31,8 @@ _VERBS: Final = {
     status_pb2.PHASE_AWAITING_APPROVAL: ("awaiting_approval", _WARNING),
     status_pb2.PHASE_REFUSED: ("refused", _ERROR),
 }
+_TOLD_WARNINGS: Final = frozenset({PARTY_UNREACHABLE, WRONG_CERTIFICATE})
+"""What concerns others than the resource itself."""
 _DRIFT: Final = frozenset({"Drift", "ComponentMissing", "DatabaseLost"})
 
 
@@ -126,6 +129,7 @@ def _findings(
 ) -> Iterable[event_pb2.Event]:
     known = {(item.code, item.object) for item in old.findings}
     for item in new.findings:
-        if (item.code, item.object) not in known and item.severity == _ERROR:
+        is_told = item.severity == _ERROR or item.code in _TOLD_WARNINGS
+        if (item.code, item.object) not in known and is_told:
             facts = {"code": item.code, "object": item.object}
-            yield _event(f"{noun}.trouble", _ERROR, item.message, facts)
+            yield _event(f"{noun}.trouble", item.severity, item.message, facts)

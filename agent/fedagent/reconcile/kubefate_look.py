@@ -74,7 +74,9 @@ class KubeFateLook:
         except (KubeFateError, KubeError) as error:
             access, message = self.desk.meaning(error)
             self.view, self.read_at = KubeFateView(access, message), now
+            self.desk.doubt()
         except TimeoutError:
+            self.desk.doubt()
             message = f"KubeFATE gave no answer within {_LIMIT_S:g} s"
             self.view, self.read_at = KubeFateView(ServiceAccess.UNREACHABLE, message), now
         if self.view is None:

@@ -12,12 +12,13 @@ from fedagent.reconcile.resolve import INTERVAL_S, NameBook
 from fedagent.reconcile.subjects import ParticipantSubject, Subject
 from fedagent.reconcile.worker import Site, Worker
 from fedproto.agent.v1 import document_pb2
-from fedproto.tasks import run_periodically, wait_for_wake
+from fedproto.tasks import rest, run_periodically
 
 log = structlog.get_logger()
 
 _JOURNAL_POLL_S: Final = 1.0
 _DOCUMENTS_S: Final = 30.0
+_FOLLOWER: Final = "reconcile.documents"
 
 MakeSubject = Callable[[document_pb2.DesiredDocument, asyncio.Event, Callable[[], None]], Subject]
 """(document, the worker's wake, what wakes all workers) -> what the worker looks after."""
@@ -40,7 +41,7 @@ class Reconciler:
         self._data_version = await self._site.journal.data_version()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow_documents(group), name="reconcile.documents")
+                group.create_task(self._follow_documents(group), name=_FOLLOWER)
                 for name, work, interval_s in (
                     ("reconcile.journal", self._hear_others, _JOURNAL_POLL_S),
                     ("resolve", self._resolve, INTERVAL_S),
@@ -66,14 +67,14 @@ class Reconciler:
         """Start and wake workers as documents come; a worker ends by itself."""
         changed = self._site.journal.documents.changed
         while True:
-            self._site.board.beat("reconcile.documents", _DOCUMENTS_S)
+            self._site.board.beat(_FOLLOWER)
             documents = await self._site.journal.documents.all()
             for message in documents:
                 self._start_or_wake(message, group)
             kept = {message.resource_id for message in documents}
             for resource_id in set(self._workers) - kept:
                 self._workers[resource_id][0].wake.set()
-            await wait_for_wake(changed, _DOCUMENTS_S)
+            await rest(_FOLLOWER, _DOCUMENTS_S, board=self._site.board, wake=changed)
 
     def _start_or_wake(
         self, message: document_pb2.DesiredDocument, group: asyncio.TaskGroup

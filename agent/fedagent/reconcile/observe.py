@@ -118,7 +118,11 @@ class Observer:
         self, document: EndpointDocument, users: tuple[str, ...], leftovers: tuple[str, ...]
     ) -> ServiceObserved:
         """Look at the KubeFATE service of the site."""
-        seen = await observe_service(self._kube, self._desk.access, document.namespace)
+        before = None if self._desk.is_doubted else self._desk.last
+        self._desk.is_doubted = False
+        seen = await observe_service(
+            self._kube, self._desk.access, document.namespace, before=before
+        )
         self._desk.last = seen
         owner = None if seen.owner is None else OwnerView(seen.owner.hub_id, seen.owner.resource_id)
         return ServiceObserved(
@@ -131,6 +135,8 @@ class Observer:
             message=seen.message,
             access=seen.access.value,
             terminating=seen.is_removing,
+            applied_generation=seen.applied_generation,
+            missing=seen.missing,
             leftovers=leftovers,
             in_use_by=users,
         )
@@ -160,7 +166,8 @@ class Observer:
             secrets=secrets,
             kubefate=replace(kubefate, chart_present=bool(chart_uuid)),
             releases=tuple(
-                ReleaseView(item.revision, item.status, item.modified_at) for item in releases
+                ReleaseView(item.revision, item.status, item.modified_at, item.created_at)
+                for item in releases
             ),
             workloads=workloads,
             pods=tuple(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fedagent.domain.telling import NOT_SERVED, PARTY_DOWN, PROVEN, UNREACHABLE
+from fedagent.domain.proofs import NOT_SERVED, PARTY_DOWN, PROVEN, UNREACHABLE
 
 _CONNECT_LIMIT_S: Final = 1.5
 _HANDSHAKE_LIMIT_S: Final = 4.0
@@ -29,6 +29,8 @@ class Answer:
 
     state: str
     message: str
+    foreign: bool = False
+    """A certificate answered that is not the party's."""
 
 
 Prove = Callable[[str, int, Sequence[str], bytes], Awaitable[dict[str, Answer]]]
@@ -88,7 +90,8 @@ class _Prover:
             return await self._compare(_Shown(None, _SILENCE), "the party behind it is silent")
         except ssl.SSLCertVerificationError as error:
             shown = await self._show(name)
-            return await self._compare(shown, f"its certificate is wrong: {error.verify_message}")
+            text = f"its certificate is wrong: {error.verify_message}"
+            return await self._compare(shown, text, foreign=True)
         except ssl.SSLError as error:
             shown = _Shown(None, str(error.reason))
             return await self._compare(shown, f"the route or its target is refused: {error.reason}")
@@ -96,7 +99,7 @@ class _Prover:
             return await self._compare(_Shown(None, _END), "the party behind it does not answer")
         return Answer(PROVEN, "the party's certificate answers")
 
-    async def _compare(self, shown: _Shown, otherwise: str) -> Answer:
+    async def _compare(self, shown: _Shown, otherwise: str, *, foreign: bool = False) -> Answer:
         """Call a route not taken where the proxy answers as it answers a name without a route.
 
         Only this tells a missing route from a party with a wrong certificate: the proxy's own may
@@ -106,7 +109,7 @@ class _Prover:
             self._own = asyncio.create_task(self._show(_NOBODY))
         if shown == await self._own:
             return Answer(NOT_SERVED, "the proxy itself answers: the route is not taken")
-        return Answer(PARTY_DOWN, f"the route is taken, but {otherwise}")
+        return Answer(PARTY_DOWN, f"the route is taken, but {otherwise}", foreign)
 
     async def _show(self, name: str) -> _Shown:
         context = ssl.create_default_context()

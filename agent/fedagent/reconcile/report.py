@@ -18,7 +18,7 @@ from fedagent.domain.document import (
 from fedagent.domain.memory import Memory, StepTimes
 from fedagent.domain.observed import ParticipantObserved, ServiceObserved
 from fedagent.domain.policy import Policy, Telemetry
-from fedagent.domain.telling import proven_of
+from fedagent.domain.proofs import counted
 from fedproto.agent.v1 import document_pb2, status_pb2
 from fedproto.limits import MAX_TEXT_CHARS
 
@@ -198,7 +198,7 @@ def _table(table: Table, seen: ParticipantObserved) -> status_pb2.TableStatus:
 def _add_proofs(
     status: status_pb2.ResourceStatus, document: ParticipantDocument, memory: Memory
 ) -> None:
-    for proof in proven_of(document, memory):
+    for proof in counted(document, memory):
         row = status.proofs.add(key=proof.key, state=_PROOFS[proof.state], message=proof.message)
         row.at.FromDatetime(proof.at)
 

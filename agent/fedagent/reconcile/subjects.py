@@ -33,6 +33,8 @@ from fedproto.tasks import LoopBoard
 
 Observed = ParticipantObserved | ServiceObserved
 _USABLE = frozenset({Phase.READY, Phase.DEGRADED, Phase.INSTALLING, Phase.REMOVING})
+_KEPT = _USABLE | {Phase.REFUSED, Phase.AWAITING_APPROVAL}
+"""A service whose removal the site holds back is there to be used."""
 _CHANGES_RECORD = (Submit, EndSubmission, StopJob, DetachJob, ForgetRelease)
 
 
@@ -95,7 +97,7 @@ class EndpointSubject:
 
     def decided(self, document: Document, decision: Decision) -> None:
         """Let participants use the service, or not, as the plan says."""
-        usable = decision.phase in _USABLE
+        usable = decision.phase in (_KEPT if document.absent else _USABLE)
         self._desk.namespace = document.namespace if usable else None
         self._desk.known.set()
         now = (self._desk.namespace, decision.phase is Phase.READY)

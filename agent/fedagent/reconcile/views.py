@@ -87,6 +87,8 @@ def pod_view(body: Json) -> PodView:
         waiting=tuple(_troubles(containers)),
         restarts=max((int(item.get("restartCount") or 0) for item in containers), default=0),
         unschedulable=str(scheduled.get("message", "")) if stuck else "",
+        namespace=str(meta.get("namespace", "")),
+        unready=tuple(_unready(status, conditions.get("ContainersReady") or {})),
     )
 
 
@@ -109,6 +111,19 @@ def _started_at(status: Json) -> datetime | None:
     ]
     known = [time for time in times if time is not None]
     return max(known) if known else time_of(status.get("startTime"))
+
+
+def _unready(status: Json, condition: Json) -> Iterable[tuple[str, datetime]]:
+    """Yield what runs and is not ready, since its start or since the pod ceased to be ready."""
+    turned_at = None
+    if condition.get("status") == "False":
+        turned_at = time_of(condition.get("lastTransitionTime"))
+    for item in status.get("containerStatuses") or ():
+        running = (item.get("state") or {}).get("running")
+        started_at = time_of((running or {}).get("startedAt"))
+        if started_at is not None and not item.get("ready"):
+            since = started_at if turned_at is None else max(started_at, turned_at)
+            yield str(item.get("name", "")), since
 
 
 def _troubles(containers: Iterable[Json]) -> Iterable[tuple[str, str, str]]:

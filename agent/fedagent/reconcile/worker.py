@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 import structlog
 
-from fedagent.domain.decision import Action, Decision, Phase, kind_of
+from fedagent.domain.decision import (
+    Action,
+    Decision,
+    Phase,
+    UninstallService,
+    UploadChart,
+    kind_of,
+)
 from fedagent.domain.document import Document, ParticipantDocument
 from fedagent.domain.memory import Good, Memory
 from fedagent.domain.observed import ParticipantObserved
 from fedagent.domain.plan import plan
 from fedagent.domain.policy import Policy
 from fedagent.domain.reading import read_document
+from fedagent.domain.removing import begins_removal
 from fedagent.journal import Journal, SpoolFull
 from fedagent.journal.approvals import Wanted
 from fedagent.kube.errors import KubeError
 from fedagent.reconcile.faults import FaultBook, code_of
 from fedagent.reconcile.happenings import events_between
-from fedagent.reconcile.proxies import NotYet
+from fedagent.reconcile.proxies import NotYet, first_notes
 from fedagent.reconcile.report import PHASES, Told, status_of, steps_after
 from fedagent.reconcile.subjects import Observed, Subject
 from fedproto.agent.v1 import document_pb2, status_pb2
 from fedproto.errors import Invalid
 from fedproto.ids import Clock
-from fedproto.tasks import LoopBoard, wait_for_wake
+from fedproto.tasks import PULSE_S, LoopBoard, rest, wait_for_wake
 
 log = structlog.get_logger()
 
 _TURN_LIMIT_S: Final = 180.0
 _ACTION_LIMIT_S: Final = 120.0
+_LONG: Final = (UploadChart, UninstallService)
+"""Actions that may go on for as long as any may; each request of the others has 30 s."""
 _QUIET_S: Final = 0.05
 """Changes come in bursts: one look for all of them."""
 _NOT_YET_S: Final = 1.0
 _MAX_WAIT_S: Final = 60.0
 """Everything is looked at anew at least this often, whatever the watches say."""
-_BEAT_S: Final = 60.0
 _SPOOL_FULL_S: Final = 5.0
 _REPEAT_S: Final = 0.2
 _FIRST_REPEATS: Final = 3
@@ -70,6 +79,7 @@ class Worker:
         self._last_actions: tuple[Action, ...] = ()
         self._repeats = 0
         self._failures = 0
+        self._is_well = True
 
     @property
     def _beat_name(self) -> str:
@@ -77,16 +87,29 @@ class Worker:
 
     async def run(self) -> None:
         """Work until the document is forgotten. A turn that fails is logged and tried again."""
-        self._site.board.beat(self._beat_name, _BEAT_S)
+        self._beat()
         try:
             while (wait_s := await self._guarded_turn()) is not None:
                 if wait_s > 0:
-                    await wait_for_wake(self.wake, min(wait_s, _MAX_WAIT_S))
+                    await self._wait(min(wait_s, _MAX_WAIT_S))
                 await asyncio.sleep(_QUIET_S)
                 self.wake.clear()
         finally:
             self._site.board.records.pop(self._beat_name, None)
             await self.subject.stop()
+
+    def _beat(self, actions: Sequence[Action] = ()) -> None:
+        """Show that this loop is well and goes on, now with these actions."""
+        is_long = any(isinstance(action, _LONG) for action in actions)
+        interval_s = _ACTION_LIMIT_S / 3 if is_long else PULSE_S
+        self._site.board.beat(self._beat_name, interval_s)
+
+    async def _wait(self, wait_s: float) -> None:
+        """Wait for a change; a loop whose turn failed does not say meanwhile that it is well."""
+        if self._is_well:
+            await rest(self._beat_name, wait_s, board=self._site.board, wake=self.wake)
+        else:
+            await wait_for_wake(self.wake, wait_s)
 
     def hear_hub(self) -> None:
         """Go on at once with what failed for want of the hub."""
@@ -94,18 +117,19 @@ class Worker:
             self.wake.set()
 
     async def _guarded_turn(self) -> float | None:
+        self._is_well = False
         try:
             async with asyncio.timeout(_TURN_LIMIT_S):
                 wait_s = await self.turn()
             self._failures = 0
-            self._site.board.beat(self._beat_name, _BEAT_S)
+            self._is_well = True
         except SpoolFull:
             log.warning("spool.full", resource_id=self.resource_id)
             return _SPOOL_FULL_S
         except KubeError as error:
             self._failures += 1
             await self._report_blind(error)
-            self._site.board.beat(self._beat_name, _BEAT_S)
+            self._is_well = True
             return min(2.0 ** min(self._failures, 5), 30.0)
         except Exception:
             self._failures += 1
@@ -126,7 +150,8 @@ class Worker:
             return _MAX_WAIT_S
         memory = await journal.memories.load(self.resource_id)
         observed = await self.subject.observe(document, memory)
-        memory = await self._note_tables(observed, memory)
+        self._beat()
+        memory = await self._note_tables(document, observed, memory)
         decision = plan(
             document,
             observed,
@@ -141,11 +166,16 @@ class Worker:
         await self._report(document, observed, memory, decision)
         return await self._act(document, observed, memory, decision)
 
-    async def _note_tables(self, observed: Observed, memory: Memory) -> Memory:
+    async def _note_tables(self, document: Document, observed: Observed, memory: Memory) -> Memory:
         """Note when each table was first seen as it is: pods that are younger have read it."""
-        if not isinstance(observed, ParticipantObserved):
+        if not isinstance(observed, ParticipantObserved) or not isinstance(
+            document, ParticipantDocument
+        ):
             return memory
         now = self._site.clock.now()
+        for note in first_notes(document, observed, memory, now):
+            await self._site.journal.memories.put_proxy(self.resource_id, note)
+            memory = replace(memory, proxies={**memory.proxies, note.deployment: note})
         seen: Mapping[str, tuple[str, datetime]] = {
             name: known
             if (known := memory.table_seen.get(name)) is not None and known[0] == table.digest
@@ -170,6 +200,9 @@ class Worker:
             good = _good_of(document)
             await memories.put_ready(self.resource_id, document.generation, good)
             memory = replace(memory, ready_generation=document.generation, good=good)
+        if begins_removal(document, decision):
+            await memories.forget_live(self.resource_id)
+            memory = memory.without_live()
         if decision.phase is Phase.AWAITING_APPROVAL:
             await self._site.journal.approvals.ask(
                 Wanted(self.resource_id, document.generation, document.body_sha256),
@@ -251,6 +284,7 @@ class Worker:
         if not decision.actions:
             self._last_actions = ()
             return decision.next_check_s
+        self._beat(decision.actions)
         results = await asyncio.gather(
             *(self._do(document, observed, memory, action) for action in decision.actions)
         )

@@ -109,7 +109,8 @@ class Helm:
         try:
             history = await records.history()
             current = _current(name, history)
-            new = [item for item in package.objects if key_of(item) not in _keys(current)]
+            known = _keys(current)
+            new = [item for item in package.objects if key_of(item) not in known]
             await applier.check_owner(new, "update")
             version = history[-1].version + 1
             revision = self._revision(

@@ -156,8 +156,11 @@ def lines(parts: Iterable[str]) -> str:
     return "\n".join(parts) + "\n"
 
 
-class _Dumper(yaml.SafeDumper):
-    """Print no anchors: the same list given twice is printed twice."""
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Print no anchors: the same list given twice is printed twice.
+
+    In C, where it is: a manifest is printed for each revision, and Python takes ten times as long.
+    """
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class calls it so
         return True

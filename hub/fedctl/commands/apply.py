@@ -88,7 +88,7 @@ def diff(ctx: typer.Context, filename: FileOption, *, output: OutputOption = Out
             answers.append(answer)
             changed = await _would_change(client, answer) or changed
             if output in {Output.TABLE, Output.WIDE}:
-                show_diffs(answer["changes"], answer["waiting"])
+                show_diffs(answer)
         emit(output, answers[0] if len(answers) == 1 else {"items": answers})
         return changed
 
@@ -195,7 +195,7 @@ def _tell(applied: Any, output: Output, *, dry_run: bool) -> None:
     if output not in {Output.TABLE, Output.WIDE}:
         return
     if dry_run:
-        show_diffs(applied["changes"], applied["waiting"])
+        show_diffs(applied)
     say(f"federation/{name} {verb_of(applied)}" + (" (dry run)" if dry_run else ""))
     if not dry_run:
         show_summary(applied)

@@ -13,7 +13,7 @@ from fedctl.commands.apply import follow
 from fedctl.commands.session import DEFAULT_WAIT, OutputOption, TimeoutOption, limit_of, run
 from fedctl.failure import ExitCode, Failure
 from fedctl.kinds import Kind, reference
-from fedctl.lookup import one
+from fedctl.lookup import address_of, one
 from fedctl.progress import display, wait
 from fedctl.render import Output, emit, say
 from fedctl.standing import Goal, resource_source
@@ -33,6 +33,14 @@ def delete(  # noqa: PLR0913 - one parameter per option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would go; change nothing.")
     ] = False,
+    abandon: Annotated[
+        bool,
+        typer.Option(
+            "--abandon",
+            help="Of a participant that is being removed at a site that never comes back: forget "
+            "it, and say what may be left there.",
+        ),
+    ] = False,
     wait_for: Annotated[bool, typer.Option("--wait", help="Wait until it is gone.")] = False,
     timeout: TimeoutOption = DEFAULT_WAIT,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
@@ -40,17 +48,11 @@ def delete(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Remove a federation, the KubeFATE of a site (endpoint), a site that runs nothing, a chart."""
     kind, item_name = reference([what] if name is None else [what, name])
-    if kind.plural not in _DELETABLE:
-        raise Failure(
-            ExitCode.USAGE,
-            f"a {kind.singular} cannot be deleted",
-            hint="participants leave when the file that is applied no longer has them"
-            if kind.plural == "participants"
-            else f"these can be: {', '.join(_DELETABLE)}",
-        )
-    if kind.plural != "federations" and (cascade or dry_run):
-        raise Failure(ExitCode.USAGE, "--cascade and --dry-run are for federations")
+    _check(kind, for_federations=cascade or dry_run, abandon=abandon)
     limit_s = limit_of(timeout)
+    if abandon:
+        run(ctx, lambda client: _abandon(client, kind, item_name, output, may_ask=not yes))
+        return
 
     async def work(client: Client) -> None:
         target = await _target(client, kind, item_name)
@@ -65,6 +67,44 @@ def delete(  # noqa: PLR0913 - one parameter per option
                 say(f"{kind.singular}/{clean(item_name)} is gone")
 
     run(ctx, work)
+
+
+def _check(kind: Kind, *, for_federations: bool, abandon: bool) -> None:
+    """Raise Failure for what cannot be deleted, or not with these options."""
+    if kind.plural == "participants" and not abandon:
+        raise Failure(
+            ExitCode.USAGE,
+            "a participant cannot be deleted by itself",
+            hint="participants leave when the file that is applied no longer has them; --abandon "
+            "is for one whose site never comes back",
+        )
+    if kind.plural not in (*_DELETABLE, "participants"):
+        raise Failure(
+            ExitCode.USAGE,
+            f"a {kind.singular} cannot be deleted",
+            hint=f"these can be: {', '.join(_DELETABLE)}",
+        )
+    if kind.plural != "federations" and for_federations:
+        raise Failure(ExitCode.USAGE, "--cascade and --dry-run are for federations")
+    if kind.plural != "participants" and abandon:
+        raise Failure(ExitCode.USAGE, "--abandon is for participants")
+
+
+async def _abandon(client: Client, kind: Kind, name: str, output: Output, *, may_ask: bool) -> None:
+    subject = f"{kind.singular}/{clean(name)}"
+    if may_ask:
+        _ask(subject)
+    path = address_of(kind, name)
+    body = (await client.request("DELETE", path, query={"abandon": True})).body
+    if emit(output, body):
+        return
+    if output is Output.NAME:
+        say(subject)
+        return
+    say(f"{subject} abandoned: the hub has forgotten it, nothing was done at its site")
+    for item in body["items"]:
+        left = ", ".join(item["left"])
+        say(clean(f"  at {item['site']} there may be left: {left}"), style="yellow")
 
 
 async def _target(client: Client, kind: Kind, name: str) -> str:
@@ -90,7 +130,7 @@ def _tell(subject: str, body: Json | None, output: Output, *, dry_run: bool) -> 
     if output in {Output.JSON, Output.YAML}:
         return
     if body is not None and dry_run:
-        show_diffs(body["changes"], body["waiting"])
+        show_diffs(body)
     is_long = body is not None
     say(f"{subject} " + ("is being removed" if is_long else "removed") + " (dry run)" * dry_run)
     if body is not None and not dry_run:

@@ -127,9 +127,11 @@ def show(event: Json, output: Output) -> None:
 def _line(event: Json) -> None:
     moment = moment_of(event.get("occurred_at")) or datetime.now(UTC)
     severity = clean(event.get("severity", ""))
+    about = clean(event.get("resource") or "")
     say(
         Text(f"{moment.astimezone():%H:%M:%S} {event.get('id', '')!s:>6}  ", style="dim")
         + Text(f"{severity:<8}", style=styled(severity).style)
         + Text(f"{clean(event.get('kind', '')):<28} ", style="bold")
+        + Text(f"{about}: " if about else "", style="cyan")
         + Text(clean(event.get("message", "")))
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
-from fedctl.client import path_of
+from fedctl.client import Json, path_of
 from fedctl.commands.session import OutputOption, run
-from fedctl.failure import ExitCode, Failure
+from fedctl.failure import ExitCode, Failure, Fault
 from fedctl.render import Output, emit, say
 from fedctl.text import clean, seconds_of
 
+_OPTIONS: Final = {"name": "NAME", "life_s": "--life", "labels": "--label"}
+_RUN_OPTIONS: Final = "--state fedagent-state --kubeconfig ~/.kube/config"
 site_app = typer.Typer(help="Invite sites and revoke them.", no_args_is_help=True)
 certificate_app = typer.Typer(help="Revoke certificates.", no_args_is_help=True)
 
@@ -30,7 +33,9 @@ def invite(
     """Make a one-time token for a site's agent; it is shown this once."""
     body = {"name": name, "life_s": seconds_of(life, "--life"), "labels": _labels(label or [])}
 
-    found = run(ctx, lambda client: client.request("POST", path_of("sites"), body=body)).body
+    found = _in_options(
+        lambda: run(ctx, lambda client: client.request("POST", path_of("sites"), body=body)).body
+    )
     if emit(output, found):
         return
     site = f"site/{clean(found['site']['name'])}"
@@ -41,7 +46,10 @@ def invite(
     say()
     say(f"  {clean(found['join_command'])}")
     say()
-    say("then `fedagent run`. The token works once and is not shown again.")
+    say(f"then: fedagent run {_RUN_OPTIONS}")
+    say("The token works once and is not shown again. Change these where they do not fit:")
+    say("  --state       folder that keeps the agent's identity and journal; the same for both")
+    say("  --kubeconfig  file that reaches the site's cluster; without it inside the cluster")
 
 
 @site_app.command("revoke")
@@ -70,6 +78,21 @@ def revoke_certificate(
     found = run(ctx, lambda client: client.request("POST", path)).body
     if not emit(output, found):
         say(f"certificate/{clean(serial)} revoked")
+
+
+def _in_options(call: Callable[[], Json]) -> Json:
+    """Carry out a call whose faults name the fields of the body: name the options instead."""
+    try:
+        return call()
+    except Failure as failure:
+        if not failure.faults:
+            raise
+        faults = tuple(
+            Fault(_OPTIONS.get(one.path, one.path), one.message) for one in failure.faults
+        )
+        raise Failure(
+            failure.code, "the invitation cannot be made", faults=faults, hint=failure.hint
+        ) from failure
 
 
 def _labels(pairs: list[str]) -> dict[str, str]:

@@ -13,9 +13,8 @@ from pydantic import BaseModel, Field
 
 from fedhub.api.calls import STOPPING, NameFilter, hub_of
 from fedhub.domain.access import Principal
-from fedhub.domain.records import Event
 from fedhub.services import events
-from fedhub.services.events import EventFilter
+from fedhub.services.events import EventFilter, ToldEvent
 from fedweb.routes import NDJSON, Answer, Call, Query, Route, respond
 
 log = structlog.get_logger()
@@ -39,6 +38,9 @@ class EventView(BaseModel):
     site_id: str | None
     federation_id: str | None
     resource_id: str | None
+    resource: str | None = Field(
+        description="Name of the participant or endpoint, kept when it is gone."
+    )
     operation_id: str | None
     actor: str | None
     facts: dict[str, str]
@@ -66,9 +68,24 @@ class EventQuery(Query):
     kind: str | None = Field(default=None, max_length=100, description="Only this kind.")
 
 
-def view(event: Event) -> EventView:
+def view(told: ToldEvent) -> EventView:
     """Build the public form of an event."""
-    return EventView.model_validate(event, from_attributes=True)
+    event = told.event
+    return EventView(
+        id=event.id,
+        occurred_at=event.occurred_at,
+        recorded_at=event.recorded_at,
+        kind=event.kind,
+        severity=event.severity,
+        message=event.message,
+        site_id=event.site_id,
+        federation_id=event.federation_id,
+        resource_id=event.resource_id,
+        resource=told.resource,
+        operation_id=event.operation_id,
+        actor=event.actor,
+        facts=event.facts,
+    )
 
 
 async def list_events(call: Call[Principal]) -> Answer:
@@ -82,9 +99,9 @@ async def list_events(call: Call[Principal]) -> Answer:
         limit=call.query.limit,
         newest_first=call.query.newest,
     )
-    ordered = sorted(found, key=lambda event: event.id)
-    last = ordered[-1].id if ordered else call.query.after
-    return Answer(EventPage(items=[view(event) for event in ordered], last_id=last))
+    ordered = sorted(found, key=lambda told: told.event.id)
+    last = ordered[-1].event.id if ordered else call.query.after
+    return Answer(EventPage(items=[view(told) for told in ordered], last_id=last))
 
 
 async def stream_events(call: Call[Principal]) -> web.StreamResponse:
@@ -125,11 +142,11 @@ async def _follow(call: Call[Principal], wanted: EventFilter, response: web.Stre
             return
 
 
-def pieces(batch: Iterable[Event]) -> Iterator[bytes]:
+def pieces(batch: Iterable[ToldEvent]) -> Iterator[bytes]:
     """Yield a line per event, cut into pieces of at most ``PIECE_BYTES``."""
     piece = bytearray()
-    for event in batch:
-        piece += view(event).model_dump_json().encode() + b"\n"
+    for told in batch:
+        piece += view(told).model_dump_json().encode() + b"\n"
         while len(piece) >= PIECE_BYTES:
             yield bytes(piece[:PIECE_BYTES])
             del piece[:PIECE_BYTES]

@@ -14,8 +14,16 @@ from fedhub.domain.access import Principal
 from fedhub.domain.federation import FederationIntent
 from fedhub.domain.records import Federation
 from fedhub.services import federations, removal, routes
+from fedhub.services.hub import Hub
 from fedhub.services.preview import Applied
 from fedweb.routes import Answer, Call, Query, Route
+
+
+class FaultView(BaseModel):
+    """One fault of an intent."""
+
+    path: str = Field(description="Dotted, with list indexes: parties.1.id.")
+    message: str = Field(description="What is wrong, and the cure.")
 
 
 class FederationView(BaseModel):
@@ -31,6 +39,12 @@ class FederationView(BaseModel):
     updated_at: datetime
     party_count: int
     intent: dict[str, Any] = Field(description="What was applied, defaults filled in.")
+    faults: list[FaultView] = Field(
+        description="What today's rules say against the stored intent; apply a corrected file."
+    )
+    held: bool = Field(
+        description="True: the faults keep it from being planned; it stays as it is."
+    )
 
 
 class FederationPage(BaseModel):
@@ -46,7 +60,7 @@ class DocumentDiffView(BaseModel):
     resource_id: str
     resource: str = Field(description="Participant or endpoint, as people call it.")
     site: str
-    change: str = Field(description="created, changed or removed.")
+    change: str = Field(description="created, changed, removed or taken back (from a removal).")
     lines: list[str] = Field(description="Unified diff of the readable document.")
 
 
@@ -56,6 +70,13 @@ class WaitingView(BaseModel):
     participant: str
     reason: str
     message: str
+
+
+class LeftOutView(BaseModel):
+    """A participant without a route, and why."""
+
+    participant: str
+    reason: str
 
 
 class AppliedView(BaseModel):
@@ -69,6 +90,12 @@ class AppliedView(BaseModel):
     )
     changes: list[DocumentDiffView]
     waiting: list[WaitingView]
+    left_out: list[LeftOutView] = Field(
+        description="Participants that no route table mentions until their addresses are known."
+    )
+    taken_back: list[str] = Field(
+        description="Participants that were being removed and stay by this."
+    )
 
 
 class ApplyQuery(Query):
@@ -99,13 +126,6 @@ class RouteView(BaseModel):
     proof_message: str
 
 
-class LeftOutView(BaseModel):
-    """A participant without a route, and why."""
-
-    participant: str
-    reason: str
-
-
 class RoutesView(BaseModel):
     """Every route table of a federation."""
 
@@ -114,9 +134,10 @@ class RoutesView(BaseModel):
     left_out: list[LeftOutView]
 
 
-def view(federation: Federation) -> FederationView:
+def view(hub: Hub, federation: Federation) -> FederationView:
     """Build the public form of a federation."""
     parties = federation.intent.get("parties")
+    stored = hub.intents.of(federation)
     return FederationView(
         id=federation.id,
         name=federation.name,
@@ -128,12 +149,14 @@ def view(federation: Federation) -> FederationView:
         updated_at=federation.updated_at,
         party_count=len(parties) if isinstance(parties, list) else 0,
         intent=federation.intent,
+        faults=[FaultView(path=one.path, message=one.message) for one in stored.faults],
+        held=stored.is_held,
     )
 
 
-def _applied(applied: Applied, *, dry_run: bool) -> Answer:
+def _applied(hub: Hub, applied: Applied, *, dry_run: bool) -> Answer:
     body = AppliedView(
-        federation=view(applied.federation),
+        federation=view(hub, applied.federation),
         created=applied.created,
         dry_run=dry_run,
         operation=(
@@ -159,6 +182,14 @@ def _applied(applied: Applied, *, dry_run: bool) -> Answer:
             )
             for participant_id, waiting in applied.waiting.items()
         ],
+        left_out=[
+            LeftOutView(
+                participant=applied.names.get(one.participant_id, one.participant_id),
+                reason=f"{one.reason}: {one.message}",
+            )
+            for one in applied.replanned.plan.left_out
+        ],
+        taken_back=list(applied.taken_back),
     )
     headers = {"ETag": revision_etag(applied.federation.revision)}
     if body.operation is None:
@@ -171,7 +202,7 @@ async def list_federations(call: Call[Principal]) -> Answer:
     page = await federations.list_page(
         hub_of(call), call.principal, cursor=call.query.cursor, limit=call.query.limit
     )
-    items = [view(federation) for federation in page.items]
+    items = [view(hub_of(call), federation) for federation in page.items]
     return Answer(FederationPage(items=items, next_cursor=page.next_cursor))
 
 
@@ -184,7 +215,7 @@ async def create_federation(call: Call[Principal]) -> Answer:
         must_be_new=True,
         dry_run=call.query.dry_run,
     )
-    return _applied(applied, dry_run=call.query.dry_run)
+    return _applied(hub_of(call), applied, dry_run=call.query.dry_run)
 
 
 async def apply_federation(call: Call[Principal]) -> Answer:
@@ -197,13 +228,13 @@ async def apply_federation(call: Call[Principal]) -> Answer:
         if_revision=wanted_revision(call),
         dry_run=call.query.dry_run,
     )
-    return _applied(applied, dry_run=call.query.dry_run)
+    return _applied(hub_of(call), applied, dry_run=call.query.dry_run)
 
 
 async def get_federation(call: Call[Principal]) -> Answer:
     """Answer one federation."""
     found = await federations.get(hub_of(call), call.principal, call.path("name"))
-    return Answer(view(found), headers={"ETag": revision_etag(found.revision)})
+    return Answer(view(hub_of(call), found), headers={"ETag": revision_etag(found.revision)})
 
 
 async def delete_federation(call: Call[Principal]) -> Answer:
@@ -215,7 +246,7 @@ async def delete_federation(call: Call[Principal]) -> Answer:
         cascade=call.query.cascade,
         dry_run=call.query.dry_run,
     )
-    return _applied(applied, dry_run=call.query.dry_run)
+    return _applied(hub_of(call), applied, dry_run=call.query.dry_run)
 
 
 async def get_routes(call: Call[Principal]) -> Answer:

@@ -16,9 +16,10 @@ from fedweb.routes import Answer, Call, Route
 
 
 class TargetView(BaseModel):
-    """One resource that the operation waits for."""
+    """One resource that the operation waits for; its name is kept when it is gone."""
 
     resource_id: str
+    name: str
     generation: int
     done: bool
 
@@ -50,7 +51,6 @@ class StepView(BaseModel):
 class TargetDetail(TargetView):
     """One resource with what its site last said."""
 
-    name: str
     site: str
     site_state: str
     observed_generation: int

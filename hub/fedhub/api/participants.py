@@ -21,11 +21,12 @@ from fedhub.api.sites import FindingView
 from fedhub.domain.access import Principal
 from fedhub.domain.phases import Phase
 from fedhub.domain.shown import Known, show
-from fedhub.services import agents, participants
+from fedhub.services import abandoning, agents, participants
 from fedhub.services.progress import steps_of
 from fedhub.store.participants import ParticipantRow
 from fedproto.agent.v1 import status_pb2
-from fedweb.routes import Answer, Call, Route
+from fedproto.errors import Conflict
+from fedweb.routes import Answer, Call, Query, Route
 
 
 class ParticipantView(BaseModel):
@@ -77,6 +78,30 @@ class ProofsView(BaseModel):
     """The routes of an exchange, tried just now."""
 
     proofs: list[ProofView]
+
+
+class RemovalQuery(Query):
+    """Options of a removal of one participant."""
+
+    abandon: bool = Field(
+        default=False,
+        description="Forget it though its site, Offline or Revoked, cannot remove it any more.",
+    )
+
+
+class LeftBehindView(BaseModel):
+    """A participant that was given up, and what of it may be at its site still."""
+
+    participant: str
+    site: str
+    namespace: str
+    left: list[str]
+
+
+class AbandonedView(BaseModel):
+    """What was given up; nothing of it was touched."""
+
+    items: list[LeftBehindView]
 
 
 class ParticipantQuery(PageQuery):
@@ -169,6 +194,19 @@ async def get_participant(call: Call[Principal]) -> Answer:
     )
 
 
+async def delete_participant(call: Call[Principal]) -> Answer:
+    """Give up a participant at a site that never comes back."""
+    if not call.query.abandon:
+        raise Conflict(
+            "a participant leaves when its federation's file no longer has it; abandon=true "
+            "(`fedctl delete participant NAME --abandon`) is for one at a site that never comes "
+            "back"
+        )
+    given_up = await abandoning.abandon(hub_of(call), call.principal, _name(call))
+    items = [LeftBehindView.model_validate(one, from_attributes=True) for one in given_up]
+    return Answer(AbandonedView(items=items))
+
+
 async def prove_routes(call: Call[Principal]) -> Answer:
     """Try every route of an exchange now."""
     hub = hub_of(call)
@@ -199,6 +237,15 @@ ROUTES = (
         "Get a participant with its latest report.",
         "participants",
         ParticipantDetail,
+    ),
+    Route(
+        "DELETE",
+        _ONE,
+        delete_participant,
+        "Give up a participant that is being removed at a site that never comes back.",
+        "participants",
+        AbandonedView,
+        query=RemovalQuery,
     ),
     Route(
         "POST",

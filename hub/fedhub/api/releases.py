@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from fedhub.api.calls import hub_of
-from fedhub.domain.access import Permission, Principal
+from fedhub.api.calls import PageQuery, hub_of
+from fedhub.domain.access import Principal
 from fedhub.domain.release import Release
+from fedhub.services import releases
 from fedweb.routes import Answer, Call, Route
 
 
@@ -29,7 +30,7 @@ class ReleaseView(BaseModel):
 
 
 class ReleasePage(BaseModel):
-    """Every release of the catalogue."""
+    """A page of releases."""
 
     items: list[ReleaseView]
     next_cursor: str | None
@@ -50,10 +51,12 @@ def view(release: Release) -> ReleaseView:
 
 
 async def list_releases(call: Call[Principal]) -> Answer:
-    """Answer every release of the catalogue."""
-    call.principal.require(Permission.READ)
-    items = [view(release) for release in hub_of(call).catalogue.releases]
-    return Answer(ReleasePage(items=items, next_cursor=None))
+    """Answer a page of the catalogue's releases, oldest first."""
+    page = releases.list_page(
+        hub_of(call), call.principal, cursor=call.query.cursor, limit=call.query.limit
+    )
+    items = [view(release) for release in page.items]
+    return Answer(ReleasePage(items=items, next_cursor=page.next_cursor))
 
 
 ROUTES = (
@@ -64,5 +67,6 @@ ROUTES = (
         "List the FATE releases of the catalogue.",
         "releases",
         ReleasePage,
+        query=PageQuery,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fedhub.api.calls import PageQuery, hub_of
 from fedhub.domain.access import Principal
@@ -65,6 +65,14 @@ LabelKey = Annotated[
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
 
 
+def _check_life(seconds: int) -> int:
+    longest = limits.JOIN_TOKEN_MAX_LIFE_S
+    if not 1 <= seconds <= longest:
+        hours = longest // 3600
+        raise ValueError(f"a token lives 1 s to {hours} h ({longest} s), not {seconds} s")
+    return seconds
+
+
 class InvitationRequest(BaseModel):
     """Who is invited."""
 
@@ -73,8 +81,10 @@ class InvitationRequest(BaseModel):
     name: Annotated[str, Field(pattern=NAME_PATTERN, description="Name of the site.")]
     life_s: Annotated[
         int,
+        AfterValidator(_check_life),
         Field(
-            ge=1, le=limits.JOIN_TOKEN_MAX_LIFE_S, description="Seconds that the token is good for."
+            json_schema_extra={"minimum": 1, "maximum": limits.JOIN_TOKEN_MAX_LIFE_S},
+            description="Seconds that the token is good for.",
         ),
     ] = limits.JOIN_TOKEN_LIFE_S
     labels: dict[LabelKey, LabelValue] = Field(
@@ -90,7 +100,9 @@ class InvitationView(BaseModel):
     expires_at: datetime
     enrol_address: str
     ca_fingerprint: str
-    join_command: str
+    join_command: str = Field(
+        description="For a shell that reaches the site's cluster by the usual kubeconfig."
+    )
 
 
 def view(site: Site) -> SiteView:
@@ -133,7 +145,8 @@ async def invite_site(call: Call[Principal]) -> Answer:
     )
     command = (
         f"fedagent join {invitation.enrol_address} --token {invitation.token} "
-        f"--ca-fingerprint {invitation.ca_fingerprint}"
+        f"--ca-fingerprint {invitation.ca_fingerprint} "
+        "--state fedagent-state --kubeconfig ~/.kube/config"
     )
     answer = InvitationView(
         site=view(invitation.site),

@@ -145,11 +145,15 @@ class StoredStatus:
 
 @dataclass(frozen=True, slots=True)
 class OperationTarget:
-    """One resource and the generation that must be reached for the operation to succeed."""
+    """One resource and the generation that must be reached for the operation to succeed.
+
+    ``name`` is the one that people use, kept for when the resource is gone.
+    """
 
     resource_id: str
     generation: int
     done: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from fedhub.domain.phases import Phase, SiteState
+from fedhub.domain.phases import NEEDS_A_PERSON, Phase, SiteState
+
+_ENDED: Final = frozenset({Phase.READY, Phase.REMOVING, Phase.GONE, *NEEDS_A_PERSON})
+"""Phases of which a newer generation makes something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,15 @@ def show(known: Known) -> Shown:
     is_behind = (known.observed_generation or 0) < known.generation
     if known.removing and is_behind and known.phase is not Phase.REMOVING:
         return Shown(Phase.REMOVING, "Requested", "removal is asked for", known.since)
-    if is_behind and known.phase is Phase.READY:
-        return Shown(
-            Phase.RECONFIGURING,
-            "NewGeneration",
-            f"generation {known.generation} is on its way; {known.observed_generation} runs",
-            known.since,
-        )
+    if is_behind and not known.removing and known.phase in _ENDED:
+        return Shown(Phase.RECONFIGURING, *_on_its_way(known), known.since)
     return Shown(known.phase, known.reason or "", known.message or "", known.since)
+
+
+def _on_its_way(known: Known) -> tuple[str, str]:
+    generation, observed = known.generation, known.observed_generation
+    if known.phase in {Phase.REMOVING, Phase.GONE}:
+        return "TakenBack", f"its removal is taken back with generation {generation}"
+    if known.phase is Phase.READY:
+        return "NewGeneration", f"generation {generation} is on its way; {observed} runs"
+    return "NewGeneration", f"generation {generation} is on its way; {observed} was {known.phase}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import structlog
 
 from fedhub.domain.records import ResourceKind, StoredDocument
-from fedhub.fleet.sessions import Fleet, LiveSession, document_frames
+from fedhub.fleet.sessions import Fleet, LiveSession, Loop, document_frames
 from fedhub.store import documents
 from fedhub.store.engine import Database
 from fedproto.agent.v1 import document_pb2, link_pb2
@@ -64,7 +64,8 @@ class Notifier:
         while True:
             session.stale.clear()
             try:
-                await self._send_missing(session)
+                with self._fleet.at_work(session, Loop.DOCUMENTS):
+                    await self._send_missing(session)
             except Unavailable:
                 # The database is away; the poll finds the difference when it is back.
                 log.info("documents.delayed", site=session.site_name)

@@ -41,7 +41,6 @@ SEVERITIES: Final[dict[int, str]] = {
     status_pb2.SEVERITY_WARNING: "warning",
     status_pb2.SEVERITY_ERROR: "error",
 }
-_MAX_FACTS: Final = 32
 MAX_SEQUENCE: Final = 2**62
 _EARLIEST_S: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _LATEST_S: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
@@ -116,6 +115,8 @@ def _stored(site_id: str, status: status_pb2.ResourceStatus, at: datetime) -> St
     phase = PHASES.get(status.phase)
     if phase is None:
         raise Invalid(f"a status has the unknown phase {status.phase}")
+    # A later hub would read what this one does not know, unchecked.
+    status.DiscardUnknownFields()
     clean(status)
     return StoredStatus(
         resource_id=status.resource_id,
@@ -136,13 +137,16 @@ async def store_events(
 ) -> int:
     """Store a batch once, in the caller's transaction, and return the sequence reached.
 
-    Raises FENCED, or INVALID for a batch that is not in order or that leaves a gap.
+    Raises FENCED, or INVALID for a batch that is too large, not in order or leaves a gap. An event
+    that is too large is cut, with a mark.
     """
     await sessions.check_epoch(db, session.agent_id, session.epoch)
     if not batch.spool_id or batch.spool_id != session.spool_id:
         raise Invalid("the batch is of another spool than Hello's")
     if len(batch.events) > limits.MAX_BATCH_EVENTS:
         raise Invalid(f"a batch holds at most {limits.MAX_BATCH_EVENTS} events")
+    if batch.ByteSize() > limits.MAX_BATCH_WIRE_BYTES:
+        raise Invalid(f"a batch holds at most {limits.MAX_BATCH_BYTES} bytes of events")
     reached = await events.acked_through(db, session.agent_id, batch.spool_id)
     sequences = [event.seq for event in batch.events]
     if not sequences:
@@ -174,7 +178,12 @@ async def _federations(
         owner = row.site_id if row is not None else await _owner(db, resource_id)
         if owner is not None and owner != session.site_id:
             raise Denied("an event speaks of a resource of another site")
-        found[resource_id] = row.federation_id if row is not None else None
+        found[resource_id] = (
+            row.federation_id
+            if row is not None
+            # Its last words may come when it is forgotten: earlier events say whose it was.
+            else await events.federation_of(db, resource_id, session.site_id)
+        )
     return found
 
 
@@ -195,23 +204,36 @@ def _event(
     at: datetime,
 ) -> Event:
     clean(event)
-    facts = dict(sorted(event.facts.items())[:_MAX_FACTS])
+    facts = dict(event.facts)
     if event.generation:
         facts["generation"] = str(event.generation)
+    message = _clip(event.message, limits.MAX_EVENT_MESSAGE_CHARS)
     return Event(
         id=0,
         occurred_at=_time(event.occurred_at, at),
         recorded_at=at,
         kind=event.kind[:100] or "site.event",
         severity=SEVERITIES.get(event.severity, "info"),
-        message=event.message[: limits.MAX_EVENT_MESSAGE_CHARS],
+        message=message,
         site_id=session.site_id,
         federation_id=federation_id,
         resource_id=event.resource_id[:64] or None,
-        facts={clean_text(k): clean_text(v) for k, v in facts.items()},
+        facts=_cut_facts(facts, limits.MAX_EVENT_BYTES - len(message.encode())),
         spool_id=spool_id,
         seq=event.seq,
     )
+
+
+def _cut_facts(facts: Mapping[str, str], room_bytes: int) -> dict[str, str]:
+    """Clean facts and keep the first that fit; what is cut is marked, as the agent does itself."""
+    kept: dict[str, str] = {}
+    for key, value in sorted(facts.items()):
+        name, text = clean_text(key), clean_text(value)
+        room_bytes -= len(name.encode()) + len(text.encode())
+        if len(kept) == limits.MAX_EVENT_FACTS or room_bytes < 0:
+            return kept | {"cut": "facts exceeded the limit"}
+        kept[name] = text
+    return kept
 
 
 def _time(stated: Timestamp, at: datetime) -> datetime:
@@ -226,17 +248,29 @@ def _is_sane(stated: Timestamp) -> bool:
 
 def clean_text(text: str) -> str:
     """Make a site's text harmless for terminals and logs, and clip it to MAX_TEXT_CHARS."""
-    kept = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return kept if len(kept) <= limits.MAX_TEXT_CHARS else kept[: limits.MAX_TEXT_CHARS] + "…"
+    # Clipped first: to look at each character of a message's worth of text takes too long.
+    return "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for c in _clip(text, limits.MAX_TEXT_CHARS)
+    )
+
+
+def _clip(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def clean(message: Message) -> None:
     """Apply ``clean_text`` to every text field of a message, at every depth; maps are left.
 
-    A time that is nonsense is taken out: no later reader of the stored message can take it.
+    A time that is nonsense, and a word that this hub does not know (its agent may be newer), are
+    taken out: no later reader of the stored message can take them.
     """
     for descriptor, value in message.ListFields():
-        if descriptor.type == FieldDescriptor.TYPE_STRING:
+        if descriptor.type == FieldDescriptor.TYPE_ENUM:
+            words = descriptor.enum_type
+            if words is None or value not in words.values_by_number:
+                message.ClearField(descriptor.name)
+        elif descriptor.type == FieldDescriptor.TYPE_STRING:
             if descriptor.is_repeated:
                 value[:] = [clean_text(text) for text in value]
             else:

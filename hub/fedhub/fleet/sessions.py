@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 import structlog
 
 from fedhub.fleet.admission import Incumbent
+from fedhub.fleet.quota import EventQuota
 from fedproto import limits
-from fedproto.agent.v1 import command_pb2, link_pb2
+from fedproto.agent.v1 import command_pb2, event_pb2, link_pb2
 from fedproto.errors import NotFound, Unavailable
 from fedproto.ids import Clock
 
@@ -21,13 +25,22 @@ ALARM_PAUSE_S: Final = 600.0
 MAX_NOTED: Final = 1_000
 
 
+class Loop(StrEnum):
+    """The two loops that serve a session in the hub, as findings name them."""
+
+    READ = "hub.read"
+    DOCUMENTS = "hub.documents"
+
+
 @dataclass(slots=True)
 class LiveSession:
     """One agent's stream.
 
     ``sent`` maps resource ids to the generation that the agent has, ``claimed`` to the digests of
     those that it had at Hello. ``stale``: it may lack a document. ``news``: there is something to
-    send, or the session ended.
+    send, or the session ended. ``beat_at``: when the last heartbeat came; ``busy``: since when a
+    loop has been at one piece of work (both by the monotonic clock). ``parked``: event batches that
+    wait for the site's quota, unacknowledged.
     """
 
     agent_id: str
@@ -38,11 +51,14 @@ class LiveSession:
     instance_id: str
     serial: str
     heard_at: float
+    beat_at: float = 0.0
     sent: dict[str, int] = field(default_factory=dict)
     claimed: dict[str, str] = field(default_factory=dict)
     stale: asyncio.Event = field(default_factory=asyncio.Event)
     spool_id: str = ""
+    parked: deque[event_pb2.EventBatch] = field(default_factory=deque)
     stalled_loops: frozenset[str] = frozenset()
+    busy: dict[Loop, float] = field(default_factory=dict)
     heartbeat_pending: bool = False
     queue: asyncio.Queue[link_pb2.HubFrame] = field(
         default_factory=lambda: asyncio.Queue(limits.DOWN_QUEUE_FRAMES)
@@ -118,6 +134,7 @@ class Fleet:
         self._sessions: dict[str, LiveSession] = {}
         self._by_site: dict[str, LiveSession] = {}
         self._noted: dict[tuple[str, ...], float] = {}
+        self.quota = EventQuota(clock)
         self.heartbeat_interval_s = heartbeat_interval_s
         self.is_draining = False
 
@@ -126,6 +143,15 @@ class Fleet:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    @contextmanager
+    def at_work(self, session: LiveSession, loop: Loop) -> Iterator[None]:
+        """Note, while in the block, since when a session's loop has been at one piece of work."""
+        session.busy[loop] = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            session.busy.pop(loop, None)
 
     def incumbent(self, agent_id: str) -> Incumbent | None:
         """Return the present session of an agent, as admission sees it."""

@@ -25,6 +25,7 @@ class Change(StrEnum):
     CREATED = "created"
     CHANGED = "changed"
     REMOVED = "removed"
+    TAKEN_BACK = "taken back"
     UNCHANGED = "unchanged"
 
 
@@ -39,8 +40,11 @@ class DocumentDiff:
 
 
 def diff_documents(before: StoredDocument | None, after: PlannedDocument) -> DocumentDiff:
-    """Compare a stored document with the planned one. Values of secret keys are hidden."""
-    old = [] if before is None or before.absent else readable(stored_spec(before)).splitlines()
+    """Compare a stored document with the planned one. Values of secret keys are hidden.
+
+    One that is taken back from its removal is compared with what was to be removed.
+    """
+    old = [] if before is None else readable(stored_spec(before)).splitlines()
     new = [] if after.absent else readable(after.spec).splitlines()
     change = _change(before, after)
     lines: tuple[str, ...] = ()
@@ -67,7 +71,7 @@ def _change(before: StoredDocument | None, after: PlannedDocument) -> Change:
         return Change.UNCHANGED
     if after.absent:
         return Change.REMOVED
-    return Change.CREATED if before.absent else Change.CHANGED
+    return Change.TAKEN_BACK if before.absent else Change.CHANGED
 
 
 def _masked(value: Any) -> Any:

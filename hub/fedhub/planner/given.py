@@ -102,7 +102,7 @@ class PlanInput:
     """Everything that documents follow from.
 
     ``charts``: digests of the archives that the hub serves. ``current``: stored documents by
-    resource id; needed of every leaving participant, others may be there.
+    resource id; needed of every participant that leaves or comes back, others may be there.
     """
 
     federation: Federation

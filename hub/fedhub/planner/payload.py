@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fedproto.errors import FieldFault
+from fedproto.yamltext import WHOLE_KEYS, raw_fault, whole_fault
 
 MAX_DEPTH: Final = 32
 MAX_NODES: Final = 100_000
@@ -32,7 +33,7 @@ def payload_fault(payload: object) -> FieldFault | None:
     while stack:
         path, value = stack.pop()
         count += 1
-        message = _fault_of(path, value)
+        message = _fault_of(path, value) or _overlay_fault(path, value)
         if count > MAX_NODES:
             message = f"holds more than {MAX_NODES} values; split it"
             path = ()
@@ -66,6 +67,29 @@ def _fault_of(path: Path, value: object) -> str:
             return "" if is_exact else "is no number that KubeFATE can read; write it as text"
         case _:
             return f"is a {type(value).__name__}; only JSON's types are taken, quote it as text"
+
+
+def _overlay_fault(path: Path, value: object) -> str:
+    """Keep an overlay's texts from being more than texts once KubeFATE has written them."""
+    below = _below_values(path)
+    if below is None:
+        return ""
+    fault_of = whole_fault if below[:1] and below[0] in WHOLE_KEYS else raw_fault
+    if isinstance(value, str):
+        return fault_of(value)
+    for key in value if isinstance(value, Mapping) else ():
+        if fault := fault_of(key):
+            return f"has a key that {fault}"
+    return ""
+
+
+def _below_values(path: Path) -> Path | None:
+    """Return the path within cluster.yaml of what stands below ``values``; None elsewhere."""
+    match path:
+        case ("exchange", "values", *below) | ("parties", _, "values", *below):
+            return tuple(below)
+        case _:
+            return None
 
 
 def _keys_fault(value: Mapping[Any, Any]) -> str:

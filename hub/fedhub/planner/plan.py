@@ -156,7 +156,7 @@ class _Draft:
                 known = {name: own.get(name) or fallback.get(name, "") for name in names}
                 targets = exchange_targets(exchange, known)
             if isinstance(targets, Obstacle):
-                self.waiting[member.participant.id] = Waiting(targets.reason, targets.message)
+                self._hold(member, targets.reason, targets.message)
                 continue
             spec = self.builder.party(member, targets, names)
             self.documents.append(planned(member, spec, absent=False))
@@ -164,7 +164,17 @@ class _Draft:
     def _hold_parties(self, reason: Reason, message: str) -> None:
         for member in self.cast.clusters:
             if self._wants(member):
-                self.waiting[member.participant.id] = Waiting(reason, message)
+                self._hold(member, reason, message)
+
+    def _hold(self, member: Member, reason: Reason, message: str) -> None:
+        """Let a party wait with the document that it has.
+
+        One whose removal is taken back gets its last one again: what still runs must not go.
+        """
+        self.waiting[member.participant.id] = Waiting(reason, message)
+        stored = self.given.current.get(member.participant.id)
+        if stored is not None and stored.absent:
+            self.documents.append(planned(member, stored_spec(stored), absent=False))
 
     def _plan_direct(self) -> Routes:
         """Without an exchange every party's tables name every other: grows with the square."""

@@ -11,12 +11,12 @@ import structlog
 
 from fedca.authority import IssuedCertificate, peer_identity
 from fedhub.fleet.admission import PeerIdentity
-from fedhub.fleet.sessions import LiveSession
+from fedhub.fleet.sessions import LiveSession, Loop
 from fedhub.rpc.enrolment import trust_of
 from fedhub.services import agents, certificates, charts, presence, reports
 from fedhub.services.hub import Hub
 from fedproto import limits
-from fedproto.agent.v1 import certificate_pb2, link_pb2, link_pb2_grpc
+from fedproto.agent.v1 import certificate_pb2, event_pb2, link_pb2, link_pb2_grpc
 from fedproto.errors import Denied, ErrorCode, FedError, Invalid, Unauthenticated, Unavailable
 
 log = structlog.get_logger()
@@ -70,6 +70,8 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
     async def _read(self, session: LiveSession, frames: AsyncIterator[link_pb2.AgentFrame]) -> None:
         async for frame in frames:
             session.heard_at = self._hub.clock.monotonic()
+            # Whatever comes shows that the site is there: heartbeats may wait behind reports.
+            session.heartbeat_pending = True
             if frame.epoch != session.epoch:
                 raise FedError("the frame is of another epoch", code=ErrorCode.FENCED)
             await session.take_turn(self._hub.clock, turns(frame))
@@ -82,24 +84,26 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
         """
         while True:
             try:
-                await self._handle(session, frame)
+                with self._hub.fleet.at_work(session, Loop.READ):
+                    await self._handle(session, frame)
             except Unavailable:
                 log.warning("session.waits", site=session.site_name)
                 await asyncio.sleep(DATABASE_RETRY_S)
-                session.heard_at = self._hub.clock.monotonic()
+                session.heard_at = session.beat_at = self._hub.clock.monotonic()
             else:
                 return
 
     async def _handle(self, session: LiveSession, frame: link_pb2.AgentFrame) -> None:
         match frame.WhichOneof("body"):
             case "heartbeat":
+                await self._acknowledge(session, await reports.resume_events(self._hub, session))
                 ack = await agents.heartbeat(self._hub, session, frame.heartbeat)
                 await session.send(link_pb2.HubFrame(heartbeat_ack=ack))
             case "status":
                 await reports.receive_statuses(self._hub, session, frame.status.statuses)
             case "events":
                 stored = await reports.receive_events(self._hub, session, frame.events)
-                await session.send(link_pb2.HubFrame(event_ack=stored))
+                await self._acknowledge(session, stored)
             case "command_result":
                 future = session.commands.get(frame.command_result.command_id)
                 if future is not None and not future.done():
@@ -110,6 +114,10 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
                 session.end()
             case other:
                 log.info("session.frame_ignored", site=session.site_name, body=other)
+
+    async def _acknowledge(self, session: LiveSession, acks: Iterable[event_pb2.EventAck]) -> None:
+        for ack in acks:
+            await session.send(link_pb2.HubFrame(event_ack=ack))
 
     async def FetchBlob(
         self, request: link_pb2.FetchBlobRequest, context: Context

@@ -11,8 +11,9 @@ from fedhub.domain.access import Permission, Principal
 from fedhub.domain.phases import SiteState
 from fedhub.domain.records import Site
 from fedhub.fleet.admission import PeerIdentity, Verdict, check_hello, judge
-from fedhub.fleet.reports import clean_text
+from fedhub.fleet.reports import clean, clean_text
 from fedhub.fleet.sessions import LiveSession
+from fedhub.services import standstill
 from fedhub.services.hub import Hub, record
 from fedhub.store import certificates, events, sessions, sites
 from fedproto import limits
@@ -23,6 +24,8 @@ from fedproto.ids import new_id
 HUB_VERSION: Final = "0.1.0"
 SUPERSEDED_GRACE: Final = timedelta(hours=1)
 MAX_STALLED_LOOPS: Final = 20
+_OF_A_SITE: Final = (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT, ErrorCode.TIMEOUT)
+MAX_LOOP_NAME: Final = 150
 
 
 async def open_session(
@@ -133,9 +136,11 @@ async def _admit(
         instance_id=hello.instance_id,
         serial=identity.serial,
         heard_at=hub.clock.monotonic(),
+        beat_at=hub.clock.monotonic(),
         sent={ref.resource_id: ref.generation for ref in hello.documents},
         claimed={ref.resource_id: ref.digest for ref in hello.documents},
         spool_id=hello.spool_id,
+        stalled_loops=standstill.named_in(site),
     )
     resume = await events.acked_through(db, identity.agent_id, hello.spool_id)
     return session, _welcome(hub, session, protocol, resume)
@@ -174,7 +179,6 @@ async def _site_online(
         agent_version=clean_text(hello.agent_version)[:100],
         certificate_serial=identity.serial,
         last_seen_at=now,
-        findings=(),
         **_inventory_columns(hello.inventory),
     )
     # Not by what was read above: another process may be closing the session before this one.
@@ -219,44 +223,15 @@ async def heartbeat(
 ) -> link_pb2.HeartbeatAck:
     """Take a heartbeat: noted in memory, flushed in batches; stalled loops become findings."""
     session.heartbeat_pending = True
-    names = sorted({clean_text(loop.name)[:50] for loop in beat.loops if loop.stalled})
-    stalled = frozenset(names[:MAX_STALLED_LOOPS])
-    if stalled != session.stalled_loops:
-        await _note_stalled(hub, session, stalled)
-        session.stalled_loops = stalled
+    session.beat_at = hub.clock.monotonic()
+    names = sorted({clean_text(loop.name)[:MAX_LOOP_NAME] for loop in beat.loops if loop.stalled})
+    stalled = frozenset(names[:MAX_STALLED_LOOPS]) | standstill.seen_late(hub, session)
+    await standstill.note(hub, session, stalled)
     answer = link_pb2.HeartbeatAck(
         sequence=beat.sequence, next_interval_ms=int(hub.fleet.heartbeat_interval_s * 1000)
     )
     answer.sent_at.FromDatetime(hub.clock.now())
     return answer
-
-
-async def _note_stalled(hub: Hub, session: LiveSession, stalled: frozenset[str]) -> None:
-    async with hub.database.begin() as db:
-        await sessions.check_epoch(db, session.agent_id, session.epoch)
-        await sites.update(
-            db,
-            session.site_id,
-            findings=tuple(
-                {
-                    "code": "LoopStalled",
-                    "severity": "error",
-                    "message": f"the agent's loop {name} has stopped while the agent is alive",
-                    "hint": "read the agent's log; restart the agent if it does not recover",
-                    "object": f"loop/{name}",
-                }
-                for name in sorted(stalled)
-            ),
-        )
-        await record(
-            hub,
-            db,
-            "site.loop_stalled" if stalled else "site.loop_recovered",
-            f"loops of the agent of {session.site_name} that stand still: "
-            + (", ".join(sorted(stalled)) or "none"),
-            severity="error" if stalled else "info",
-            site_id=session.site_id,
-        )
 
 
 async def note_inventory(hub: Hub, session: LiveSession, inventory: link_pb2.Inventory) -> None:
@@ -277,13 +252,12 @@ async def prove_routes(
     )
     command.deadline_at.FromDatetime(hub.clock.now() + timedelta(seconds=limit_s))
     result = await hub.fleet.command(site_id, command)
+    clean(result)
     if not result.succeeded:
         raise FedError(result.message or "the site could not try the routes", code=_code(result))
     return result.routes_proven
 
 
 def _code(result: command_pb2.CommandResult) -> ErrorCode:
-    try:
-        return ErrorCode(result.error_code)
-    except ValueError:
-        return ErrorCode.UNAVAILABLE
+    """Take an agent's code, unless it would speak of the caller or of the hub itself."""
+    return next((code for code in _OF_A_SITE if code == result.error_code), ErrorCode.UNAVAILABLE)

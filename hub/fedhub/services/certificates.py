@@ -13,7 +13,7 @@ from fedhub.domain.records import Page, Participant, ResourceKind, Site, SiteCer
 from fedhub.services.agents import is_superseded, report_superseded
 from fedhub.services.enrolment import remember_agent_certificate
 from fedhub.services.hub import Hub, record
-from fedhub.services.participants import require as require_participant
+from fedhub.services.naming import names_of, participants_called
 from fedhub.services.sites import require as require_site
 from fedhub.store import certificates, documents, federations, participants, sites
 from fedproto import limits
@@ -178,6 +178,37 @@ async def revoke(hub: Hub, principal: Principal, serial: str) -> SiteCertificate
     return revoked if revoked is not None else found
 
 
+async def revoke_of_gone(hub: Hub, site_id: str) -> None:
+    """Revoke the certificates of a site's participants that are gone; call after the commit.
+
+    Those that an earlier call missed, because the process died, are revoked with them. The ledger
+    commits by itself and comes first: what is listed as revoked must be revoked.
+    """
+    async with hub.database.read() as db:
+        orphans = await certificates.of_gone(db, site_id, at=hub.clock.now())
+        names = await names_of(db, {one.resource_id for one in orphans if one.resource_id})
+    for orphan in orphans:
+        await hub.authority.revoke(orphan.serial, RevocationReason.CESSATION_OF_OPERATION)
+    if not orphans:
+        return
+    async with hub.database.begin() as db:
+        for orphan in orphans:
+            await certificates.mark_revoked(db, orphan.serial, hub.clock.now())
+            name = names.get(orphan.resource_id or "", orphan.resource_id)
+            await record(
+                hub,
+                db,
+                "certificate.revoked",
+                f"{orphan.profile} certificate {orphan.serial} is revoked: {name} is gone",
+                site_id=site_id,
+                resource_id=orphan.resource_id,
+                facts={
+                    "serial": orphan.serial,
+                    "reason": RevocationReason.CESSATION_OF_OPERATION.value,
+                },
+            )
+
+
 async def list_page(
     hub: Hub,
     principal: Principal,
@@ -194,16 +225,13 @@ async def list_page(
         page = await certificates.list_page(
             db,
             site_id=(await require_site(db, site)).id if site is not None else None,
-            resource_id=(
-                (await require_participant(db, participant)).id if participant is not None else None
+            resource_ids=(
+                await participants_called(db, participant) if participant is not None else None
             ),
             expiring_before=expiring_before,
             cursor=cursor,
             limit=limit,
         )
         names = await sites.names(db)
-        for resource_id in {one.resource_id for one in page.items if one.resource_id}:
-            row = await participants.find(db, resource_id)
-            if row is not None:
-                names[row.id] = row.name
+        names |= await names_of(db, {one.resource_id for one in page.items if one.resource_id})
     return page, names

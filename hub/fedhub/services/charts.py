@@ -13,7 +13,8 @@ from fedhub.domain.records import Chart, Page
 from fedhub.services import operations as operation_service
 from fedhub.services.chart_archive import ChartFacts, read_chart
 from fedhub.services.hub import Hub, record, tell_sites
-from fedhub.services.planning import gather, replan
+from fedhub.services.intents import Held
+from fedhub.services.planning import gather, note_held, replan
 from fedhub.store import charts, federations
 from fedproto import limits
 from fedproto.errors import Invalid, NotFound
@@ -66,10 +67,16 @@ async def _replan_all(hub: Hub, db: AsyncSession) -> set[str]:
     for federation in await federations.all(db):
         await federations.lock(db, federation.id)
         locked = await federations.find(db, federation.id)
-        if locked is not None:
-            replanned = await replan(hub, db, await gather(hub, db, locked))
-            await operation_service.follow_changes(db, locked.id, replanned.changed)
-            told |= replanned.site_ids()
+        if locked is None:
+            continue
+        try:
+            given = await gather(hub, db, locked)
+        except Held as held:
+            await note_held(hub, db, locked, held)
+            continue
+        replanned = await replan(hub, db, given)
+        await operation_service.follow_changes(db, locked.id, replanned.changed)
+        told |= replanned.site_ids()
     return told
 
 

@@ -8,9 +8,8 @@ from typing import Final
 
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.records import Event
-from fedhub.services.federations import require as require_federation
 from fedhub.services.hub import Hub
-from fedhub.services.participants import require as require_participant
+from fedhub.services.naming import federations_called, names_of, participants_called
 from fedhub.services.sites import require as require_site
 from fedhub.store import events
 from fedproto.errors import Unavailable
@@ -26,9 +25,17 @@ class EventFilter:
     """Which events are wanted; None means any."""
 
     site_id: str | None = None
-    federation_id: str | None = None
-    resource_id: str | None = None
+    federation_ids: frozenset[str] | None = None
+    resource_ids: frozenset[str] | None = None
     kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToldEvent:
+    """An event and the name of the resource that it is about, also when that is gone."""
+
+    event: Event
+    resource: str | None
 
 
 async def filter_by_names(
@@ -40,17 +47,20 @@ async def filter_by_names(
     participant: str | None,
     kind: str | None,
 ) -> EventFilter:
-    """Turn the names that people use into a filter; NotFound for a name that is unknown."""
+    """Turn the names that people use into a filter; NotFound for a name that is unknown.
+
+    A federation or participant that is gone is still known by its name.
+    """
     principal.require(Permission.READ)
     async with hub.database.read() as db:
         site_id = (await require_site(db, site)).id if site is not None else None
-        federation_id = None
+        federation_ids = None
         if federation is not None:
-            federation_id = (await require_federation(db, federation)).id
-        resource_id = None
+            federation_ids = await federations_called(db, federation)
+        resource_ids = None
         if participant is not None:
-            resource_id = (await require_participant(db, participant)).id
-    return EventFilter(site_id, federation_id, resource_id, kind)
+            resource_ids = await participants_called(db, participant)
+    return EventFilter(site_id, federation_ids, resource_ids, kind)
 
 
 async def list_after(
@@ -61,25 +71,27 @@ async def list_after(
     after_id: int,
     limit: int,
     newest_first: bool = False,
-) -> tuple[Event, ...]:
+) -> tuple[ToldEvent, ...]:
     """Return up to ``limit`` events after ``after_id`` (or the newest ones) that match."""
     principal.require(Permission.READ)
     async with hub.database.read() as db:
-        return await events.list_page(
+        found = await events.list_page(
             db,
             after_id=after_id,
             limit=limit,
             site_id=wanted.site_id,
-            federation_id=wanted.federation_id,
-            resource_id=wanted.resource_id,
+            federation_ids=wanted.federation_ids,
+            resource_ids=wanted.resource_ids,
             kind=wanted.kind,
             newest_first=newest_first,
         )
+        names = await names_of(db, {event.resource_id for event in found if event.resource_id})
+    return tuple(ToldEvent(event, names.get(event.resource_id or "")) for event in found)
 
 
 async def follow(
     hub: Hub, principal: Principal, wanted: EventFilter, *, after_id: int
-) -> AsyncIterator[tuple[Event, ...]]:
+) -> AsyncIterator[tuple[ToldEvent, ...]]:
     """Yield events as they come, for ever; an empty tuple says that nothing came for a while.
 
     Polls the store: correct with any number of replicas, and cheap by the index on ``id``.
@@ -93,7 +105,7 @@ async def follow(
             # An outage of the database: what happened meanwhile comes when it is back.
             found = ()
         if found:
-            position = found[-1].id
+            position = found[-1].event.id
         yield found
         if not found:
             await wait_for_wake(None, FOLLOW_POLL_S)

@@ -30,6 +30,7 @@ async def apply(
 ) -> Applied:
     """Make the stored intent equal ``payload`` and replan; the same intent again changes nothing.
 
+    What is being removed and is in ``payload`` again, the federation itself too, is taken back.
     ``name`` is the name in the address, which the payload must repeat. ``if_revision`` guards
     against a change in between (ETag). Raises Invalid with every fault's path and cure, Conflict
     where the change needs another one first.
@@ -74,9 +75,9 @@ async def _apply_in(
             db,
             principal,
             federation,
+            old=old,
             membership=membership,
             replanned=replanned,
-            created=old is None,
         )
     return (
         Applied(
@@ -86,6 +87,7 @@ async def _apply_in(
             replanned=replanned,
             waiting=replanned.plan.waiting,
             names=await names_of(db, federation, replanned),
+            taken_back=tuple(row.name for row in membership.taken_back),
         ),
         replanned,
     )
@@ -103,10 +105,9 @@ async def locked(db: AsyncSession, name: str) -> Federation | None:
 def _check_revision(
     old: Federation | None, intent: FederationIntent, *, if_revision: int | None, must_be_new: bool
 ) -> None:
-    if old is not None and old.removing:
-        raise Conflict(f"federation {intent.name} is being removed; wait until it is gone")
     if old is not None and must_be_new:
-        raise Conflict(f"federation {intent.name} exists already; change it with PUT")
+        state = "is being removed; take it back" if old.removing else "exists already; change it"
+        raise Conflict(f"federation {intent.name} {state} with PUT")
     if if_revision is not None and (old is None or old.revision != if_revision):
         now = "is not there" if old is None else f"is at revision {old.revision}"
         raise FedError(
@@ -165,7 +166,7 @@ async def _store_intent(
         )
         await federations.add(db, federation)
         return federation, False
-    if old.intent == written:
+    if old.intent == written and not old.removing:
         return old, True
     changed = await federations.update(
         db,
@@ -174,6 +175,7 @@ async def _store_intent(
         intent=written,
         revision=old.revision + 1,
         updated_at=now,
+        removing=False,
     )
     return changed, False
 
@@ -184,21 +186,26 @@ async def _begin(
     principal: Principal,
     federation: Federation,
     *,
+    old: Federation | None,
     membership: Membership,
     replanned: Replanned,
-    created: bool,
 ) -> Operation:
     targets = {
         document.resource_id: OperationTarget(document.resource_id, document.generation)
         for document in replanned.changed
     }
+    for row in membership.taken_back:
+        # One whose removal had not begun has its document still, and is waited for all the same.
+        before = replanned.before.get(row.id)
+        if before is not None:
+            targets.setdefault(row.id, OperationTarget(row.id, before.generation))
     for participant_id in replanned.plan.waiting:
         targets.setdefault(participant_id, OperationTarget(participant_id, 1))
     operation = await operation_service.begin(
         hub,
         db,
         principal,
-        kind="create" if created else "apply",
+        kind="create" if old is None else "apply",
         subject=f"federation/{federation.name}",
         federation_id=federation.id,
         targets=targets.values(),
@@ -207,15 +214,33 @@ async def _begin(
     await record(
         hub,
         db,
-        "federation.created" if created else "federation.changed",
+        _word_of(old),
         f"{principal.name} applied {federation.name}: {membership.summary()}",
         actor=principal,
         federation_id=federation.id,
         operation_id=operation.id,
         facts={"revision": str(federation.revision)},
     )
+    for row in membership.taken_back:
+        await record(
+            hub,
+            db,
+            "participant.taken_back",
+            f"the removal of {row.name} is taken back",
+            actor=principal,
+            site_id=row.site_id,
+            federation_id=federation.id,
+            resource_id=row.id,
+            operation_id=operation.id,
+        )
     await operation_service.settle_all_of(hub, db, operation)
     return operation
+
+
+def _word_of(old: Federation | None) -> str:
+    if old is None:
+        return "federation.created"
+    return "federation.taken_back" if old.removing else "federation.changed"
 
 
 async def require(db: AsyncSession, name: str) -> Federation:

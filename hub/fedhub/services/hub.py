@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,37 +12,14 @@ from fedca.authority import Authority
 from fedca.tokens import JoinTokens
 from fedhub.catalogue.load import Catalogue
 from fedhub.domain.access import Principal
-from fedhub.domain.federation import FederationIntent
-from fedhub.domain.records import Event, Federation
+from fedhub.domain.records import Event
 from fedhub.fleet.documents import Notifier
 from fedhub.fleet.sessions import Fleet
 from fedhub.services.followers import Followers
+from fedhub.services.intents import IntentCache
 from fedhub.store import events
 from fedhub.store.engine import Database
 from fedproto.ids import Clock
-
-MAX_INTENTS: Final = 100
-
-
-class IntentCache:
-    """Parsed intents by federation: parsing one of a thousand parties costs 50 ms.
-
-    What is stored decides, not a revision: a preview uses a revision that is given away again.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[dict[str, object], FederationIntent]] = {}
-
-    def of(self, federation: Federation) -> FederationIntent:
-        """Return the intent of a federation as it was read."""
-        known = self._known.get(federation.id)
-        if known is not None and known[0] == federation.intent:
-            return known[1]
-        intent = FederationIntent.model_validate(federation.intent, strict=False)
-        if len(self._known) >= MAX_INTENTS:
-            self._known.clear()
-        self._known[federation.id] = (federation.intent, intent)
-        return intent
 
 
 @dataclass(slots=True)

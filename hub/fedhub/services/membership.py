@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,8 +18,8 @@ from fedhub.domain.records import Federation, Participant, ParticipantRole
 from fedhub.services import operations as operation_service
 from fedhub.services.hub import Hub, record
 from fedhub.services.planning import intent_of
-from fedhub.store import documents, federations, participants, sites
-from fedproto.errors import Conflict
+from fedhub.store import documents, events, federations, participants, sites
+from fedproto.errors import ErrorCode, FieldFault, Invalid
 from fedproto.ids import new_id
 
 
@@ -27,11 +27,12 @@ from fedproto.ids import new_id
 class Membership:
     """What an apply did to the participants.
 
-    ``touched`` are ids whose own intent changed; ``remaining`` are those being removed that have
-    something at a site.
+    ``touched`` are ids whose own intent changed; ``taken_back`` were being removed and shall stay;
+    ``remaining`` are those being removed that have something at a site.
     """
 
     added: tuple[Participant, ...]
+    taken_back: tuple[Participant, ...]
     changed: tuple[Participant, ...]
     removed: tuple[Participant, ...]
     remaining: tuple[Participant, ...]
@@ -39,20 +40,29 @@ class Membership:
     @property
     def touched(self) -> frozenset[str]:
         """Ids of participants whose own intent changed."""
-        return frozenset(row.id for row in (*self.added, *self.changed, *self.removed))
+        touched = (*self.added, *self.taken_back, *self.changed, *self.removed)
+        return frozenset(row.id for row in touched)
 
     def summary(self) -> str:
-        """Say it for people: +10000 ~exchange -9999."""
+        """Say it for people: +10000 9999 (taken back) ~exchange -9998."""
         words = [
             *(f"+{row.key}" for row in self.added),
+            *(f"{row.key} (taken back)" for row in self.taken_back),
             *(f"~{row.key}" for row in self.changed),
             *(f"-{row.key}" for row in self.removed),
         ]
         return " ".join(words) or "no participant changes"
 
 
+class Taken(Invalid):
+    """The input names a place that another participant holds: a conflict, with the field."""
+
+    code = ErrorCode.CONFLICT
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
+    path: str
     key: str
     site: str
     namespace: str
@@ -64,6 +74,7 @@ class _Wanted:
 def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
     if intent.exchange is not None:
         yield _Wanted(
+            path="exchange.namespace",
             key=EXCHANGE_KEY,
             site=intent.exchange.site,
             namespace=intent.exchange.namespace,
@@ -71,8 +82,9 @@ def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
             party_id=EXCHANGE_PARTY_ID,
             intent=intent.exchange,
         )
-    for party in intent.parties:
+    for index, party in enumerate(intent.parties):
         yield _Wanted(
+            path=f"parties.{index}.namespace",
             key=str(party.id),
             site=party.site,
             namespace=party.effective_namespace,
@@ -89,21 +101,28 @@ async def sync_members(
     old: Federation | None,
     intent: FederationIntent,
 ) -> Membership:
-    """Add, mark and drop participants so that they are those of ``intent``.
+    """Add, mark, take back and drop participants so that they are those of ``intent``.
 
     A participant that moves to another site or namespace is a new one; the old one is removed.
-    One that never had a document leaves nothing at a site and is dropped at once. Raises Conflict
-    when a namespace at a site is still taken.
+    One that is being removed and is wanted again at its place is taken back. One that never had a
+    document leaves nothing at a site and is dropped at once. Raises Taken when a namespace at a
+    site is still another's.
     """
     rows = await participants.of_federation(db, federation.id)
     site_ids = {site.name: site.id for site in await sites.all(db)}
-    present = {(row.key, row.site_id, row.namespace): row for row in rows if not row.removing}
+    present = {_place(row): row for row in rows if not row.removing}
+    leaving = {_place(row): row for row in rows if row.removing}
     wanted = {(w.key, site_ids[w.site], w.namespace): w for w in _wanted(intent)}
     before = {w.key: w.intent for w in _wanted(intent_of(old))} if old is not None else {}
+    taken_back = [
+        await participants.update(db, row.id, removing=False)
+        for place, row in leaving.items()
+        if place in wanted
+    ]
     added = [
         await _add(hub, db, federation, site_ids[w.site], w)
         for place, w in wanted.items()
-        if place not in present
+        if place not in present and place not in leaving
     ]
     changed = [
         row
@@ -115,9 +134,30 @@ async def sync_members(
         for place, row in present.items()
         if place not in wanted
     ]
-    going = [row for row in rows if row.removing] + removed
+    going = [row for place, row in leaving.items() if place not in wanted] + removed
     remaining = [row for row in going if not await _drop_if_nowhere(hub, db, row)]
-    return Membership(tuple(added), tuple(changed), tuple(removed), tuple(remaining))
+    _refuse_bare_parties(intent, taken_back, remaining)
+    return Membership(
+        added=tuple(added),
+        taken_back=tuple(taken_back),
+        changed=tuple(changed),
+        removed=tuple(removed),
+        remaining=tuple(remaining),
+    )
+
+
+def _refuse_bare_parties(
+    intent: FederationIntent, taken_back: Sequence[Participant], remaining: Sequence[Participant]
+) -> None:
+    """Raise where parties come back without the exchange that their tables lead to."""
+    leads = any(row.role is ParticipantRole.CLUSTER for row in taken_back)
+    if leads and intent.exchange is None and any(row.key == EXCHANGE_KEY for row in remaining):
+        message = "is being removed, and parties that are taken back use it; write it again"
+        raise Taken(f"exchange: {message}", faults=(FieldFault("exchange", message),))
+
+
+def _place(row: Participant) -> tuple[str, str, str]:
+    return row.key, row.site_id, row.namespace
 
 
 async def _add(
@@ -125,11 +165,7 @@ async def _add(
 ) -> Participant:
     for other in await participants.of_site(db, site_id):
         if other.namespace == wanted.namespace:
-            state = "is being removed from" if other.removing else "runs in"
-            raise Conflict(
-                f"{other.name} {state} namespace {other.namespace} at site {wanted.site}: "
-                "wait until it is gone, or choose another namespace"
-            )
+            raise _taken(other, wanted)
     row = Participant(
         id=new_id(),
         federation_id=federation.id,
@@ -143,6 +179,15 @@ async def _add(
     )
     await participants.add(db, row)
     return row
+
+
+def _taken(other: Participant, wanted: _Wanted) -> Taken:
+    if other.removing:
+        state, cure = "is being removed from", "wait until it is gone, or set another `namespace`"
+    else:
+        state, cure = "runs in", "a namespace holds one participant: set another `namespace`"
+    message = f"{other.name} {state} namespace {other.namespace} at site {wanted.site}; {cure}"
+    return Taken(f"{wanted.path}: {message}", faults=(FieldFault(wanted.path, message),))
 
 
 async def _drop_if_nowhere(hub: Hub, db: AsyncSession, row: Participant) -> bool:
@@ -159,11 +204,15 @@ async def drop_if_empty(hub: Hub, db: AsyncSession, federation_id: str) -> bool:
     if not federation.removing or await participants.of_federation(db, federation_id):
         return False
     await federations.delete(db, federation_id)
+    given_up = await events.facts_of(db, federation_id, kind="participant.abandoned")
+    left = ", ".join(f"namespace {one['namespace']} at {one['site']}" for one in given_up)
     await record(
         hub,
         db,
         "federation.gone",
-        f"federation {federation.name} is gone; nothing of it is left at any site",
+        f"federation {federation.name} is gone; "
+        + (f"given up, and maybe left: {left}" if left else "nothing of it is left at any site"),
+        severity="warning" if left else "info",
         federation_id=federation_id,
     )
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,7 +32,9 @@ async def begin(
     federation_id: str,
     targets: Iterable[OperationTarget],
 ) -> Operation:
-    """Store a new operation in the caller's transaction, with its event."""
+    """Store a new operation in the caller's transaction, with its event and its targets' names."""
+    listed = list(targets)
+    names = await participants.names_of_resources(db, [one.resource_id for one in listed])
     operation = Operation(
         id=new_id(),
         kind=kind,
@@ -42,7 +45,7 @@ async def begin(
         created_at=hub.clock.now(),
         ended_at=None,
         message="",
-        targets=tuple(targets),
+        targets=tuple(replace(one, name=names.get(one.resource_id, "")) for one in listed),
     )
     await operations.add(db, operation)
     await record(
@@ -78,28 +81,77 @@ async def follow_changes(
     documents = list(changed)
     if not documents:
         return
+    names = await participants.names_of_resources(db, [one.resource_id for one in documents])
     for operation_id in await operations.open_of_federation(db, federation_id):
         for document in documents:
-            await operations.replace_target(
-                db, operation_id, document.resource_id, document.generation
-            )
+            name = names.get(document.resource_id, "")
+            target = OperationTarget(document.resource_id, document.generation, name=name)
+            await operations.replace_target(db, operation_id, target)
 
 
-async def settle(hub: Hub, db: AsyncSession, status: StoredStatus) -> None:
-    """Let one report move the open operations that wait for its resource."""
+async def settle(
+    hub: Hub, db: AsyncSession, status: StoredStatus, *, before: StoredStatus | None = None
+) -> None:
+    """Let one report move the operations that wait for its resource.
+
+    With the report that came ``before``, one that failed goes on if no person is needed any more.
+    """
+    if before is not None and before.phase in NEEDS_A_PERSON:
+        await _reopen(hub, db, status)
     for operation_id, target in await operations.open_targets(db, status.resource_id):
         if status.observed_generation < target.generation:
             continue
         if status.phase in NEEDS_A_PERSON:
             operation = await operations.get(db, operation_id)
-            reason = f"{status.reason}: {status.message}"
-            await _end(hub, db, operation, OperationState.FAILED, reason)
+            cause = await _cause(db, target, status)
+            await _end(hub, db, operation, OperationState.FAILED, cause)
             continue
         done = await _is_reached(db, status)
         if done != target.done:
             await operations.mark_target(db, operation_id, status.resource_id, done=done)
         if done:
             await _finish_if_done(hub, db, operation_id)
+
+
+async def _cause(db: AsyncSession, target: OperationTarget, status: StoredStatus) -> str:
+    site = (await sites.names(db)).get(status.site_id, status.site_id)
+    who = target.name or target.resource_id
+    return f"{who} at {site} is {status.phase.value}: {status.reason}: {status.message}"
+
+
+async def _reopen(hub: Hub, db: AsyncSession, status: StoredStatus) -> None:
+    """Let the newest operation that names a resource go on, if it failed and nobody is needed.
+
+    Older ones stay as they ended: a newer change took their place.
+    """
+    operation = await operations.newest_with_target(db, status.resource_id)
+    if operation is None or operation.state is not OperationState.FAILED:
+        return
+    unmet = {one.resource_id: one.generation for one in operation.targets if not one.done}
+    if status.observed_generation < unmet.get(status.resource_id, status.observed_generation + 1):
+        return
+    reported = await statuses.of_resources(db, list(unmet))
+    if any(
+        one.phase in NEEDS_A_PERSON and one.observed_generation >= unmet[one.resource_id]
+        for one in reported.values()
+    ):
+        return
+    await operations.update(
+        db, operation.id, state=OperationState.RUNNING, message="", ended_at=None
+    )
+    name = next(one.name for one in operation.targets if one.resource_id == status.resource_id)
+    await record(
+        hub,
+        db,
+        "operation.reopened",
+        f"{operation.kind} of {operation.subject} goes on: {name} needs no person any more",
+        federation_id=operation.federation_id,
+        operation_id=operation.id,
+    )
+    # What the others reported meanwhile was not noted.
+    for one in reported.values():
+        if one.resource_id != status.resource_id:
+            await settle(hub, db, one)
 
 
 async def _is_reached(db: AsyncSession, status: StoredStatus) -> bool:
@@ -145,10 +197,12 @@ async def settle_all_of(hub: Hub, db: AsyncSession, operation: Operation) -> Non
 
 
 async def drop_target(hub: Hub, db: AsyncSession, resource_id: str) -> None:
-    """Count a resource as done that ended without ever having a document."""
-    for operation_id, target in await operations.open_targets(db, resource_id):
+    """Count a resource as done that is forgotten, or that never had a document."""
+    waiting = await operations.open_targets(db, resource_id)
+    # In those that failed, too: they may go on, and then would wait for it for ever.
+    await operations.mark_target_gone(db, resource_id)
+    for operation_id, target in waiting:
         if not target.done:
-            await operations.mark_target(db, operation_id, resource_id, done=True)
             await _finish_if_done(hub, db, operation_id)
 
 

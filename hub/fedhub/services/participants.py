@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.phases import Phase
 from fedhub.domain.records import Endpoint, Page, Site, StoredDocument, StoredStatus
-from fedhub.services.federations import require as require_federation
+from fedhub.services.federations import not_there as no_federation
 from fedhub.services.hub import Hub, record, tell_sites
 from fedhub.services.sites import require as require_site
-from fedhub.store import documents, endpoints, participants, sites, statuses
+from fedhub.store import documents, endpoints, federations, participants, sites, statuses
 from fedhub.store.participants import ParticipantRow
 from fedproto.errors import Conflict, NotFound
 
@@ -54,14 +54,19 @@ async def list_page(
     async with hub.database.read() as db:
         return await participants.list_page(
             db,
-            federation_id=(
-                (await require_federation(db, federation)).id if federation is not None else None
-            ),
+            federation_id=await _id_of(db, federation) if federation is not None else None,
             site_id=(await require_site(db, site)).id if site is not None else None,
             phase=phase,
             cursor=cursor,
             limit=limit,
         )
+
+
+async def _id_of(db: AsyncSession, federation: str) -> str:
+    found = await federations.id_of(db, federation)
+    if found is None:
+        raise no_federation(federation)
+    return found
 
 
 async def get(hub: Hub, principal: Principal, name: str) -> ResourceDetail:
@@ -81,8 +86,13 @@ async def require(db: AsyncSession, name: str) -> ParticipantRow:
     """Return the participant called ``federation/key`` (or with that id) or raise NotFound."""
     row = await participants.row_by_name(db, name)
     if row is None:
-        raise NotFound(f"there is no participant {name}; `fedctl get participants` lists them")
+        raise unknown(name)
     return row
+
+
+def unknown(name: str) -> NotFound:
+    """Build the error for a name that no participant has."""
+    return NotFound(f"there is no participant {name}; `fedctl get participants` lists them")
 
 
 async def list_endpoints(

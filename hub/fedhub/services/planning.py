@@ -20,8 +20,17 @@ from fedhub.domain.records import (
 )
 from fedhub.planner.endpoint import endpoint_document
 from fedhub.planner.plan import Member, Plan, PlanInput, plan, report_of
-from fedhub.services.hub import Hub
-from fedhub.store import charts, documents, endpoints, participants, sites, statuses
+from fedhub.services.hub import Hub, record
+from fedhub.services.intents import Held, read_intent
+from fedhub.store import (
+    charts,
+    documents,
+    endpoints,
+    federations,
+    participants,
+    sites,
+    statuses,
+)
 from fedproto.ids import new_id
 
 
@@ -40,8 +49,8 @@ class Replanned:
 
 
 def intent_of(federation: Federation) -> FederationIntent:
-    """Read a stored intent; it was valid when it was stored."""
-    return FederationIntent.model_validate(federation.intent, strict=False)
+    """Read a stored intent, to compare with: its values may be refused by today's rules."""
+    return read_intent(federation.intent).intent
 
 
 def _member_intent(
@@ -61,9 +70,13 @@ async def gather(
     """Read everything that the planner looks at for one federation.
 
     Of the stored documents it needs those of leaving participants; the others, large as they are,
-    come only ``with_documents``.
+    come only ``with_documents``. Raises Held where the stored intent cannot be planned; of one
+    that is being removed no member's intent counts.
     """
-    intent = hub.intents.of(federation)
+    stored = hub.intents.of(federation)
+    if stored.is_held and not federation.removing:
+        raise Held(stored.why_held(federation.name), faults=stored.faults)
+    intent = stored.intent
     rows = await participants.of_federation(db, federation.id)
     reported = await statuses.of_resources(db, [row.id for row in rows])
     names = await sites.names(db)
@@ -86,6 +99,19 @@ async def gather(
         charts=await charts.digests(db),
         current=await documents.of_resources(db, wanted),
     )
+
+
+async def note_held(hub: Hub, db: AsyncSession, federation: Federation, held: Held) -> None:
+    """Say that a federation is not planned, and why; not again within ten minutes."""
+    if hub.fleet.is_news("held", federation.id):
+        await record(
+            hub,
+            db,
+            "federation.held",
+            held.message,
+            severity="error",
+            federation_id=federation.id,
+        )
 
 
 async def replan(
@@ -111,6 +137,12 @@ async def replan(
     )
     await _note_waiting(db, given, computed, scope)
     return Replanned(plan=computed, before=before, planned=tuple(planned), changed=changed)
+
+
+async def replan_all(hub: Hub, db: AsyncSession, federation_id: str) -> Replanned:
+    """Compute and store every document of a federation whose members changed."""
+    federation = await federations.get(db, federation_id)
+    return await replan(hub, db, await gather(hub, db, federation))
 
 
 async def _endpoint_documents(

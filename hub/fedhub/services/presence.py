@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedhub.domain.phases import SiteState
 from fedhub.fleet.sessions import LiveSession
 from fedhub.services import operations as operation_service
+from fedhub.services import standstill
 from fedhub.services.hub import Hub, record
 from fedhub.store import replicas, sessions, sites
 from fedproto.errors import Unavailable
@@ -85,7 +86,7 @@ async def flush_heartbeats(hub: Hub) -> None:
 
 
 class Sweeper:
-    """Looks after what nobody announces: silence, dead processes, streams that lost their place."""
+    """Looks after what nobody announces: silence, what hangs, dead processes, lost streams."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -100,6 +101,7 @@ class Sweeper:
         hub = self._hub
         try:
             await self._mind_replicas()
+            await standstill.mind_sessions(hub)
             hub.fleet.end_silent(hub.lease.total_seconds())
             await self._compare_with_store()
             if hub.clock.monotonic() >= self._holiday_until:

@@ -17,7 +17,10 @@ from fedhub.store import participants, sites
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an apply did, or would do; no operation when nothing changes."""
+    """What an apply did, or would do; no operation when nothing changes.
+
+    ``taken_back``: names of participants whose removal ends with it.
+    """
 
     federation: Federation
     created: bool
@@ -25,6 +28,7 @@ class Applied:
     replanned: Replanned
     waiting: Mapping[str, Waiting]
     names: Mapping[str, str]
+    taken_back: tuple[str, ...] = ()
     diffs: tuple[DocumentDiff, ...] = ()
 
 

@@ -68,7 +68,7 @@ async def _progress(
     reported: Mapping[str, StoredStatus],
     by_id: Mapping[str, Site],
 ) -> TargetProgress:
-    name, site_id, waiting = await _place(db, target.resource_id)
+    name, site_id, waiting = await _place(db, target)
     site = by_id.get(site_id or "")
     status = reported.get(target.resource_id)
     reason, message = waiting
@@ -89,14 +89,16 @@ async def _progress(
     )
 
 
-async def _place(db: AsyncSession, resource_id: str) -> tuple[str, str | None, tuple[str, str]]:
-    row = await participants.find(db, resource_id)
+async def _place(
+    db: AsyncSession, target: OperationTarget
+) -> tuple[str, str | None, tuple[str, str]]:
+    row = await participants.find(db, target.resource_id)
     if row is not None:
         return row.name, row.site_id, (row.waiting_reason or "", row.waiting_message or "")
-    endpoint = await endpoints.find(db, resource_id)
+    endpoint = await endpoints.find(db, target.resource_id)
     if endpoint is not None:
         return f"endpoint/{endpoint.name}", endpoint.site_id, ("", "")
-    return resource_id, None, ("", "")
+    return target.name or target.resource_id, None, ("", "")
 
 
 def steps_of(status: status_pb2.ResourceStatus) -> tuple[Step, ...]:

@@ -56,16 +56,16 @@ async def _remove_in(
             f"removing {name} removes {', '.join(going)}: say so with --cascade (cascade=true)",
             going=going,
         )
-    emptied = intent.model_copy(update={"exchange": None, "parties": ()})
+    # Of the stored values, which today's rules may refuse, only the members go.
     federation = await federations.update(
         db,
         old.id,
-        intent=emptied.model_dump(mode="json"),
+        intent={**old.intent, "exchange": None, "parties": []},
         revision=old.revision + 1,
         updated_at=hub.clock.now(),
         removing=True,
     )
-    membership = await sync_members(hub, db, federation, old, emptied)
+    membership = await sync_members(hub, db, federation, old, intent_of(federation))
     replanned = await replan(hub, db, await gather(hub, db, federation))
     operation = await _begin_removal(
         hub, db, principal, federation, membership=membership, replanned=replanned

@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.phases import Phase
-from fedhub.domain.records import Participant, ResourceKind, StoredStatus
+from fedhub.domain.records import Participant, ResourceKind, StoredDocument, StoredStatus
+from fedhub.fleet.quota import cost_of
 from fedhub.fleet.reports import StatusChange, store_events, store_statuses
 from fedhub.fleet.sessions import LiveSession
 from fedhub.planner.plan import Report, report_of
 from fedhub.planner.scope import scope_of_report
 from fedhub.services import operations as operation_service
+from fedhub.services.certificates import revoke_of_gone
 from fedhub.services.hub import Hub, record, tell_sites
+from fedhub.services.intents import Held
 from fedhub.services.membership import drop_if_empty
-from fedhub.services.planning import gather, replan
-from fedhub.store import documents, endpoints, federations, participants, statuses
+from fedhub.services.planning import gather, note_held, replan
+from fedhub.store import documents, endpoints, federations, participants, sites, statuses
+from fedproto import limits
 from fedproto.agent.v1 import event_pb2, status_pb2
+from fedproto.errors import ErrorCode, FedError, Unavailable
 
 
 async def receive_statuses(
@@ -30,62 +35,91 @@ async def receive_statuses(
     """
     told: set[str] = set()
     async with hub.database.begin() as db:
-        for change in await store_statuses(db, session, reported, at=hub.clock.now()):
+        changes = await store_statuses(db, session, reported, at=hub.clock.now())
+        for change in changes:
             told |= await _follow(hub, db, change)
     tell_sites(hub, told)
+    if any(change.after.phase is Phase.GONE for change in changes):
+        await revoke_of_gone(hub, session.site_id)
 
 
 async def receive_events(
     hub: Hub, session: LiveSession, batch: event_pb2.EventBatch
-) -> event_pb2.EventAck:
-    """Store a batch exactly once; the answer may be sent because it is committed."""
+) -> tuple[event_pb2.EventAck, ...]:
+    """Take a batch; the answers, of it and of earlier ones, may be sent: all are committed.
+
+    What exceeds the site's quota waits here unacknowledged, so that an honest agent keeps it and
+    sends no more than MAX_UNACKED_BATCHES; TOO_MANY for one that does.
+    """
+    if len(session.parked) >= limits.MAX_UNACKED_BATCHES:
+        raise FedError(
+            f"more than {limits.MAX_UNACKED_BATCHES} batches of events are under way",
+            code=ErrorCode.TOO_MANY,
+        )
+    session.parked.append(batch)
+    try:
+        return await resume_events(hub, session)
+    except BaseException:
+        # A caller that tries again brings it again.
+        if session.parked and session.parked[-1] is batch:
+            session.parked.pop()
+        raise
+
+
+async def resume_events(hub: Hub, session: LiveSession) -> tuple[event_pb2.EventAck, ...]:
+    """Store what waits, in order, as far as the site's quota goes; return the answers."""
+    acks: list[event_pb2.EventAck] = []
+    while session.parked:
+        batch = session.parked[0]
+        cost = cost_of(batch)
+        if not hub.fleet.quota.take(session.site_id, cost):
+            await _note_quota(hub, session)
+            break
+        try:
+            async with hub.database.begin() as db:
+                acked = await store_events(db, session, batch, at=hub.clock.now())
+        except BaseException as error:
+            hub.fleet.quota.give_back(session.site_id, cost)
+            if acks and isinstance(error, Unavailable):
+                # Each batch has its own answer: those that are committed must go out.
+                break
+            raise
+        session.parked.popleft()
+        acks.append(event_pb2.EventAck(spool_id=batch.spool_id, acked_through=acked))
+    return tuple(acks)
+
+
+async def _note_quota(hub: Hub, session: LiveSession) -> None:
+    """Raise an alarm, not again within ten minutes: a site fills the record of events."""
+    if not hub.fleet.is_news("events", session.site_id):
+        return
     async with hub.database.begin() as db:
-        acked = await store_events(db, session, batch, at=hub.clock.now())
-    return event_pb2.EventAck(spool_id=batch.spool_id, acked_through=acked)
+        await record(
+            hub,
+            db,
+            "site.events_held",
+            f"site {session.site_name} sends more than {limits.SITE_EVENTS_PER_HOUR} events an "
+            "hour; they wait at the site. If nothing explains them, revoke it",
+            severity="error",
+            site_id=session.site_id,
+        )
 
 
 async def _follow(hub: Hub, db: AsyncSession, change: StatusChange) -> set[str]:
-    """Carry one stored status on: event, documents, operations. Returns sites to tell."""
+    """Carry one stored status on: documents, operations. Returns sites to tell.
+
+    That its phase changed is told by the agent's own event, which has the exact time.
+    """
     told: set[str] = set()
     if change.before is not None and change.before.status == change.after.status:
         return told
     row = await participants.find(db, change.after.resource_id)
-    if _phase_changed(change):
-        await _record_phase(hub, db, row, change.after)
     if row is not None:
         told |= await _replan_for(hub, db, row, change)
-    await operation_service.settle(hub, db, change.after)
+    await operation_service.settle(hub, db, change.after, before=change.before)
     if change.after.phase is Phase.GONE:
         told |= await _forget(hub, db, row, change.after)
     return told
-
-
-def _phase_changed(change: StatusChange) -> bool:
-    before = change.before
-    return before is None or (before.phase, before.reason) != (
-        change.after.phase,
-        change.after.reason,
-    )
-
-
-async def _record_phase(
-    hub: Hub, db: AsyncSession, row: Participant | None, status: StoredStatus
-) -> None:
-    name = row.name if row is not None else f"endpoint {status.resource_id}"
-    kind = "participant" if row is not None else "endpoint"
-    bad = status.phase in {Phase.FAILED, Phase.REFUSED}
-    uneasy = status.phase is Phase.DEGRADED
-    await record(
-        hub,
-        db,
-        f"{kind}.{status.phase.value.lower()}",
-        f"{name} is {status.phase.value}" + (f": {status.message}" if status.message else ""),
-        severity="error" if bad else "warning" if uneasy else "info",
-        site_id=status.site_id,
-        federation_id=row.federation_id if row is not None else None,
-        resource_id=status.resource_id,
-        facts={"reason": status.reason, "generation": str(status.observed_generation)},
-    )
 
 
 async def _replan_for(
@@ -97,7 +131,11 @@ async def _replan_for(
         return set()
     await federations.lock(db, row.federation_id)
     federation = await federations.get(db, row.federation_id)
-    given = await gather(hub, db, federation, with_documents=False)
+    try:
+        given = await gather(hub, db, federation, with_documents=False)
+    except Held as held:
+        await note_held(hub, db, federation, held)
+        return set()
     scope = scope_of_report(given, row.id, before, after)
     if scope is not None and not scope:
         return set()
@@ -129,9 +167,27 @@ async def _forget(
     told = {status.site_id}
     if document.kind is ResourceKind.ENDPOINT:
         await endpoints.delete(db, status.resource_id)
+    await _record_forgotten(hub, db, row, document)
     if row is not None:
         # Whom its going concerns was planned with its report.
         await operation_service.drop_target(hub, db, row.id)
         await participants.delete(db, row.id)
         await drop_if_empty(hub, db, row.federation_id)
     return told
+
+
+async def _record_forgotten(
+    hub: Hub, db: AsyncSession, row: Participant | None, document: StoredDocument
+) -> None:
+    site = await sites.get(db, document.site_id)
+    what = row.name if row is not None else f"the endpoint of site {site.name}"
+    await record(
+        hub,
+        db,
+        f"{document.kind.value.lower()}.forgotten",
+        f"{what} is gone from site {site.name}, as its agent verified, and is forgotten",
+        site_id=site.id,
+        federation_id=row.federation_id if row is not None else None,
+        resource_id=document.resource_id,
+        facts={"generation": str(document.generation)},
+    )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.records import Federation, Participant, StoredDocument, StoredStatus
 from fedhub.planner.plan import plan
 from fedhub.services.federations import require
 from fedhub.services.hub import Hub
+from fedhub.services.intents import Held
 from fedhub.services.planning import gather
-from fedhub.store import sites, statuses
+from fedhub.store import documents, participants, sites, statuses
 from fedproto.agent.v1 import document_pb2, status_pb2
 
 TABLE_NAMES: Mapping[int, str] = {
@@ -52,20 +55,28 @@ async def view(hub: Hub, principal: Principal, name: str) -> RoutesView:
     principal.require(Permission.READ)
     async with hub.database.read() as db:
         federation = await require(db, name)
-        given = await gather(hub, db, federation)
-        reported = await statuses.of_resources(db, list(given.current))
-        names = {site.id: site.name for site in await sites.all(db)}
+        members = await participants.of_federation(db, federation.id)
+        current = await documents.of_resources(db, [row.id for row in members])
+        reported = await statuses.of_resources(db, list(current))
+        names = await sites.names(db)
+        left_out = await _left_out(hub, db, federation)
     rows: list[RouteRow] = []
-    for member in given.members:
-        row = member.participant
-        if row.id in given.current:
-            rows += _rows(row, names[row.site_id], given.current[row.id], reported.get(row.id))
+    for row in members:
+        if row.id in current:
+            rows += _rows(row, names[row.site_id], current[row.id], reported.get(row.id))
+    return RoutesView(federation, tuple(rows), left_out)
+
+
+async def _left_out(hub: Hub, db: AsyncSession, federation: Federation) -> dict[str, str]:
+    try:
+        given = await gather(hub, db, federation, with_documents=False)
+    except Held as held:
+        return {federation.name: held.message}
     people = {member.participant.id: member.participant.name for member in given.members}
-    left_out = {
+    return {
         people[one.participant_id]: f"{one.reason}: {one.message}"
         for one in plan(given, scope=frozenset()).left_out
     }
-    return RoutesView(federation, tuple(rows), left_out)
 
 
 def _rows(

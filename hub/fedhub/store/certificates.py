@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -11,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.records import Page, SiteCertificate
 from fedhub.store.cursors import page_of
-from fedhub.store.sql import insert_or, many, one, values_of
-from fedhub.store.tables import CertificateTable, table_of
+from fedhub.store.sql import among, insert_or, many, one, values_of
+from fedhub.store.tables import CertificateTable, ParticipantTable, table_of
 
 _T: Final = table_of(CertificateTable)
+_PARTICIPANT: Final = table_of(ParticipantTable)
 _AGENT: Final = "agent"
 
 
@@ -49,6 +51,19 @@ async def of_agent(
     return await many(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
 
 
+async def of_gone(db: AsyncSession, site_id: str, *, at: datetime) -> tuple[SiteCertificate, ...]:
+    """Return a site's certificates in force whose participant the hub no longer knows."""
+    known = select(_PARTICIPANT.c.id).where(_PARTICIPANT.c.id == _T.c.resource_id)
+    statement = select(_T).where(
+        _T.c.site_id == site_id,
+        _T.c.resource_id.is_not(None),
+        _T.c.revoked_at.is_(None),
+        _T.c.not_after > at,
+        ~known.exists(),
+    )
+    return await many(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
+
+
 async def count_since(db: AsyncSession, site_id: str, since: datetime) -> int:
     """Count the certificates that a site got from ``since`` on."""
     recent = (_T.c.site_id == site_id) & (_T.c.issued_at >= since)
@@ -60,7 +75,7 @@ async def list_page(
     db: AsyncSession,
     *,
     site_id: str | None = None,
-    resource_id: str | None = None,
+    resource_ids: Collection[str] | None = None,
     expiring_before: datetime | None = None,
     cursor: str | None,
     limit: int,
@@ -69,8 +84,8 @@ async def list_page(
     statement = select(_T)
     if site_id is not None:
         statement = statement.where(_T.c.site_id == site_id)
-    if resource_id is not None:
-        statement = statement.where(_T.c.resource_id == resource_id)
+    if resource_ids is not None:
+        statement = statement.where(among(db, _T.c.resource_id, resource_ids))
     if expiring_before is not None:
         statement = statement.where(_T.c.not_after < expiring_before)
     return await page_of(

@@ -92,6 +92,7 @@ async def page_of(  # noqa: PLR0913 - what a page is made of
         place = tuple_(*order)
         statement = statement.where(place < tuple_(*last) if descending else place > tuple_(*last))
     sorting = [column.desc() if descending else column.asc() for column in order]
-    rows = (await db.execute(statement.order_by(*sorting).limit(limit + 1))).mappings().all()
-    items = tuple(kind(**row) for row in rows[:limit])
+    found = await db.execute(statement.order_by(*sorting).limit(limit + 1))
+    names, rows = tuple(found.keys()), found.all()
+    items = tuple(kind(**dict(zip(names, row, strict=True))) for row in rows[:limit])
     return Page(items, encode(key(items[-1])) if len(rows) > limit else None)

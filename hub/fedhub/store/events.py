@@ -10,17 +10,17 @@ last act before the commit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import Column, ColumnElement, func, insert, select, text
 from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from fedhub.domain.records import Event
 from fedhub.store.columns import storable
-from fedhub.store.sql import insert_or, many, values_of
+from fedhub.store.sql import among, insert_or, many, values_of
 from fedhub.store.tables import EventTable, SpoolCursorTable, table_of
 
 _T: Final = table_of(EventTable)
@@ -120,25 +120,52 @@ async def list_page(
     after_id: int = 0,
     limit: int,
     site_id: str | None = None,
-    federation_id: str | None = None,
-    resource_id: str | None = None,
+    federation_ids: Collection[str] | None = None,
+    resource_ids: Collection[str] | None = None,
     kind: str | None = None,
     newest_first: bool = False,
 ) -> tuple[Event, ...]:
     """Return up to ``limit`` committed events after ``after_id``, oldest (or newest) first."""
     statement = select(*_COLUMNS).where(_T.c.id > min(after_id, _MAX_ID)).limit(limit)
     wanted = {
-        _T.c.site_id: site_id,
-        _T.c.federation_id: federation_id,
-        _T.c.resource_id: resource_id,
-        _T.c.kind: kind,
+        _T.c.site_id: None if site_id is None else [site_id],
+        _T.c.federation_id: federation_ids,
+        _T.c.resource_id: resource_ids,
+        _T.c.kind: None if kind is None else [kind],
     }
-    for column, value in wanted.items():
-        if value is not None:
-            statement = statement.where(column == value)
+    for column, values in wanted.items():
+        if values is not None:
+            statement = statement.where(_is_one_of(db, column, values))
     return await many(
         db, Event, statement.order_by(_T.c.id.desc() if newest_first else _T.c.id.asc())
     )
+
+
+def _is_one_of(
+    db: AsyncSession, column: Column[Any], values: Collection[str]
+) -> ColumnElement[bool]:
+    """Compare with one value where there is one: the index then gives the order, too."""
+    return column == next(iter(values)) if len(values) == 1 else among(db, column, values)
+
+
+async def facts_of(db: AsyncSession, federation_id: str, *, kind: str) -> list[dict[str, str]]:
+    """Return the facts of a federation's events of one kind, those of this transaction too."""
+    statement = select(_T.c.facts).where(_T.c.federation_id == federation_id, _T.c.kind == kind)
+    stored = list((await db.scalars(statement.order_by(_T.c.id))).all())
+    pending = db.info.get(_PENDING, ())
+    fresh = [row for row in pending if (row["federation_id"], row["kind"]) == (federation_id, kind)]
+    return stored + [row["facts"] for row in fresh]
+
+
+async def federation_of(db: AsyncSession, resource_id: str, site_id: str) -> str | None:
+    """Return the federation of a resource by what is told of it at this very site."""
+    told = select(_T.c.federation_id).where(
+        _T.c.resource_id == resource_id,
+        _T.c.site_id == site_id,
+        _T.c.federation_id.is_not(None),
+    )
+    found: str | None = await db.scalar(told.order_by(_T.c.id.desc()).limit(1))
+    return found
 
 
 async def latest_id(db: AsyncSession) -> int:

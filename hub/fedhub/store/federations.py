@@ -41,6 +41,12 @@ async def by_name(db: AsyncSession, name: str) -> Federation | None:
     return await one(db, Federation, select(_T).where(_T.c.name == name))
 
 
+async def id_of(db: AsyncSession, name: str) -> str | None:
+    """Return the id of the federation called ``name``, or None; its intent may be long."""
+    found: str | None = await db.scalar(select(_T.c.id).where(_T.c.name == name))
+    return found
+
+
 async def all(db: AsyncSession) -> tuple[Federation, ...]:  # noqa: A001 - read as federations.all
     """Return every federation by name."""
     return await many(db, Federation, select(_T).order_by(_T.c.name))

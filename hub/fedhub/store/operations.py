@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -34,6 +34,7 @@ async def add(db: AsyncSession, operation: Operation) -> None:
                 "resource_id": target.resource_id,
                 "generation": target.generation,
                 "done": target.done,
+                "name": target.name or None,
             }
             for target in operation.targets
         ]
@@ -44,15 +45,16 @@ async def _with_targets(db: AsyncSession, operations: Sequence[Operation]) -> tu
     """Give operations their targets, ordered by resource, in one more query."""
     if not operations:
         return ()
+    columns = (_TARGET.c.operation_id, _TARGET.c.resource_id, _TARGET.c.generation)
     statement = (
-        select(_TARGET)
+        select(*columns, _TARGET.c.done, _TARGET.c.name)
         .where(among(db, _TARGET.c.operation_id, [one.id for one in operations]))
         .order_by(_TARGET.c.resource_id)
     )
     targets: dict[str, list[OperationTarget]] = {}
-    for operation_id, resource_id, generation, done in await db.execute(statement):
+    for operation_id, resource_id, generation, done, name in await db.execute(statement):
         known = targets.setdefault(operation_id, [])
-        known.append(OperationTarget(resource_id, generation, done))
+        known.append(OperationTarget(resource_id, generation, done, name or ""))
     return tuple(replace(one, targets=tuple(targets.get(one.id, ()))) for one in operations)
 
 
@@ -127,14 +129,37 @@ async def open_targets(
     Of an operation's targets this one alone is read: there may be thousands.
     """
     statement = (
-        select(_T.c.id, _TARGET.c.generation, _TARGET.c.done)
+        select(_T.c.id, _TARGET.c.generation, _TARGET.c.done, _TARGET.c.name)
         .join(_TARGET, _TARGET.c.operation_id == _T.c.id)
         .where(_TARGET.c.resource_id == resource_id, _T.c.state.in_(_OPEN))
         .order_by(_T.c.created_at, _T.c.id)
     )
     return tuple(
-        (operation_id, OperationTarget(resource_id, generation, done))
-        for operation_id, generation, done in await db.execute(statement)
+        (operation_id, OperationTarget(resource_id, generation, done, name or ""))
+        for operation_id, generation, done, name in await db.execute(statement)
+    )
+
+
+async def newest_with_target(db: AsyncSession, resource_id: str) -> Operation | None:
+    """Return the newest operation, ended or not, that names a resource."""
+    naming = select(_TARGET.c.operation_id).where(_TARGET.c.resource_id == resource_id)
+    newest = select(_T).where(_T.c.id.in_(naming)).order_by(_T.c.created_at.desc(), _T.c.id.desc())
+    found = await _read(db, newest.limit(1))
+    return found[0] if found else None
+
+
+async def mark_target_gone(db: AsyncSession, resource_id: str) -> None:
+    """Note a resource as reached in every operation that is open or failed."""
+    states = (*_OPEN, OperationState.FAILED)
+    waiting = select(_T.c.id).where(_T.c.state.in_(states))
+    await db.execute(
+        update_of(_TARGET)
+        .where(
+            _TARGET.c.resource_id == resource_id,
+            _TARGET.c.done.is_(False),
+            _TARGET.c.operation_id.in_(waiting),
+        )
+        .values(done=True)
     )
 
 
@@ -178,12 +203,14 @@ async def mark_target(db: AsyncSession, operation_id: str, resource_id: str, *, 
     )
 
 
-async def replace_target(
-    db: AsyncSession, operation_id: str, resource_id: str, generation: int
-) -> None:
+async def replace_target(db: AsyncSession, operation_id: str, target: OperationTarget) -> None:
     """Make an operation wait for a (newer) generation of a resource."""
     statement = insert_or(db, _TARGET).values(
-        operation_id=operation_id, resource_id=resource_id, generation=generation, done=False
+        operation_id=operation_id,
+        resource_id=target.resource_id,
+        generation=target.generation,
+        done=False,
+        name=target.name or None,
     )
     await db.execute(
         statement.on_conflict_do_update(
@@ -191,3 +218,27 @@ async def replace_target(
             set_={"generation": statement.excluded.generation, "done": False},
         )
     )
+
+
+async def names_of(db: AsyncSession, resource_ids: Collection[str]) -> dict[str, str]:
+    """Map resources, gone ones too, to the names that operations kept of them."""
+    if not resource_ids:
+        return {}
+    statement = (
+        select(_TARGET.c.resource_id, _TARGET.c.name)
+        .where(among(db, _TARGET.c.resource_id, resource_ids), _TARGET.c.name.is_not(None))
+        .distinct()
+    )
+    return {row.resource_id: row.name for row in await db.execute(statement)}
+
+
+async def resources_called(db: AsyncSession, name: str) -> frozenset[str]:
+    """Return the ids of resources, gone ones too, that operations know by this name."""
+    statement = select(_TARGET.c.resource_id).where(_TARGET.c.name == name)
+    return frozenset((await db.scalars(statement)).all())
+
+
+async def federations_called(db: AsyncSession, name: str) -> frozenset[str]:
+    """Return the ids of federations, gone ones too, that operations were about."""
+    statement = select(_T.c.federation_id).where(_T.c.subject == f"federation/{name}")
+    return frozenset(found for found in (await db.scalars(statement)).all() if found)

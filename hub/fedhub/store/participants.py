@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Select, false, func, insert, literal, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -120,6 +120,24 @@ async def sites_of_resources(db: AsyncSession, resource_ids: Sequence[str]) -> d
     return {row.id: row.site_id for row in rows}
 
 
+async def names_of_resources(db: AsyncSession, resource_ids: Collection[str]) -> dict[str, str]:
+    """Map those of ``resource_ids`` that are participants or endpoints to their names."""
+    if not resource_ids:
+        return {}
+    endpoint = literal("endpoint/").concat(_ENDPOINT.c.name)
+    rows = await db.execute(
+        select(_T.c.id, _T.c.name)
+        .where(among(db, _T.c.id, resource_ids))
+        .union_all(select(_ENDPOINT.c.id, endpoint).where(among(db, _ENDPOINT.c.id, resource_ids)))
+    )
+    return {row.id: row.name for row in rows}
+
+
+async def called(db: AsyncSession, name: str) -> tuple[Participant, ...]:
+    """Return the participants with this name: two while one moves."""
+    return await many(db, Participant, select(_T).where(_T.c.name == name).order_by(_T.c.id))
+
+
 def _rows() -> Select[Any]:
     """Select list rows in one join; no document body and no report is read."""
     own = [_T.c[name] for name in ("id", "name", "key", "role", "party_id", "namespace")]
@@ -135,7 +153,7 @@ def _rows() -> Select[Any]:
         _SITE.c.state.label("site_state"),
         _SITE.c.simulated.label("site_simulated"),
         _DOCUMENT.c.generation,
-        _DOCUMENT.c.absent,
+        func.coalesce(_DOCUMENT.c.absent, false()).label("absent"),
         *reported,
     ).select_from(
         _T.join(_FEDERATION, _FEDERATION.c.id == _T.c.federation_id)
@@ -145,8 +163,8 @@ def _rows() -> Select[Any]:
     )
 
 
-def _row(**columns: Any) -> ParticipantRow:
-    return ParticipantRow(**{**columns, "absent": bool(columns["absent"])})
+_ROWS: Final = _rows()
+"""Built once: to put it together takes as long as to run it."""
 
 
 async def row_by_name(db: AsyncSession, name_or_id: str) -> ParticipantRow | None:
@@ -154,10 +172,10 @@ async def row_by_name(db: AsyncSession, name_or_id: str) -> ParticipantRow | Non
 
     Of two with one name (a move to another site) the one that stays is returned.
     """
-    statement = _rows().where((_T.c.name == name_or_id) | (_T.c.id == name_or_id))
+    statement = _ROWS.where((_T.c.name == name_or_id) | (_T.c.id == name_or_id))
     ordered = statement.order_by(_T.c.removing, _T.c.id.desc()).limit(1)
     found = (await db.execute(ordered)).mappings().first()
-    return None if found is None else _row(**found)
+    return None if found is None else ParticipantRow(**found)
 
 
 async def list_page(
@@ -170,7 +188,7 @@ async def list_page(
     limit: int,
 ) -> Page[ParticipantRow]:
     """Return one page by federation name, in it the exchange first, then by party id."""
-    statement = _rows()
+    statement = _ROWS
     if federation_id is not None:
         statement = statement.where(_T.c.federation_id == federation_id)
     if site_id is not None:
@@ -179,7 +197,7 @@ async def list_page(
         statement = statement.where(_STATUS.c.phase == phase)
     return await page_of(
         db,
-        _row,
+        ParticipantRow,
         statement,
         # An exchange's party id is 0, below every party's.
         [_FEDERATION.c.name, _T.c.party_id, _T.c.id],

@@ -216,7 +216,7 @@ class OperationTable(Base):
 
 
 class TargetTable(Base):
-    """``records.OperationTarget`` of an operation."""
+    """``records.OperationTarget`` of an operation; its name outlives the resource."""
 
     __tablename__ = "operation_targets"
     operation_id: Mapped[str] = mapped_column(
@@ -225,6 +225,7 @@ class TargetTable(Base):
     resource_id: Mapped[str] = mapped_column(primary_key=True, index=True)
     generation: Mapped[int]
     done: Mapped[bool]
+    name: Mapped[str | None] = mapped_column(index=True)
 
 
 class EventTable(Base):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.contract.store.rows import (
@@ -41,14 +42,19 @@ async def test_targets_are_marked_and_replaced(database: Database) -> None:
     async with database.begin() as db:
         await operations.add(db, an_operation(1, *TARGETS))
         await operations.mark_target(db, "op-0001", "p-1", done=True)
-        await operations.replace_target(db, "op-0001", "p-2", 5)
-        await operations.replace_target(db, "op-0001", "p-3", 1)
+        await operations.replace_target(db, "op-0001", OperationTarget("p-2", 5))
+        await operations.replace_target(db, "op-0001", OperationTarget("p-3", 1, name="credit/3"))
         stored = await operations.get(db, "op-0001")
     assert stored.targets == (
         OperationTarget("p-1", 2, done=True),
         OperationTarget("p-2", 5),
-        OperationTarget("p-3", 1),
+        OperationTarget("p-3", 1, name="credit/3"),
     )
+    async with database.read() as db:
+        assert await operations.names_of(db, ["p-1", "p-3", "p-4"]) == {"p-3": "credit/3"}
+        assert await operations.resources_called(db, "credit/3") == {"p-3"}
+        assert await operations.resources_called(db, "credit/4") == frozenset()
+        assert await operations.federations_called(db, "credit") == {"fed-credit"}
 
 
 async def test_open_operations_are_found_by_their_targets_until_they_end(
@@ -116,12 +122,14 @@ async def test_events_are_filtered(database: Database) -> None:
         await events.append(db, an_event("b", site_id="s2", federation_id="f1", resource_id="r"))
     async with database.read() as db:
 
-        async def kinds(**wanted: str) -> list[str]:
+        async def kinds(**wanted: Any) -> list[str]:
             return [event.kind for event in await events.list_page(db, limit=9, **wanted)]
 
         assert await kinds(site_id="s1") == ["a"]
-        assert await kinds(federation_id="f1") == ["a", "b"]
-        assert await kinds(resource_id="r") == ["b"]
+        assert await kinds(federation_ids=["f1"]) == ["a", "b"]
+        assert await kinds(resource_ids=["r"]) == ["b"]
+        assert await kinds(resource_ids=["r", "s"]) == ["b"]
+        assert await kinds(resource_ids=[]) == []
         assert await kinds(kind="a") == ["a"]
         assert await kinds(kind="a", site_id="s2") == []
 
@@ -310,7 +318,7 @@ async def test_certificates_are_paged_newest_first(database: Database) -> None:
         soon = await certificates.list_page(
             db,
             site_id="site-alpha",
-            resource_id="p-9999",
+            resource_ids=["p-9999"],
             expiring_before=NOW + timedelta(days=2),
             cursor=None,
             limit=9,

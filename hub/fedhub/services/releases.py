@@ -1,0 +1,26 @@
+"""Releases of the catalogue, as a list of pages like every other."""
+
+from __future__ import annotations
+
+from fedhub.domain.access import Permission, Principal
+from fedhub.domain.records import Page
+from fedhub.domain.release import Release
+from fedhub.services.hub import Hub
+from fedhub.store.cursors import decode, encode
+from fedproto.errors import Invalid
+
+
+def list_page(hub: Hub, principal: Principal, *, cursor: str | None, limit: int) -> Page[Release]:
+    """Return releases, oldest first. Invalid for a cursor whose release is no longer there."""
+    principal.require(Permission.READ)
+    releases = hub.catalogue.releases
+    keys = [[one.version, one.engine] for one in releases]
+    start = 0
+    if cursor is not None:
+        last = decode(cursor, [str, str])
+        if last not in keys:
+            raise Invalid("the catalogue changed since; leave the cursor away to begin again")
+        start = keys.index([str(part) for part in last]) + 1
+    end = start + limit
+    following = encode(keys[end - 1]) if end < len(releases) else None
+    return Page(releases[start:end], following)

@@ -1,0 +1,101 @@
+"""A KubeFATE that dies shows at its endpoint at once, and that it is back as well."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fedagent.domain import service
+from fedagent.kube import objects
+from fedagent.kube.kinds import DEPLOYMENTS
+from fedagent.kubefate import service as driver
+from fedagent.reconcile import kubefate_look
+from fedproto.agent.v1 import status_pb2
+
+ROUTE = (9999, "127.0.0.1", 30109, "127.0.0.1", 30103)
+
+
+async def ready(site: Any, docs: Any) -> None:
+    await site.put(docs.endpoint(), docs.exchange())
+    site.start()
+    await site.until("exchange-1", "READY")
+    await site.until("endpoint-1", "READY")
+
+
+async def scale(site: Any, replicas: int) -> None:
+    change = {"spec": {"replicas": replicas}}
+    await objects.patch(site.kube, DEPLOYMENTS, "kubefate", change, namespace="kube-fate")
+
+
+def test_a_ready_service_is_looked_at_often_enough() -> None:
+    assert service.LOOK_S + driver.EVIDENCE_S + driver.ASK_LIMIT_S < 15.0
+
+
+async def test_a_service_without_a_pod_is_degraded_and_ready_again(
+    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_S", 0.5)
+    await ready(site, docs)
+    await scale(site, 0)
+    status = await site.until("endpoint-1", "DEGRADED", limit_s=3)
+    assert status.reason == "KubeFateUnavailable"
+    assert "no ready pod" in status.message
+    await scale(site, 1)
+    await site.until("endpoint-1", "READY", limit_s=4)
+
+
+async def test_a_silent_service_is_degraded_with_the_cause_and_ready_again(
+    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_S", 0.5)
+    monkeypatch.setattr(driver, "EVIDENCE_S", 0.0)
+    monkeypatch.setattr(driver, "ASK_LIMIT_S", 0.3)
+    await ready(site, docs)
+    site.service.faults.set("http-latency", "60")
+    status = await site.until("endpoint-1", "DEGRADED", limit_s=3)
+    assert "no answer within 0.3 s" in status.message
+    site.service.faults.clear("http-latency")
+    await site.until("endpoint-1", "READY", limit_s=4)
+
+
+async def test_a_participant_that_gets_no_answer_has_the_endpoint_looked_at_now(
+    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_S", 60.0)
+    monkeypatch.setattr(driver, "ASK_LIMIT_S", 0.3)
+    monkeypatch.setattr(kubefate_look, "_LIMIT_S", 0.3)
+    await ready(site, docs)
+    site.service.faults.set("http-latency", "60")
+    await site.put(docs.exchange(2, [ROUTE]))
+    await site.until("endpoint-1", "DEGRADED", limit_s=3)
+    site.service.faults.clear("http-latency")
+    await site.until("endpoint-1", "READY", limit_s=4)
+    await site.until("exchange-1", "READY", generation=2)
+
+
+async def test_a_service_in_use_is_not_asked_for_its_health_beside(
+    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_S", 0.05)
+    monkeypatch.setattr(driver, "EVIDENCE_S", 60.0)
+    await ready(site, docs)
+    asked = site.service.requests["GET /v1/version/"]
+    await site.put(docs.exchange(2, [ROUTE]))
+    await site.until("exchange-1", "READY", generation=2)
+    assert site.service.requests["GET /v1/version/"] == asked
+
+
+async def test_an_idle_service_is_asked(
+    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_S", 0.1)
+    monkeypatch.setattr(driver, "EVIDENCE_S", 0.05)
+    await ready(site, docs)
+    asked = site.service.requests["GET /v1/version/"]
+    async with asyncio.timeout(3):
+        while site.service.requests["GET /v1/version/"] < asked + 2:
+            await asyncio.sleep(0.05)
+    status = await site.journal.statuses.get("endpoint-1")
+    assert status.phase == status_pb2.PHASE_READY

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.support.hub import hub_template, lab
+
+__all__ = ["hub_template", "lab"]

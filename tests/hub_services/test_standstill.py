@@ -1,0 +1,103 @@
+"""Loops that stand still as the hub itself notices it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.support.hub import ManualClock, running_test_hub
+
+from fedhub.fleet.documents import Notifier
+from fedhub.services import presence
+from fedhub.services.standstill import HEARTBEAT_INTERVALS, WORK_LIMIT_S, Watchman
+from fedproto.agent.v1 import link_pb2
+from fedproto.tasks import LoopBoard
+
+
+@pytest.fixture
+async def slow(tmp_path, hub_template):
+    clock = ManualClock()
+    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as lab:
+        yield lab, clock
+
+
+async def named(lab):
+    findings = (await lab.rest.get("/api/v1/sites/alpha"))["findings"]
+    return [(row["code"], row["object"]) for row in findings]
+
+
+STOPPED = [("LoopStalled", "loop/link.heartbeats")]
+
+
+async def test_heartbeats_that_stay_away_are_a_finding_until_the_next_one(slow):
+    lab, clock = slow
+    agent = await lab.connect("alpha")
+    sweeper = presence.Sweeper(lab.hub)
+    interval_s = lab.hub.fleet.heartbeat_interval_s
+    clock.advance(HEARTBEAT_INTERVALS * interval_s - 1)
+    await agent.tell(1)  # the stream lives
+    await sweeper.turn()
+    assert await named(lab) == []
+    clock.advance(2)
+    await sweeper.turn()
+    await sweeper.turn()
+    assert await named(lab) == STOPPED
+    await agent.live.beat()
+    assert await named(lab) == []
+    told = [kind for kind in await lab.rest.kinds("&site=alpha") if "loop" in kind]
+    assert told == ["site.loop_stalled", "site.loop_recovered"]
+
+
+async def test_what_is_named_stays_named_in_a_new_session_until_its_first_heartbeat(slow):
+    lab, _ = slow
+    agent = await lab.connect("alpha")
+    await agent.live.beat(1, loops=[link_pb2.LoopHealth(name="link.receive", stalled=True)])
+    await agent.close()
+    await agent.connect()
+    assert await named(lab) == [("LoopStalled", "loop/link.receive")]
+    await agent.live.beat(1, loops=[link_pb2.LoopHealth(name="link.receive")])
+    assert await named(lab) == []
+
+
+async def test_a_session_whose_loop_hangs_in_the_hub_is_named_and_then_ended(slow, monkeypatch):
+    hung = asyncio.Event()
+
+    async def hang(*_args):
+        hung.set()
+        await asyncio.Event().wait()
+
+    lab, clock = slow
+    agent = await lab.connect("alpha")
+    session = lab.hub.fleet.of_agent(agent.agent_id)
+    sweeper = presence.Sweeper(lab.hub)
+    monkeypatch.setattr(Notifier, "_send_missing", hang)
+    session.stale.set()
+    async with asyncio.timeout(5):
+        await hung.wait()
+    clock.advance(WORK_LIMIT_S + 1)
+    await agent.live.beat()
+    assert await named(lab) == [("LoopStalled", "loop/hub.documents")]
+    assert not session.ended.is_set()
+    clock.advance(lab.hub.lease.total_seconds())
+    await sweeper.turn()
+    assert session.ended.is_set()
+    await agent.live.end()
+    await lab.rest.until("/api/v1/sites/alpha", lambda one: one["state"] == "Disconnected")
+    assert session.busy == {}
+
+
+async def test_a_loop_of_the_hub_that_stands_still_is_told_once_and_so_is_its_recovery(slow):
+    lab, clock = slow
+    board = LoopBoard(clock)
+    watchman = Watchman(lab.hub, board)
+    board.beat("sweep")
+    clock.advance(31)
+    await watchman.turn()
+    await watchman.turn()
+    (event,) = await lab.rest.events("&kind=hub.loop_stalled")
+    assert (event["severity"], event["facts"]["loop"]) == ("error", "sweep")
+    board.beat("sweep")
+    await watchman.turn()
+    await watchman.turn()
+    (event,) = await lab.rest.events("&kind=hub.loop_recovered")
+    assert (event["severity"], event["facts"]["loop"]) == ("info", "sweep")
