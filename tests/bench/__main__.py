@@ -48,6 +48,8 @@ async def run(groups: list[str]) -> list[Figure]:
 def main() -> int:
     """Measure, write, and say which marks are missed."""
     log.configure(level="error")
+    # As on a machine of people: a hub that compiles itself at each start is measured nowhere.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     groups = sys.argv[1:] or list(GROUPS)
     figures = asyncio.run(run(groups))
     OUTPUT.parent.mkdir(exist_ok=True)

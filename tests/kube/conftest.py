@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from tests.support.controlplane import ControlPlane, Planes
 from tests.support.federation import Federation
-from tests.support.kubetier import Service, real_places
+from tests.support.kubetier import RealPlace, Service, real_places
 
 WAYS = {"hq": Service.BY_URL, "alpha": Service.INSTALLED, "beta": Service.ADOPTED}
+LIMIT_S = 90.0
+"""Three control planes share two cores with whatever else runs."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -28,9 +31,16 @@ async def sites(
         yield federation
 
 
+@pytest.fixture(scope="package")
+def asked() -> dict[str, Counter[str]]:
+    """What `story` asked of each site's KubeFATE until it was Ready, by method and path."""
+    return {}
+
+
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def story(sites: Federation) -> Federation:
+async def story(sites: Federation, asked: dict[str, Counter[str]]) -> Federation:
     """The three sites with a federation that is Ready: an exchange and parties 9999 and 10000."""
+    before = {site: requests(sites, site) for site in WAYS}
     for site, namespace in (
         ("hq", "fate-exchange"),
         ("alpha", "fate-9999"),
@@ -38,8 +48,16 @@ async def story(sites: Federation) -> Federation:
     ):
         await sites.places[site].allow_exec(namespace)
     await sites.apply(sites.intent())
-    await sites.wait_ready(limit_s=60)
+    await sites.wait_ready(limit_s=LIMIT_S)
+    asked.update({site: requests(sites, site) - before[site] for site in WAYS})
     return sites
+
+
+def requests(sites: Federation, site: str) -> Counter[str]:
+    """Count what a site's KubeFATE was asked so far."""
+    place = sites.places[site]
+    assert isinstance(place, RealPlace)
+    return Counter(place.service.value.requests)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ The fixture `story` has applied one file; each test looks at what came of it, or
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,18 @@ from tests.support.federation import DOMAIN, PARTIES, Federation
 from tests.support.kubetier import HOME, RealPlace
 from tests.support.parts import Json
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.kube,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),
+]
 
 TUNNELS = ("traffic-server-sni", "sni.yaml")
 ROUTES = ("nginx-config", "route_table.yaml")
 ITSELF = [{"host": "nginx", "http_port": 9300, "grpc_port": 9310}]
 FLOW = [{"host": "fateflow", "http_port": 9380, "grpc_port": 9360}]
 THIRD = (77, "beta")
+LIMIT_S = 90.0
 
 
 def place(story: Federation, site: str) -> RealPlace:
@@ -96,11 +102,14 @@ async def test_every_component_is_ready_by_the_api_servers_own_word(story: Feder
         assert there == {row["name"]: row["ready"] for row in told}
 
 
-async def test_each_was_asked_for_once_and_with_one_login(story: Federation):
+async def test_each_was_asked_for_once_and_with_one_login(
+    story: Federation, asked: dict[str, Counter[str]]
+):
     for site in ("hq", "alpha", "beta"):
-        requests = place(story, site).service.value.requests
-        assert requests["POST /v1/cluster"] == 1
-        assert requests["POST /v1/user/login"] == 1
+        assert asked[site]["POST /v1/cluster"] == 1
+        # None where an earlier test's login still holds.
+        assert asked[site]["POST /v1/user/login"] <= 1
+        assert place(story, site).service.value.requests["POST /v1/user/login"] >= 1
 
 
 async def test_the_exchanges_tables_are_exactly_what_the_hub_computed(story: Federation):
@@ -176,23 +185,25 @@ async def test_a_third_party_comes_and_goes_and_no_tunnel_is_cut(story: Federati
     generations = await story.generations()
 
     await story.apply(story.intent((*PARTIES, THIRD)))
-    await story.wait_ready(limit_s=40)
+    await story.wait_ready(limit_s=LIMIT_S)
 
     await check_tables(story, (*PARTIES, THIRD))
-    assert hq.commands("fate-exchange")[told:] == ["traffic_ctl config reload"]
+    # Twice where an answer was lost; nginx finds added keys by itself.
+    assert set(hq.commands("fate-exchange")[told:]) == {"traffic_ctl config reload"}
     changed = {
         key for key, value in (await story.generations()).items() if value != generations.get(key)
     }
     assert changed == {"exchange", "77"}
 
+    told = len(hq.commands("fate-exchange"))
     await story.apply(story.intent())
-    await story.wait_gone(77, limit_s=40)
-    await story.wait_ready(limit_s=40)
+    await story.wait_gone(77, limit_s=LIMIT_S)
+    await story.wait_ready(limit_s=LIMIT_S)
 
     await check_tables(story, PARTIES)
     assert await beta.namespaces() == namespaces
-    # Added keys nginx finds by itself; a removed one stays in its cache until it reloads.
-    assert "nginx -s reload" in hq.commands("fate-exchange")[told + 1 :]
+    # A removed key stays in nginx's cache until it reloads.
+    assert "nginx -s reload" in hq.commands("fate-exchange")[told:]
     assert await pods(hq) == before
 
 
@@ -207,15 +218,15 @@ async def test_a_deleted_secret_and_an_edited_table_come_back(story: Federation)
     before = (await alpha.plane.api.get(secret))["metadata"]["uid"]
 
     await alpha.plane.api.delete(secret)
-    await alpha.plane.api.wait(secret, lambda body: body["metadata"]["uid"] != before, within_s=10)
+    await alpha.plane.api.wait(secret, lambda body: body["metadata"]["uid"] != before)
 
     config = "/api/v1/namespaces/fate-9999/configmaps/pulsar-route-table"
     right = await alpha.text("fate-9999", "pulsar-route-table", "pulsar_route_table.yaml")
     await alpha.plane.api.patch(config, {"data": {"pulsar_route_table.yaml": "default: {}\n"}})
     await alpha.plane.api.wait(
-        config, lambda body: body["data"]["pulsar_route_table.yaml"] == right, within_s=20
+        config, lambda body: body["data"]["pulsar_route_table.yaml"] == right
     )
-    await story.wait_ready(limit_s=20)
+    await story.wait_ready(limit_s=LIMIT_S)
 
 
 async def test_an_adopted_kubefate_is_left_as_it_was(story: Federation):

@@ -12,9 +12,13 @@ from tests.support.kubetier import RealPlace
 from tests.support.kwok import Behaviour
 from tests.support.parts import Json, until
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.kube,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),
+]
 
-LIMIT_S = 40.0
+LIMIT_S = 90.0
 NAME = "trouble"
 SITE = "alpha"
 PARTY = 500
@@ -145,7 +149,8 @@ async def test_an_api_server_that_dies_in_a_deployment_holds_it_up_and_no_more(
 ):
     there = place(sites)
     before = there.service.value.requests.get("POST /v1/cluster", 0)
-    async with there.plane.kwok.slow(4, namespace=SPACE, labels={"fateMoudle": "python"}):
+    # Until the API server is back: what waits would otherwise be over on a slow machine.
+    async with there.plane.kwok.slow(600, namespace=SPACE, labels={"fateMoudle": "python"}):
         await sites.apply(lonely(federation))
         await wait_until(
             sites, federation, PARTY, lambda told: "8 of 9" in told["participant"]["message"]
@@ -159,7 +164,7 @@ async def test_an_api_server_that_dies_in_a_deployment_holds_it_up_and_no_more(
         )
         await there.plane.restart("kube-apiserver")
 
-    await sites.wait_ready(federation, limit_s=60)
+    await sites.wait_ready(federation, limit_s=LIMIT_S)
     assert there.service.value.requests["POST /v1/cluster"] == before + 1
 
 

@@ -13,15 +13,20 @@ from tests.support.federation import Federation
 from tests.support.kubetier import HOME, RealPlace, Service, real_place
 from tests.support.parts import Json, until
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.kube,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),
+]
 
 OTHER = "other"
+LIMIT_S = 90.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def second(story: Federation, planes: Planes, tmp_path: Path) -> AsyncIterator[Federation]:
     """Another hub with two sites on clusters of the story: `hq` has a KubeFATE of its own."""
-    assert story.places
+    await story.wait_ready(limit_s=LIMIT_S)
 
     @asynccontextmanager
     async def opener(name: str, folder: Path) -> AsyncIterator[RealPlace]:
@@ -46,7 +51,7 @@ async def wait_refused(hub: Federation, path: str) -> Json:
         return row if row["phase"] == "Refused" else None
 
     found: Json = await until(
-        is_refused, f"{path} is refused", limit_s=20, said=lambda: hub.tell(OTHER)
+        is_refused, f"{path} is refused", limit_s=LIMIT_S, said=lambda: hub.tell(OTHER)
     )
     return found
 
@@ -76,7 +81,7 @@ async def test_a_namespace_of_another_hub_is_left_alone_and_its_owner_named(
     assert told["reason"] == "OwnedByAnother"
     assert story.running_hub.hub.hub_id in told["message"]
     await second.remove(OTHER)
-    await second.wait_gone(name=OTHER)
+    await second.wait_gone(name=OTHER, limit_s=LIMIT_S)
     assert await objects(plane, "fate-exchange") == before
 
 
@@ -104,10 +109,10 @@ async def test_two_hubs_run_beside_each_other_on_one_cluster(
     before = await objects(plane, "fate-exchange")
 
     await second.apply(intent(site="hq", namespace="second-exchange"))
-    await second.wait_ready(OTHER, limit_s=40)
+    await second.wait_ready(OTHER, limit_s=LIMIT_S)
     await second.remove(OTHER)
-    await second.wait_gone(name=OTHER, limit_s=40)
+    await second.wait_gone(name=OTHER, limit_s=LIMIT_S)
 
     assert "second-exchange" not in await place.namespaces()
     assert await objects(plane, "fate-exchange") == before
-    await story.wait_ready()
+    await story.wait_ready(limit_s=LIMIT_S)
