@@ -151,13 +151,10 @@ async def test_a_refused_connection_is_a_passing_trouble() -> None:
             await client.version()
 
 
-async def test_an_endless_answer_is_cut(
-    fake: Any, client: KubeFate, fake_reply: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client_module, "MAX_CHART_LIST_BYTES", 1000)
-    fake.answer("GET /v1/chart/", fake_reply({"data": ["x" * 2000]}))
+async def test_an_endless_answer_is_cut(fake: Any, client: KubeFate, fake_reply: Any) -> None:
+    fake.answer("GET /v1/cluster/", fake_reply({"data": ["x" * client_module.MAX_ANSWER_BYTES]}))
     with pytest.raises(errors.TooLarge):
-        await client.charts()
+        await client.clusters()
 
 
 async def test_a_chart_is_uploaded_as_the_field_file(

@@ -12,17 +12,12 @@ from hypothesis import strategies as st
 from fedagent.kubefate import errors
 from fedagent.kubefate.client import KubeFate
 from fedagent.kubefate.jobs import (
-    KubeFateObservation,
     Outcome,
-    Symptom,
-    clear_stuck_job,
-    is_stuck,
     newest_job,
     prepare_values,
     submit_delete,
     submit_install,
     submit_update,
-    symptoms,
     track,
 )
 from fedagent.kubefate.records import (
@@ -33,7 +28,6 @@ from fedagent.kubefate.records import (
     JobMethod,
     JobStatus,
 )
-from fedagent.kubefate.releases import Release
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DATA = prepare_values('{"name":"f"}', owner="hub/p", revision="2.1", digest="d")
@@ -45,16 +39,6 @@ def job_row(uuid: str, revision: str, **more: object) -> dict[str, object]:
     data = base64.b64encode(json.dumps({"lcmRevision": revision}).encode()).decode()
     meta = {"name": "f", "namespace": "ns", "data": data}
     return {"uuid": uuid, "status": "Running", "method": "ClusterInstall", "meta_data": meta} | more
-
-
-def release(status: str = "deployed", revision: int = 1) -> Release:
-    return Release("f", "ns", revision, status, f"sh.helm.release.v1.f.v{revision}")
-
-
-def observed(
-    *, cluster: Cluster | None = CLUSTER, job: Job | None = None, **more: Any
-) -> KubeFateObservation:
-    return KubeFateObservation(cluster, job, more.pop("releases", (release(),)), NOW, **more)
 
 
 def running(**more: Any) -> Job:
@@ -145,9 +129,7 @@ async def test_a_lost_answer_to_a_deletion_is_looked_up(
 async def test_a_deletion_of_nothing_is_gone(fake: Any, client: KubeFate, fake_reply: Any) -> None:
     missing = fake_reply({"error": "record not found"}, 500)
     fake.answer("DELETE /v1/cluster/c1", missing)
-    fake.answer("DELETE /v1/job/j", missing)
     assert (await submit_delete(client, CLUSTER)).outcome is Outcome.GONE
-    await clear_stuck_job(client, running())
 
 
 def test_the_newest_open_job_comes_before_a_newer_ended_one() -> None:
@@ -159,61 +141,11 @@ def test_the_newest_open_job_comes_before_a_newer_ended_one() -> None:
     assert newest_job((other,), CLUSTER, "f", "ns") is None
 
 
-def test_a_job_that_counts_is_never_stuck() -> None:
+def test_a_job_that_counts_shows_signs_of_life_and_a_silent_one_does_not() -> None:
     trace = None
-    now = NOW
-    for second in range(600):
+    for second in range(5):
         now = NOW + timedelta(seconds=second)
-        job = running(states=(f"checkout Cluster status [{second}]",))
-        trace = track(trace, job, now)
-        assert not is_stuck(job, trace, now=now, restarted_at=NOW + timedelta(hours=1))
-
-
-@pytest.mark.parametrize(
-    ("silent_s", "restarted_at_s", "expected"),
-    [(14, 1, False), (16, 1, True), (16, -1, False), (179, -1, False), (181, -1, True)],
-)
-def test_silence_makes_a_job_stuck_sooner_after_a_restart(
-    silent_s: int, restarted_at_s: int, *, expected: bool
-) -> None:
-    job = running()
-    trace = track(track(None, job, NOW), job, NOW + timedelta(seconds=1))
-    now = NOW + timedelta(seconds=silent_s)
-    restarted_at = NOW + timedelta(seconds=restarted_at_s)
-    assert is_stuck(job, trace, now=now, restarted_at=restarted_at) is expected
-
-
-def test_a_settled_cluster_has_no_symptoms() -> None:
-    assert symptoms(observed(), trace=None, now=NOW) == frozenset()
-
-
-def test_a_release_without_a_record_is_an_orphan() -> None:
-    assert symptoms(observed(cluster=None), trace=None, now=NOW) == {Symptom.ORPHAN_RELEASE}
-    lost = observed(cluster=None, is_job_lost=True)
-    assert symptoms(lost, trace=None, now=NOW) == {Symptom.DATABASE_LOST}
-    assert symptoms(observed(cluster=None, releases=()), trace=None, now=NOW) == frozenset()
-
-
-def test_nothing_is_an_orphan_while_a_job_is_open() -> None:
-    seen = observed(cluster=None, job=running(), releases=(release("pending-install"),))
-    assert symptoms(seen, trace=track(None, running(), NOW), now=NOW) == frozenset()
-
-
-def test_a_release_that_helm_left_at_work_is_stuck() -> None:
-    seen = observed(releases=(release(), release("pending-upgrade", 2)))
-    assert symptoms(seen, trace=None, now=NOW) == {Symptom.STUCK_RELEASE}
-
-
-def test_a_rollback_is_never_trusted() -> None:
-    rolled_back = Cluster("c1", "f", "ns", "fate", "v1.8.0", ClusterStatus.ROLLBACK)
-    assert symptoms(observed(cluster=rolled_back), trace=None, now=NOW) == {Symptom.WRONG_REVISION}
-
-
-def test_a_stuck_job_is_named_with_what_it_hides() -> None:
-    job = running()
-    now = NOW + timedelta(seconds=200)
-    seen = observed(job=job, releases=(release("pending-install"),))
-    assert symptoms(seen, trace=track(None, job, NOW), now=now) == {
-        Symptom.STUCK_JOB,
-        Symptom.STUCK_RELEASE,
-    }
+        trace = track(trace, running(states=(f"checkout Cluster status [{second}]",)), now)
+        assert trace.alive_at == now
+    silent = running(states=("checkout Cluster status [4]",))
+    assert track(trace, silent, NOW + timedelta(seconds=99)).alive_at == NOW + timedelta(seconds=4)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.support.bare import wait_service
 from tests.support.controlplane import ControlPlane, Planes
 
 from fedagent.kube import objects
@@ -22,7 +23,7 @@ from fedagent.kube.kinds import (
 from fedagent.kube.ownership import Owner, OwnerRole
 from fedagent.kubefate.access import Access, AccessMode, AccessSettings, read_credentials
 from fedagent.kubefate.manifests import Scope, ServicePlan
-from fedagent.kubefate.service import install_service, uninstall_service, wait_service
+from fedagent.kubefate.service import install_service, uninstall_service
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session")]
 

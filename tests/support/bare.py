@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedagent.kube import objects
 from fedagent.kube.client import Kube, connect
+from fedagent.kube.kinds import DEPLOYMENTS
 from fedagent.kubefate.access import Access, AccessMode, AccessSettings
 from fedsim.kube import Delays, Forward, KubeSettings, SimulatedKube
 from fedsim.kubefate import Settings, SimulatedKubeFATE
@@ -70,3 +72,15 @@ def chart_archive(name: str, version: str) -> bytes:
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text.encode()))
     return gzip.compress(raw.getvalue(), mtime=0)
+
+
+async def wait_service(kube: Kube, namespace: str, *, limit_s: float) -> bool:
+    """Wait until KubeFATE's Deployment has a ready pod; False after ``limit_s``."""
+    return await objects.wait_until(
+        kube,
+        DEPLOYMENTS,
+        "kubefate",
+        lambda body: body is not None and bool(body.get("status", {}).get("readyReplicas")),
+        namespace=namespace,
+        limit_s=limit_s,
+    )

@@ -37,7 +37,6 @@ from fedagent.kube.objects import (
     find,
     list_all,
     wait_gone,
-    wait_until,
 )
 from fedagent.kube.ownership import GENERATION, Owner, is_created_namespace, owner_of
 from fedagent.kube.rights import Rights
@@ -88,10 +87,6 @@ class ServiceObservation:
     started_at: datetime | None = None
     applied_generation: str = ""
     missing: tuple[str, ...] = ()
-
-    def is_adopted(self, owner: Owner) -> bool:
-        """Tell whether ``owner`` uses a service that it did not install."""
-        return self.is_installed and not owner.is_same(self.owner)
 
 
 async def observe_service(
@@ -165,18 +160,6 @@ async def install_service(
     for body in bodies:
         await apply(kube, kind_of(body), body, namespace=body["metadata"].get("namespace"))
     log.info("kubefate.applied", namespace=plan.namespace, image=plan.service_image)
-
-
-async def wait_service(kube: Kube, namespace: str, *, limit_s: float) -> bool:
-    """Wait until the Deployment has a ready pod; False after ``limit_s``."""
-    return await wait_until(
-        kube,
-        DEPLOYMENTS,
-        manifests.SERVICE,
-        lambda body: body is not None and is_available(body),
-        namespace=namespace,
-        limit_s=limit_s,
-    )
 
 
 async def uninstall_service(
