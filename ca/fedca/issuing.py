@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,8 +54,6 @@ class IssuedCertificate:
     not_after: datetime
     dns_names: tuple[str, ...]
     spki_sha256: str
-    fingerprint_sha256: str
-    """Of the leaf's DER, lower-case hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,5 +181,4 @@ def _answer(
         not_after=row.not_after,
         dns_names=row.dns_names,
         spki_sha256=row.spki_sha256,
-        fingerprint_sha256=hashlib.sha256(leaf.public_bytes(Encoding.DER)).hexdigest(),
     )

@@ -136,10 +136,8 @@ def what_of(row: Row) -> str:
     return clean(": ".join(part for part in parts if part))
 
 
-def display(*, is_quiet: bool = False) -> Display:
+def display() -> Display:
     """Choose the display that fits stderr, so that stdout stays for results."""
-    if is_quiet:
-        return LineDisplay(lambda _: None)
     out = console(is_error=True)
     if out.is_terminal and not out.is_dumb_terminal:
         return LiveDisplay(out)

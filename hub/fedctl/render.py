@@ -156,8 +156,3 @@ def show_failure(failure: Failure) -> None:
         say(Text(f"  {where}", style="bold") + Text(clean(fault.message)), is_error=True)
     if failure.hint:
         say(Text("next: ", style="bold") + Text(clean(failure.hint)), is_error=True)
-
-
-def warn(text: str) -> None:
-    """Print a warning to stderr."""
-    say(Text("warning: ", style="yellow") + Text(clean(text)), is_error=True)

@@ -7,13 +7,8 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, NewType, Protocol
+from typing import Final, Protocol
 from uuid import UUID
-
-SiteId = NewType("SiteId", str)
-AgentId = NewType("AgentId", str)
-ResourceId = NewType("ResourceId", str)
-FederationId = NewType("FederationId", str)
 
 NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 """DNS-1123 label: names of sites, federations and namespaces."""

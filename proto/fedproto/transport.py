@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -16,8 +16,6 @@ from fedproto.errors import CATALOGUE, ErrorCode, FedError, Invalid
 log = structlog.get_logger()
 ERROR_CODE_KEY: Final = "fed-error-code"
 """Trailing metadata that carries the catalogue's code."""
-
-Options = Sequence[tuple[str, int | str]]
 
 
 def server_options(

@@ -8,14 +8,17 @@ from __future__ import annotations
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from sqlalchemy import select
 from tests.support.hub import federation, party
 
 from fedca.csr import make_csr_pem
 from fedca.keys import make_private_key
-from fedhub.store import documents, sessions, sites, statuses
+from fedhub.store import documents, sessions, sites
+from fedhub.store.tables import StatusTable, table_of
 from fedproto.agent.v1 import certificate_pb2, link_pb2, status_pb2
 from fedproto.errors import ErrorCode, FedError
 
+STATUS = table_of(StatusTable)
 BODIES = [
     field.name for field in link_pb2.AgentFrame.DESCRIPTOR.fields if field.message_type is not None
 ]
@@ -72,6 +75,11 @@ def own_resource(agent):
 
 async def everything_about(lab, agent):
     """Read all that the hub keeps about a site."""
+    told = (
+        select(STATUS.c.resource_id, STATUS.c.phase, STATUS.c.status)
+        .where(STATUS.c.site_id == agent.site_id)
+        .order_by(STATUS.c.resource_id)
+    )
     async with lab.hub.database.read() as db:
         session = await sessions.get(db, agent.agent_id)
         site = await sites.get(db, agent.site_id)
@@ -79,10 +87,7 @@ async def everything_about(lab, agent):
         found = [
             # The exchange's tables follow from what any party says of its own address.
             *[one for one in kept if b"/exchange" not in one.spec_bytes],
-            *[
-                (one.resource_id, one.phase, one.status.SerializeToString())
-                for one in await statuses.of_site(db, agent.site_id)
-            ],
+            *(await db.execute(told)).all(),
             (session.epoch, session.instance_id, session.connected),
             (site.state, site.agent_id, site.cluster_uid, site.instance_id, site.findings),
         ]

@@ -15,7 +15,7 @@ from tests.planner.worlds import (
 
 from fedhub.domain.phases import Phase
 from fedhub.planner.plan import plan
-from fedhub.planner.scope import scope_of_intent, scope_of_report
+from fedhub.planner.scope import scope_of_report
 
 A, B = party_resource(9999), party_resource(10000)
 TWO = [{"id": 9999}, {"id": 10000}]
@@ -81,9 +81,3 @@ def test_a_leaving_cluster_that_is_gone_touches_its_leaving_exchange():
 
 def test_a_report_on_somebody_else_touches_nothing():
     assert scope_of_report(world(TWO), "unknown", None, report("unknown")) == frozenset()
-
-
-def test_a_changed_party_touches_itself_and_the_exchange():
-    assert scope_of_intent(world(TWO), frozenset({A})) == {A, EXCHANGE_ID}
-    assert scope_of_intent(world(TWO), frozenset({EXCHANGE_ID})) is None
-    assert scope_of_intent(world(TWO, exchange=None), frozenset({A})) is None

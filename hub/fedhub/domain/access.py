@@ -34,8 +34,3 @@ class Principal:
 def administrator(name: str = "admin") -> Principal:
     """Build the principal that may do everything."""
     return Principal(name=name, permissions=frozenset(Permission))
-
-
-def system(name: str) -> Principal:
-    """Build the principal of a part of the hub that acts by itself, e.g. ``system:replan``."""
-    return Principal(name=f"system:{name}", permissions=frozenset(Permission))

@@ -60,8 +60,3 @@ OPERATION_FINAL: Final = frozenset(
 
 NEEDS_A_PERSON: Final = frozenset({Phase.FAILED, Phase.REFUSED})
 """Phases that end an operation as Failed: nothing goes on until somebody changes something."""
-
-
-def site_may_become(old: SiteState, new: SiteState) -> bool:
-    """Tell whether ``new`` may follow ``old``; staying is always allowed."""
-    return old == new or new in SITE_TRANSITIONS[old]

@@ -123,6 +123,5 @@ class Release(Strict):
     engine: Literal["spark-pulsar"]
     title: str
     minimum_kubefate: str
-    upgrades_from: tuple[str, ...] = Field(default=(), strict=False)
     exchange: RoleRelease
     cluster: RoleRelease

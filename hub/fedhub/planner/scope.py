@@ -1,4 +1,4 @@
-"""Which documents may change because of one report or one change of intent.
+"""Which documents may change because of one report.
 
 ``None`` means all of the federation's; the empty set means none.
 """
@@ -41,20 +41,6 @@ def scope_of_report(
     if moved and cast.exchange is not None:
         touched.add(cast.exchange.participant.id)
     return frozenset(touched)
-
-
-def scope_of_intent(given: PlanInput, changed: frozenset[str]) -> Scope:
-    """Tell which documents change when the intent of these participants changed, came or went.
-
-    ``given`` holds the new intent. What the whole federation has in common (domain, release,
-    repair) must not have changed: plan all then.
-    """
-    cast = cast_of(given)
-    members = [each for each in given.members if each.participant.id in changed]
-    if cast.is_direct or any(each.is_exchange for each in members):
-        return None
-    exchange = {cast.exchange.participant.id} if cast.exchange is not None else set[str]()
-    return changed | exchange
 
 
 def _scope_of_leaving(cast: Cast, member: Member, before: Report | None, after: Report) -> Scope:

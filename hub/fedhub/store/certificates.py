@@ -31,23 +31,11 @@ async def find(db: AsyncSession, serial: str) -> SiteCertificate | None:
     return await one(db, SiteCertificate, select(_T).where(_T.c.serial == serial))
 
 
-async def of_resource(db: AsyncSession, resource_id: str) -> tuple[SiteCertificate, ...]:
-    """Return every certificate of a resource, newest first."""
-    statement = select(_T).where(_T.c.resource_id == resource_id)
-    return await many(
-        db, SiteCertificate, statement.order_by(_T.c.issued_at.desc(), _T.c.serial.desc())
-    )
-
-
-async def of_agent(
-    db: AsyncSession, site_id: str, *, at: datetime | None = None
-) -> tuple[SiteCertificate, ...]:
-    """Return the certificates of a site's agents that are not revoked nor, with ``at``, expired."""
+async def of_agent(db: AsyncSession, site_id: str) -> tuple[SiteCertificate, ...]:
+    """Return the certificates of a site's agents that are not revoked."""
     statement = select(_T).where(
         _T.c.site_id == site_id, _T.c.profile == _AGENT, _T.c.revoked_at.is_(None)
     )
-    if at is not None:
-        statement = statement.where(_T.c.not_after > at)
     return await many(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy import delete as delete_from
+from sqlalchemy import or_, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -120,22 +120,9 @@ async def generations_of_sites(
     db: AsyncSession, site_ids: Collection[str]
 ) -> dict[str, dict[str, int]]:
     """Map each site that has documents to the generations by resource; no body is read."""
-    return await _generations(db, among(db, _T.c.site_id, site_ids))
-
-
-async def changed_since(
-    db: AsyncSession, site_ids: Collection[str], after: datetime
-) -> dict[str, dict[str, int]]:
-    """Return the generations that changed after a time, like ``generations_of_sites``.
-
-    Times are taken before a commit: let ``after`` lie some seconds before the last look.
-    """
-    recent = _T.c.updated_at > after
-    return await _generations(db, among(db, _T.c.site_id, site_ids) & recent)
-
-
-async def _generations(db: AsyncSession, wanted: ColumnElement[bool]) -> dict[str, dict[str, int]]:
-    statement = select(_T.c.site_id, _T.c.resource_id, _T.c.generation).where(wanted)
+    statement = select(_T.c.site_id, _T.c.resource_id, _T.c.generation).where(
+        among(db, _T.c.site_id, site_ids)
+    )
     found: dict[str, dict[str, int]] = {}
     rows: Any = await db.execute(statement)
     for site_id, resource_id, generation in rows:

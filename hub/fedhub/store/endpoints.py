@@ -28,14 +28,6 @@ async def find(db: AsyncSession, endpoint_id: str) -> Endpoint | None:
     return await one(db, Endpoint, select(_T).where(_T.c.id == endpoint_id))
 
 
-async def get(db: AsyncSession, endpoint_id: str) -> Endpoint:
-    """Return an endpoint, or raise NotFound."""
-    found = await find(db, endpoint_id)
-    if found is None:
-        raise NotFound(f"there is no endpoint {endpoint_id}")
-    return found
-
-
 async def by_site(db: AsyncSession, site_id: str) -> Endpoint | None:
     """Return the endpoint of a site, or None."""
     return await one(db, Endpoint, select(_T).where(_T.c.site_id == site_id))

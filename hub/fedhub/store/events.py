@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, func, insert, select, text
+from sqlalchemy import Column, ColumnElement, insert, select, text
 from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -166,8 +166,3 @@ async def federation_of(db: AsyncSession, resource_id: str, site_id: str) -> str
     )
     found: str | None = await db.scalar(told.order_by(_T.c.id.desc()).limit(1))
     return found
-
-
-async def latest_id(db: AsyncSession) -> int:
-    """Return the id of the newest committed event; 0 when there is none."""
-    return int(await db.scalar(select(func.max(_T.c.id))) or 0)

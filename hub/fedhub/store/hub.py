@@ -1,4 +1,4 @@
-"""Facts of the hub as a whole: its identity and its settings."""
+"""Facts of the hub as a whole: its identity."""
 
 from __future__ import annotations
 
@@ -19,20 +19,4 @@ async def get_or_create_identity(db: AsyncSession) -> str:
     """Return the hub's id, made at the first call; all replicas get the same."""
     statement = insert_or(db, _T).values(name=_IDENTITY, value=new_id()).on_conflict_do_nothing()
     await db.execute(statement)
-    return str(await get_setting(db, _IDENTITY))
-
-
-async def get_setting(db: AsyncSession, name: str) -> str | None:
-    """Return a setting, or None when it was never put."""
-    found: str | None = await db.scalar(select(_T.c.value).where(_T.c.name == name))
-    return found
-
-
-async def put_setting(db: AsyncSession, name: str, value: str) -> None:
-    """Store a setting over the old value."""
-    statement = insert_or(db, _T).values(name=name, value=value)
-    await db.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={"value": statement.excluded.value}
-        )
-    )
+    return str(await db.scalar(select(_T.c.value).where(_T.c.name == _IDENTITY)))

@@ -171,13 +171,6 @@ async def has_unmet(db: AsyncSession, operation_id: str) -> bool:
     return await db.scalar(statement.limit(1)) is not None
 
 
-async def open_with_target(db: AsyncSession, resource_id: str) -> tuple[Operation, ...]:
-    """Return the operations that have not ended and name a resource, done there or not."""
-    naming = select(_TARGET.c.operation_id).where(_TARGET.c.resource_id == resource_id)
-    statement = select(_T).where(_T.c.id.in_(naming), _T.c.state.in_(_OPEN))
-    return await _read(db, statement.order_by(_T.c.created_at, _T.c.id))
-
-
 async def update(
     db: AsyncSession,
     operation_id: str,

@@ -75,14 +75,6 @@ async def find(db: AsyncSession, participant_id: str) -> Participant | None:
     return await one(db, Participant, select(_T).where(_T.c.id == participant_id))
 
 
-async def get(db: AsyncSession, participant_id: str) -> Participant:
-    """Return a participant, or raise NotFound."""
-    found = await find(db, participant_id)
-    if found is None:
-        raise NotFound(f"there is no participant {participant_id}")
-    return found
-
-
 async def of_federation(db: AsyncSession, federation_id: str) -> tuple[Participant, ...]:
     """Return the participants of a federation, the exchange first, then by party id."""
     statement = select(_T).where(_T.c.federation_id == federation_id)

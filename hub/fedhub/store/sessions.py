@@ -70,11 +70,6 @@ async def get(db: AsyncSession, agent_id: str) -> Session | None:
     return await one(db, Session, select(_T).where(_T.c.agent_id == agent_id))
 
 
-async def current_epoch(db: AsyncSession, agent_id: str) -> int:
-    """Return the agent's newest epoch; 0 for one that was never connected."""
-    return int(await db.scalar(select(_T.c.epoch).where(_T.c.agent_id == agent_id)) or 0)
-
-
 async def check_epoch(db: AsyncSession, agent_id: str, epoch: int) -> None:
     """Raise FENCED unless ``epoch`` is the newest, and keep it the newest until the commit.
 

@@ -37,12 +37,6 @@ async def of_resources(db: AsyncSession, resource_ids: Collection[str]) -> dict[
     return {each.resource_id: each for each in await many(db, _stored, statement)}
 
 
-async def of_site(db: AsyncSession, site_id: str) -> tuple[StoredStatus, ...]:
-    """Return every status of a site."""
-    statement = select(_T).where(_T.c.site_id == site_id).order_by(_T.c.resource_id)
-    return await many(db, _stored, statement)
-
-
 async def put(db: AsyncSession, stored: StoredStatus) -> None:
     """Store a status over the one before."""
     values = values_of(stored) | {

@@ -6,6 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from fedhub.domain.phases import OperationState, Phase, SiteState
 from fedhub.domain.records import (
     Chart,
@@ -24,6 +27,8 @@ from fedhub.domain.records import (
 )
 from fedhub.store import federations, participants, sites
 from fedhub.store.engine import Database
+from fedhub.store.sql import insert_or
+from fedhub.store.tables import SettingTable, table_of
 from fedproto.agent.v1 import document_pb2, status_pb2
 
 T = TypeVar("T")
@@ -184,3 +189,19 @@ async def populate(database: Database, *parties: int) -> None:
         await federations.add(db, a_federation())
         for party_id in parties:
             await participants.add(db, a_participant(party_id))
+
+
+async def put_setting(db: AsyncSession, name: str, value: str) -> None:
+    """Write a row of the plainest table over the one before: for what transactions do."""
+    statement = insert_or(db, table_of(SettingTable)).values(name=name, value=value)
+    await db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": statement.excluded.value}
+        )
+    )
+
+
+async def setting(db: AsyncSession, name: str) -> str | None:
+    """Read a row that ``put_setting`` wrote, or None."""
+    table = table_of(SettingTable)
+    return await db.scalar(select(table.c.value).where(table.c.name == name))

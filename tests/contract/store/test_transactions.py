@@ -6,7 +6,13 @@ import random
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from tests.contract.store.rows import a_federation, a_participant, a_site
+from tests.contract.store.rows import (
+    a_federation,
+    a_participant,
+    a_site,
+    put_setting,
+    setting,
+)
 
 from fedhub.store import federations, hub, participants, sites
 from fedhub.store.engine import Database
@@ -118,9 +124,9 @@ async def test_a_transaction_inside_another_of_the_same_task_is_refused_at_once(
 async def test_fifty_writers_at_once_all_get_their_turn(database: Database) -> None:
     async def write(number: int) -> None:
         async with database.begin() as db:
-            before = int(await hub.get_setting(db, f"n{number % 5}") or 0)
-            await hub.put_setting(db, f"own-{number}", "x")
-            await hub.put_setting(db, f"n{number % 5}", str(before + 1))
+            before = int(await setting(db, f"n{number % 5}") or 0)
+            await put_setting(db, f"own-{number}", "x")
+            await put_setting(db, f"n{number % 5}", str(before + 1))
 
     await asyncio.gather(*(write(number) for number in range(50)))
     async with database.read() as db:
@@ -142,14 +148,6 @@ async def test_the_hub_has_one_identity_for_ever(database: Database) -> None:
     assert set(others) == {first}
 
 
-async def test_a_setting_is_put_over_the_old_one(database: Database) -> None:
-    async with database.begin() as db:
-        assert await hub.get_setting(db, "colour") is None
-        await hub.put_setting(db, "colour", "red")
-        await hub.put_setting(db, "colour", "blue")
-        assert await hub.get_setting(db, "colour") == "blue"
-
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_writers_cancelled_anywhere_leave_the_database_free_and_whole(
     database: Database, seed: int
@@ -158,9 +156,9 @@ async def test_writers_cancelled_anywhere_leave_the_database_free_and_whole(
 
     async def write(number: int) -> None:
         async with database.begin() as db:
-            await hub.put_setting(db, f"first-{number}", "x")
+            await put_setting(db, f"first-{number}", "x")
             await db.execute(SLOW)
-            await hub.put_setting(db, f"second-{number}", "x")
+            await put_setting(db, f"second-{number}", "x")
 
     async def cancelled(number: int) -> None:
         task = asyncio.create_task(write(number))
@@ -175,7 +173,7 @@ async def test_writers_cancelled_anywhere_leave_the_database_free_and_whole(
     for number in range(40):
         await cancelled(number)
     async with asyncio.timeout(2), database.begin() as db:
-        await hub.put_setting(db, "after", "x")
+        await put_setting(db, "after", "x")
         rows = await db.execute(text("SELECT name FROM hub_settings"))
         names = {name for (name,) in rows}
     firsts = {name.removeprefix("first-") for name in names if name.startswith("first-")}
