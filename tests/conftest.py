@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from tests.support.controlplane import Planes
+
+
+def pytest_configure() -> None:
+    """Keep gRPC out of forks: its handlers, run beside its threads, kill children before exec."""
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 @pytest.fixture(scope="session")
