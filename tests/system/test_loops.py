@@ -205,14 +205,17 @@ async def check_named(
     async def is_well() -> bool:
         return not await look()
 
+    async def hangs() -> bool:
+        return gate.reached == {loop}
+
     async def is_named() -> bool:
         return await look() == {loop}
 
     await fed.until(is_well, "nothing is named before")
     gate.shut(loop)
     try:
+        await fed.until(hangs, f"{loop} comes to the gate")
         await fed.until(is_named, f"{loop} and no other is named")
-        assert gate.reached == {loop}
         assert (await fed.api.call("GET", "../../livez"))[0] == 200
     finally:
         gate.open()

@@ -22,10 +22,12 @@ import structlog
 
 from fedagent.kubefate.errors import TooLarge, Unauthorized, Unavailable, WrongAnswer, error_of
 from fedagent.kubefate.records import (
+    ChartRow,
     Cluster,
     ClusterArgs,
     Job,
     Json,
+    parse_chart,
     parse_cluster,
     parse_job,
 )
@@ -38,7 +40,9 @@ TOKEN_LIFE_S: Final = 25 * 60.0
 CALL_LIMIT_S: Final = 30.0
 CONNECT_LIMIT_S: Final = 10.0
 UPLOAD_LIMIT_S: Final = 60.0
+CHART_LIST_LIMIT_S: Final = 60.0
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+MAX_CHART_LIST_BYTES: Final = 64 * 1024 * 1024
 """It holds the templates of every chart, base64: some hundreds of KB each."""
 MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -158,6 +162,13 @@ class KubeFate:
     async def delete_job(self, uuid: str) -> None:
         """Delete a job's record; raises RecordNotFound."""
         await self._call("DELETE", f"/v1/job/{uuid}")
+
+    async def charts(self) -> tuple[ChartRow, ...]:
+        """Return every chart. The answer is megabytes long: remember what it says."""
+        answer = await self._call(
+            "GET", "/v1/chart/", limit_s=CHART_LIST_LIMIT_S, limit_bytes=MAX_CHART_LIST_BYTES
+        )
+        return tuple(parse_chart(row) for row in _rows(answer))
 
     async def upload_chart(self, file_name: str, archive: bytes) -> str:
         """Upload a chart archive and return its uuid; one of the same version is replaced."""

@@ -157,6 +157,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class ChartRow:
+    """A chart that the service holds. A new upload of the same version gets a new uuid."""
+
+    uuid: str
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterArgs:
     """A submission. ``name`` and ``namespace`` must equal those inside ``data`` (cluster.yaml).
 
@@ -217,6 +226,11 @@ def parse_job(body: Mapping[str, Any]) -> Job:
         namespace=_text(meta.get("namespace")),
         lcm_revision=_submitted_revision(meta.get("data")),
     )
+
+
+def parse_chart(body: Mapping[str, Any]) -> ChartRow:
+    """Read a chart's row; raises ValueError when it has no uuid."""
+    return ChartRow(_required(body, "uuid"), _text(body.get("name")), _text(body.get("version")))
 
 
 def parse_time(value: object) -> datetime | None:
