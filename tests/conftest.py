@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import pytest
 from tests.support.controlplane import Planes
 
-
-def pytest_configure() -> None:
-    """Keep gRPC out of forks: its handlers, run beside its threads, kill children before exec."""
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+# gRPC reads this when it is imported, which conftest files below do. Its fork handlers, run beside
+# its threads, kill a child before it becomes the program that a test starts.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 @pytest.fixture(scope="session")
