@@ -5,11 +5,13 @@ import asyncio
 import grpc
 import pytest
 from tests.support.hub import ManualClock, federation, party, running_test_hub
+from tests.support.restclient import PATIENCE_S
 
 from fedca.csr import make_csr_pem
 from fedca.issuing import IssueRequest
 from fedca.keys import make_private_key, private_key_pem
 from fedca.names import ProfileName, Subject
+from fedhub.services import presence
 from fedhub.services.presence import Sweeper
 from fedproto.agent.v1 import link_pb2, status_pb2
 from fedproto.errors import ErrorCode, FedError
@@ -272,3 +274,28 @@ async def test_an_agent_that_joined_learns_roots_that_it_does_not_know(lab):
     frame = await session.frame(lambda f: f.HasField("trust"))
     assert frame.trust.roots_pem == lab.place.ca_pem
     await session.close()
+
+
+async def test_an_end_is_noted_though_the_call_is_cancelled_while_it_ends(lab, monkeypatch):
+    agent = await lab.connect("alpha")
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    close_session = presence.close_session
+
+    async def slow(*given):
+        reached.set()
+        await go_on.wait()
+        await close_session(*given)
+
+    async def nothing(*_given):
+        """The sweep would mend it some seconds later."""
+
+    monkeypatch.setattr(presence, "close_session", slow)
+    monkeypatch.setattr(presence.Sweeper, "_close_orphan", nothing)
+    await agent.live.stream.done_writing()
+    async with asyncio.timeout(PATIENCE_S):
+        await reached.wait()
+    agent.live.stream.cancel()
+    await agent.close()
+    await asyncio.sleep(0.1)
+    go_on.set()
+    await lab.rest.until("/api/v1/sites/alpha", lambda site: site["state"] == "Disconnected")

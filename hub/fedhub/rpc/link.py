@@ -29,6 +29,7 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def _peer(self, context: Context) -> PeerIdentity:
         presented = list(context.auth_context().get("x509_pem_cert", ()))
@@ -62,10 +63,24 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
                 yield frame
             _raise_first(tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await presence.close_session(self._hub, session)
+            # A call may be cancelled while it ends, which must not keep its end from being noted.
+            closing = asyncio.create_task(self._close(session, tasks), name=f"close.{name}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closed)
+            await asyncio.shield(closing)
+
+    async def _close(
+        self, session: LiveSession, tasks: tuple[asyncio.Task[None], asyncio.Task[None]]
+    ) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await presence.close_session(self._hub, session)
+
+    def _closed(self, closing: asyncio.Task[None]) -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            log.warning("session.end_not_noted", error=str(error))
 
     async def _read(self, session: LiveSession, frames: AsyncIterator[link_pb2.AgentFrame]) -> None:
         async for frame in frames:
