@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
@@ -17,10 +16,9 @@ from pydantic_settings import (
 
 from fedagent.kube.rights import DEFAULT_ROLE
 from fedagent.kubefate.access import AccessMode, AccessSettings
+from fedproto.ids import is_name
 
 CONFIG_VARIABLE = "FEDAGENT_CONFIG"
-_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_SECRET_NAME: Final = re.compile(rf"({_LABEL}/)?{_LABEL}(\.{_LABEL})*")
 
 
 class AgentSettings(BaseSettings):
@@ -79,7 +77,10 @@ class AgentSettings(BaseSettings):
     @field_validator("identity_secret")
     @classmethod
     def _secret_is_named(cls, value: str | None) -> str | None:
-        if value is not None and not _SECRET_NAME.fullmatch(value):
+        if value is None:
+            return None
+        namespace, slash, name = value.rpartition("/")
+        if not all(map(is_name, (*([namespace] if slash else ()), *name.split(".")))):
             raise ValueError(f"{value!r} is no [NAMESPACE/]NAME of a Secret")
         return value
 

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
@@ -110,19 +111,18 @@ class Client:
         last: Failure | None = None
         try:
             async with asyncio.timeout(REQUEST_LIMIT_S):
-                for attempt in range(1, _ATTEMPTS + 1):
+                for attempt in count(1):
                     try:
                         return await self._send(method, path, query, body, sent)
                     except Failure as failure:
-                        if not failure.is_retryable:
+                        if not failure.is_retryable or attempt == _ATTEMPTS:
                             raise
                         last = failure
-                    if attempt < _ATTEMPTS:
-                        pause = self._backoff_s * 2**attempt
-                        await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spread
+                    pause = self._backoff_s * 2**attempt
+                    await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads
         except TimeoutError as error:
             raise (last or self._lost(error)) from error
-        raise last or self._lost(TimeoutError())
+        raise AssertionError("the loop returns or raises")
 
     async def _send(
         self,

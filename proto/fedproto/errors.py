@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -63,6 +64,13 @@ class FieldFault:
 
     path: str
     message: str
+
+
+def first_of(faults: Sequence[FieldFault], *, whole: str = "") -> str:
+    """Say the first fault and how many more there are; ``whole`` is the name of the input."""
+    first = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{first.path or whole}: {first.message}{more}"
 
 
 class FedError(Exception):

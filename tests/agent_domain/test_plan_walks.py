@@ -95,12 +95,14 @@ def calm(world: Any) -> None:
         assert set(world.served) == set(world.table)
 
 
-@settings(
-    max_examples=150,
+SEEDED = settings(
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+@settings(SEEDED, max_examples=150)
 @given(walk=st.lists(st.sampled_from(TROUBLES), max_size=40), seed=st.integers(0, 1000))
 def test_every_walk_ends_as_planned(new_world: Any, make: Any, walk: list[str], seed: int) -> None:
     rng = random.Random(seed)
@@ -110,12 +112,7 @@ def test_every_walk_ends_as_planned(new_world: Any, make: Any, walk: list[str], 
     calm(world)
 
 
-@settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(SEEDED, max_examples=100)
 @given(
     walk=st.lists(
         st.sampled_from(("step", "step", "tick", "down", "up", "journal", "back", "back")),
@@ -137,12 +134,7 @@ def test_where_removals_are_denied_nothing_is_ever_taken_away_or_put_up_again(
     assert (world.pod, world.jobs) == (pod, jobs)
 
 
-@settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(SEEDED, max_examples=100)
 @given(
     walk=st.lists(
         st.sampled_from(("step", "step", "tick", "crash-before", "crash-after", "down", "up")),

@@ -11,7 +11,7 @@ import pytest
 from fedagent.domain.memory import Memory, Method, Outcome, ProxyNote, Submission
 from fedagent.domain.observed import ParticipantObserved, PodView, ReleaseView, TableView
 from fedagent.domain.reading import read_document
-from fedagent.reconcile.proxies import first_notes
+from fedagent.domain.telling import first_notes
 
 NOW = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
 SENT = Submission(1, 1, Method.INSTALL, NOW - timedelta(seconds=20), "job-1")

@@ -22,13 +22,13 @@ from tests.bad_input.messages import (
     raw_bytes,
     seeded,
 )
+from tests.bad_input.session import SESSION
 
 import fedproto
 from fedagent.domain.policy import check_document, parse_policy
 from fedagent.domain.reading import read_document
 from fedhub.fleet.admission import check_hello
 from fedhub.fleet.reports import _event, _stored, clean
-from fedhub.fleet.sessions import LiveSession
 from fedhub.planner.plan import report_of
 from fedproto.agent.v1 import document_pb2, event_pb2, link_pb2, status_pb2
 from fedproto.errors import FedError
@@ -38,16 +38,6 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EXAMPLES = examples(60, 3_000)
 MAX_REFUSAL = 20_000
 """A refusal quotes what it refuses, but not all of it."""
-SESSION = LiveSession(
-    agent_id="a",
-    site_id="s",
-    site_name="alpha",
-    epoch=1,
-    session_id="s",
-    instance_id="i",
-    serial="1",
-    heard_at=0.0,
-)
 POLICY = parse_policy(
     {"namespaces": ["fate-*"], "registries": ["registry.example.com"], "charts": [{"name": "fate"}]}
 )

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.bad_input.session import SESSION
 from tests.support.hub import ManualClock, federation, party, running_test_hub
 
 from fedagent.journal import open_journal
 from fedhub.fleet.quota import EventQuota, cost_of
 from fedhub.fleet.reports import _event
-from fedhub.fleet.sessions import LiveSession
 from fedproto import limits
 from fedproto.agent.v1 import event_pb2, status_pb2
 from fedproto.errors import ErrorCode
@@ -101,18 +101,6 @@ def test_no_event_of_an_honest_agent_is_cut_or_refused_by_the_hub(tmp_path_facto
             stored = _event(SESSION, batch.spool_id, event, None, SystemClock().now())
             assert stored.facts == dict(event.facts)
             assert stored.message == event.message
-
-
-SESSION = LiveSession(
-    agent_id="a",
-    site_id="s",
-    site_name="alpha",
-    epoch=1,
-    session_id="s",
-    instance_id="i",
-    serial="1",
-    heard_at=0.0,
-)
 
 
 async def spooled(path, made):

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fedproto.errors import FieldFault, Invalid
+from fedproto.errors import FieldFault, Invalid, first_of
 from fedproto.ids import NAME_PATTERN
 
 _NAME_CURE: Final = (
@@ -56,9 +56,7 @@ def faults_of(error: ValidationError, prefix: str = "") -> tuple[FieldFault, ...
 def invalid(error: ValidationError, prefix: str = "", *, whole: str) -> Invalid:
     """Build the error that names the first fault in its sentence; ``whole`` is the input's name."""
     faults = faults_of(error, prefix)
-    first = faults[0]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return Invalid(f"{first.path or whole}: {first.message}{more}", faults=faults)
+    return Invalid(first_of(faults, whole=whole), faults=faults)
 
 
 def _message(complaint: Mapping[str, Any]) -> str:

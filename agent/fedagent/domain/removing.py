@@ -50,7 +50,6 @@ def what_stays(document: Document, observed: ParticipantObserved | ServiceObserv
         observed, ParticipantObserved
     ):
         return f"KubeFATE runs on in namespace {document.namespace}"
-    where = f"{document.name} runs on in namespace {document.namespace}"
     if not observed.workloads:
         return f"what there is of {document.name} stays in namespace {document.namespace}"
     ready = sum(
@@ -58,6 +57,7 @@ def what_stays(document: Document, observed: ParticipantObserved | ServiceObserv
         for item in document.components
         if item.name in observed.workloads and observed.workloads[item.name].is_ready
     )
+    where = f"{document.name} runs on in namespace {document.namespace}"
     return f"{where} ({ready} of {len(document.components)} components are ready)"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from fedagent.domain.decision import (
@@ -15,9 +16,9 @@ from fedagent.domain.decision import (
     RestartProxy,
     Severity,
 )
-from fedagent.domain.document import Proxy, ProxyKind, Table
-from fedagent.domain.memory import ProxyNote
-from fedagent.domain.observed import PodView, ReleaseView
+from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table
+from fedagent.domain.memory import Memory, Method, ProxyNote
+from fedagent.domain.observed import ParticipantObserved, PodView, ReleaseView
 from fedagent.domain.proofs import (
     NOT_SERVED,
     PARTY_DOWN,
@@ -108,7 +109,8 @@ def _read_at_start(
     """Tell whether pods that no note speaks of have read this very table when they started."""
     fresh = [pod for pod in pods if note is None or pod.uid not in note.pod_uids]
     releases = given.observed.releases
-    if len(fresh) == len(pods) and len(releases) == 1 and _is_first_start(releases[0], pods):
+    is_first = len(fresh) == len(pods) and len(releases) == 1
+    if is_first and _has_started(releases[0], pods, if_unknown=True):
         return True
     if note is not None and len(fresh) < len(pods) and note.table_digest != table.digest:
         return False
@@ -119,14 +121,40 @@ def _read_at_start(
     return all(pod.started_at is not None and pod.started_at >= seen_at for pod in fresh)
 
 
-def _is_first_start(release: ReleaseView, pods: tuple[PodView, ...]) -> bool:
+def first_notes(
+    document: ParticipantDocument, observed: ParticipantObserved, memory: Memory, now: datetime
+) -> tuple[ProxyNote, ...]:
+    """Return what proxies have read that the install under way has just started.
+
+    Its routes often follow while it goes on. Without this note nobody knows what an update adds,
+    and so which route shows that the proxy took it: the longest reload is waited for.
+    """
+    sent, releases = memory.open_submission, observed.releases
+    if sent is None or sent.method is not Method.INSTALL or len(releases) != 1:
+        return ()
+    found = []
+    for proxy in document.proxies:
+        wish = document.table(proxy.table)
+        table = None if wish is None else observed.tables.get(wish.config_map)
+        pods = observed.pods_of(proxy.deployment)
+        if table is None or table.fault or proxy.deployment in memory.proxies:
+            continue
+        if pods and _has_started(releases[0], pods, if_unknown=False):
+            uids = tuple(sorted(pod.uid for pod in pods))
+            keys = tuple(sorted({entry.key for entry in table.entries}))
+            found.append(ProxyNote(proxy.deployment, uids, table.digest, keys, now, "started"))
+    return tuple(found)
+
+
+def _has_started(release: ReleaseView, pods: tuple[PodView, ...], *, if_unknown: bool) -> bool:
     """Tell whether the release's first revision started the pods: older ones read another table.
 
     They are older where a lost record was installed anew over what ran.
     """
     began_at = release.created_at
     return release.revision == 1 and all(
-        began_at is None or pod.started_at is None or pod.started_at >= began_at for pod in pods
+        if_unknown if began_at is None or pod.started_at is None else pod.started_at >= began_at
+        for pod in pods
     )
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final
 
 import structlog
 
 from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table
-from fedagent.domain.memory import Memory, Method, ProxyNote
-from fedagent.domain.observed import ParticipantObserved, PodView, ReleaseView
+from fedagent.domain.memory import ProxyNote
+from fedagent.domain.observed import ParticipantObserved, PodView
 from fedagent.domain.telling import GIVEN_UP
 from fedagent.kube.client import Kube
 from fedagent.kube.errors import KubeError, NotFound, Unavailable
@@ -151,39 +150,6 @@ class Proxies:
             except NotFound:
                 continue
         log.warning("proxy.restarted", namespace=document.namespace, deployment=deployment)
-
-
-def first_notes(
-    document: ParticipantDocument, observed: ParticipantObserved, memory: Memory, now: datetime
-) -> tuple[ProxyNote, ...]:
-    """Return what proxies have read that the install under way has just started.
-
-    Its routes often follow while it goes on. Without this note nobody knows what an update adds,
-    and so which route shows that the proxy took it: the longest reload is waited for.
-    """
-    sent, releases = memory.open_submission, observed.releases
-    if sent is None or sent.method is not Method.INSTALL or len(releases) != 1:
-        return ()
-    found = []
-    for proxy in document.proxies:
-        wish = document.table(proxy.table)
-        table = None if wish is None else observed.tables.get(wish.config_map)
-        pods = observed.pods_of(proxy.deployment)
-        if table is None or table.fault or proxy.deployment in memory.proxies:
-            continue
-        if pods and all(_is_started_by(releases[0], pod) for pod in pods):
-            uids = tuple(sorted(pod.uid for pod in pods))
-            keys = tuple(sorted({entry.key for entry in table.entries}))
-            found.append(ProxyNote(proxy.deployment, uids, table.digest, keys, now, "started"))
-    return tuple(found)
-
-
-def _is_started_by(release: ReleaseView, pod: PodView) -> bool:
-    """Tell whether a pod began after Helm did: an older one has read another table."""
-    begun_at, started_at = release.created_at, pod.started_at
-    if release.revision != 1 or begun_at is None or started_at is None:
-        return False
-    return started_at >= begun_at
 
 
 def mounted_table(pod: Mapping[str, Any], table: Table) -> MountedTable | None:

@@ -25,12 +25,13 @@ from fedagent.domain.plan import plan
 from fedagent.domain.policy import Policy
 from fedagent.domain.reading import read_document
 from fedagent.domain.removing import begins_removal
+from fedagent.domain.telling import first_notes
 from fedagent.journal import Journal, SpoolFull
 from fedagent.journal.approvals import Wanted
 from fedagent.kube.errors import KubeError
 from fedagent.reconcile.faults import FaultBook, code_of
 from fedagent.reconcile.happenings import events_between
-from fedagent.reconcile.proxies import NotYet, first_notes
+from fedagent.reconcile.proxies import NotYet
 from fedagent.reconcile.report import PHASES, Told, status_of, steps_after
 from fedagent.reconcile.subjects import Observed, Subject
 from fedproto.agent.v1 import document_pb2, status_pb2

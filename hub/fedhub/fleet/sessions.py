@@ -38,9 +38,10 @@ class LiveSession:
 
     ``sent`` maps resource ids to the generation that the agent has, ``claimed`` to the digests of
     those that it had at Hello. ``stale``: it may lack a document. ``news``: there is something to
-    send, or the session ended. ``beat_at``: when the last heartbeat came; ``busy``: since when a
-    loop has been at one piece of work (both by the monotonic clock). ``parked``: event batches that
-    wait for the site's quota, unacknowledged.
+    send, or the session ended. ``heard_pending``: it was heard since that was last written to the
+    store. ``beat_at``: when the last heartbeat came; ``busy``: since when a loop has been at one
+    piece of work (both by the monotonic clock). ``parked``: event batches that wait for the site's
+    quota, unacknowledged.
     """
 
     agent_id: str
@@ -59,7 +60,7 @@ class LiveSession:
     parked: deque[event_pb2.EventBatch] = field(default_factory=deque)
     stalled_loops: frozenset[str] = frozenset()
     busy: dict[Loop, float] = field(default_factory=dict)
-    heartbeat_pending: bool = False
+    heard_pending: bool = False
     queue: asyncio.Queue[link_pb2.HubFrame] = field(
         default_factory=lambda: asyncio.Queue(limits.DOWN_QUEUE_FRAMES)
     )

@@ -25,7 +25,7 @@ from fedhub.planner.endpoint import NAMESPACE as SERVICE_NAMESPACE
 from fedhub.planner.overlay import nearest, overlay_faults
 from fedhub.planner.payload import payload_fault
 from fedhub.planner.routes import PULSAR, TUNNEL_PORTS_TEXT, ip_obstacle, is_tunnel_port
-from fedproto.errors import FieldFault, Invalid
+from fedproto.errors import FieldFault, Invalid, first_of
 
 _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     (): FederationIntent,
@@ -140,10 +140,7 @@ def _namespace(intent: ExchangeIntent | PartyIntent) -> str:
 
 
 def _invalid(faults: tuple[FieldFault, ...]) -> Invalid:
-    first = faults[0]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    where = first.path or "the federation"
-    return Invalid(f"{where}: {first.message}{more}", faults=faults)
+    return Invalid(first_of(faults, whole="the federation"), faults=faults)
 
 
 def _fault(error: Mapping[str, Any]) -> FieldFault:

@@ -86,7 +86,7 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
         async for frame in frames:
             session.heard_at = self._hub.clock.monotonic()
             # Whatever comes shows that the site is there: heartbeats may wait behind reports.
-            session.heartbeat_pending = True
+            session.heard_pending = True
             if frame.epoch != session.epoch:
                 raise FedError("the frame is of another epoch", code=ErrorCode.FENCED)
             await session.take_turn(self._hub.clock, turns(frame))

@@ -15,9 +15,9 @@ from fedhub.services import operations as operation_service
 from fedhub.services.certificates import revoke_of_gone
 from fedhub.services.hub import Hub, record, tell_sites
 from fedhub.services.intents import Held
-from fedhub.services.membership import drop_if_empty
+from fedhub.services.membership import drop_if_empty, forget
 from fedhub.services.participants import unknown
-from fedhub.services.planning import replan_all
+from fedhub.services.planning import gather, replan
 from fedhub.store import documents, federations, participants, sites, statuses
 from fedproto.agent.v1 import document_pb2
 from fedproto.errors import Conflict
@@ -80,10 +80,7 @@ async def _give_up(
     hub: Hub, db: AsyncSession, principal: Principal, row: Participant, site: Site
 ) -> LeftBehind:
     left = LeftBehind(row.name, site.name, row.namespace, await _remnants(db, row))
-    await documents.delete(db, row.id)
-    await statuses.delete(db, row.id)
-    await operation_service.drop_target(hub, db, row.id)
-    await participants.delete(db, row.id)
+    await forget(hub, db, row)
     await record(
         hub,
         db,
@@ -119,9 +116,10 @@ async def _follow(hub: Hub, db: AsyncSession, federation_id: str) -> frozenset[s
     if await drop_if_empty(hub, db, federation_id):
         return frozenset()
     try:
-        replanned = await replan_all(hub, db, federation_id)
+        given = await gather(hub, db, await federations.get(db, federation_id))
     except Held:
         # Its documents stay as they are until a corrected file is applied.
         return frozenset()
+    replanned = await replan(hub, db, given)
     await operation_service.follow_changes(db, federation_id, replanned.changed)
     return replanned.site_ids()

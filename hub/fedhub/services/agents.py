@@ -221,8 +221,7 @@ async def _report_duplicate(hub: Hub, site: Site, hello: link_pb2.Hello) -> None
 async def heartbeat(
     hub: Hub, session: LiveSession, beat: link_pb2.Heartbeat
 ) -> link_pb2.HeartbeatAck:
-    """Take a heartbeat: noted in memory, flushed in batches; stalled loops become findings."""
-    session.heartbeat_pending = True
+    """Take a heartbeat: stalled loops become findings of the site."""
     session.beat_at = hub.clock.monotonic()
     names = sorted({clean_text(loop.name)[:MAX_LOOP_NAME] for loop in beat.loops if loop.stalled})
     stalled = frozenset(names[:MAX_STALLED_LOOPS]) | standstill.seen_late(hub, session)

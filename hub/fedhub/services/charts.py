@@ -13,8 +13,7 @@ from fedhub.domain.records import Chart, Page
 from fedhub.services import operations as operation_service
 from fedhub.services.chart_archive import ChartFacts, read_chart
 from fedhub.services.hub import Hub, record, tell_sites
-from fedhub.services.intents import Held
-from fedhub.services.planning import gather, note_held, replan
+from fedhub.services.planning import gather_unless_held, replan
 from fedhub.store import charts, federations
 from fedproto import limits
 from fedproto.errors import Invalid, NotFound
@@ -69,10 +68,8 @@ async def _replan_all(hub: Hub, db: AsyncSession) -> set[str]:
         locked = await federations.find(db, federation.id)
         if locked is None:
             continue
-        try:
-            given = await gather(hub, db, locked)
-        except Held as held:
-            await note_held(hub, db, locked, held)
+        given = await gather_unless_held(hub, db, locked)
+        if given is None:
             continue
         replanned = await replan(hub, db, given)
         await operation_service.follow_changes(db, locked.id, replanned.changed)

@@ -22,7 +22,7 @@ from fedhub.domain.federation import (
 )
 from fedhub.domain.records import Federation
 from fedhub.planner.intent import parse_intent
-from fedproto.errors import Conflict, FieldFault, Invalid
+from fedproto.errors import Conflict, FieldFault, Invalid, first_of
 
 MAX_INTENTS: Final = 100
 CURE: Final = "apply a corrected file, or remove the federation"
@@ -41,11 +41,9 @@ class StoredIntent:
 
     def why_held(self, name: str) -> str:
         """Say for people what is wrong and what to do."""
-        first = self.faults[0]
-        more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
         return (
             f"federation {name} stays as it is: its stored intent is refused by this hub: "
-            f"{first.path}: {first.message}{more}; {CURE}"
+            f"{first_of(self.faults)}; {CURE}"
         )
 
 

@@ -18,7 +18,7 @@ from fedhub.domain.records import Federation, Participant, ParticipantRole
 from fedhub.services import operations as operation_service
 from fedhub.services.hub import Hub, record
 from fedhub.services.planning import intent_of
-from fedhub.store import documents, events, federations, participants, sites
+from fedhub.store import documents, events, federations, participants, sites, statuses
 from fedproto.errors import ErrorCode, FieldFault, Invalid
 from fedproto.ids import new_id
 
@@ -193,9 +193,16 @@ def _taken(other: Participant, wanted: _Wanted) -> Taken:
 async def _drop_if_nowhere(hub: Hub, db: AsyncSession, row: Participant) -> bool:
     if await documents.get(db, row.id) is not None:
         return False
+    await forget(hub, db, row)
+    return True
+
+
+async def forget(hub: Hub, db: AsyncSession, row: Participant) -> None:
+    """Drop a participant and what was wanted and reported of it; no operation waits for it."""
+    await documents.delete(db, row.id)
+    await statuses.delete(db, row.id)
     await operation_service.drop_target(hub, db, row.id)
     await participants.delete(db, row.id)
-    return True
 
 
 async def drop_if_empty(hub: Hub, db: AsyncSession, federation_id: str) -> bool:

@@ -31,10 +31,10 @@ async def participants_called(db: AsyncSession, name: str) -> frozenset[str]:
 
 async def federations_called(db: AsyncSession, name: str) -> frozenset[str]:
     """Return the ids that a federation's name has stood for; NotFound where there is none."""
-    found = await federations.by_name(db, name)
+    present = await federations.id_of(db, name)
     ids = await operations.federations_called(db, name)
-    if found is not None:
-        ids |= {found.id}
+    if present is not None:
+        ids |= {present}
     if not ids:
         raise not_there(name)
     return ids

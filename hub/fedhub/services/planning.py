@@ -22,15 +22,7 @@ from fedhub.planner.endpoint import endpoint_document
 from fedhub.planner.plan import Member, Plan, PlanInput, plan, report_of
 from fedhub.services.hub import Hub, record
 from fedhub.services.intents import Held, read_intent
-from fedhub.store import (
-    charts,
-    documents,
-    endpoints,
-    federations,
-    participants,
-    sites,
-    statuses,
-)
+from fedhub.store import charts, documents, endpoints, participants, sites, statuses
 from fedproto.ids import new_id
 
 
@@ -101,17 +93,23 @@ async def gather(
     )
 
 
-async def note_held(hub: Hub, db: AsyncSession, federation: Federation, held: Held) -> None:
-    """Say that a federation is not planned, and why; not again within ten minutes."""
-    if hub.fleet.is_news("held", federation.id):
-        await record(
-            hub,
-            db,
-            "federation.held",
-            held.message,
-            severity="error",
-            federation_id=federation.id,
-        )
+async def gather_unless_held(
+    hub: Hub, db: AsyncSession, federation: Federation, *, with_documents: bool = True
+) -> PlanInput | None:
+    """Gather; None for a federation that is held, which is told, not again within ten minutes."""
+    try:
+        return await gather(hub, db, federation, with_documents=with_documents)
+    except Held as held:
+        if hub.fleet.is_news("held", federation.id):
+            await record(
+                hub,
+                db,
+                "federation.held",
+                held.message,
+                severity="error",
+                federation_id=federation.id,
+            )
+        return None
 
 
 async def replan(
@@ -137,12 +135,6 @@ async def replan(
     )
     await _note_waiting(db, given, computed, scope)
     return Replanned(plan=computed, before=before, planned=tuple(planned), changed=changed)
-
-
-async def replan_all(hub: Hub, db: AsyncSession, federation_id: str) -> Replanned:
-    """Compute and store every document of a federation whose members changed."""
-    federation = await federations.get(db, federation_id)
-    return await replan(hub, db, await gather(hub, db, federation))
 
 
 async def _endpoint_documents(

@@ -70,18 +70,18 @@ async def _release(hub: Hub, db: AsyncSession, replica_id: str) -> None:
 
 async def flush_heartbeats(hub: Hub) -> None:
     """Write the heartbeats since the last flush in one statement."""
-    beats = [session for session in hub.fleet if session.heartbeat_pending]
+    beats = [session for session in hub.fleet if session.heard_pending]
     if not beats:
         return
     now = hub.clock.now()
     for session in beats:
-        session.heartbeat_pending = False
+        session.heard_pending = False
     try:
         async with hub.database.begin() as db:
             await sessions.flush_heartbeats(db, [(s.agent_id, s.epoch, now) for s in beats])
     except BaseException:
         for session in beats:
-            session.heartbeat_pending = True
+            session.heard_pending = True
         raise
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.phases import Phase
-from fedhub.domain.records import Participant, ResourceKind, StoredDocument, StoredStatus
+from fedhub.domain.records import Participant, StoredDocument, StoredStatus
 from fedhub.fleet.quota import cost_of
 from fedhub.fleet.reports import StatusChange, store_events, store_statuses
 from fedhub.fleet.sessions import LiveSession
@@ -16,9 +16,8 @@ from fedhub.planner.scope import scope_of_report
 from fedhub.services import operations as operation_service
 from fedhub.services.certificates import revoke_of_gone
 from fedhub.services.hub import Hub, record, tell_sites
-from fedhub.services.intents import Held
-from fedhub.services.membership import drop_if_empty
-from fedhub.services.planning import gather, note_held, replan
+from fedhub.services.membership import drop_if_empty, forget
+from fedhub.services.planning import gather_unless_held, replan
 from fedhub.store import documents, endpoints, federations, participants, sites, statuses
 from fedproto import limits
 from fedproto.agent.v1 import event_pb2, status_pb2
@@ -131,10 +130,8 @@ async def _replan_for(
         return set()
     await federations.lock(db, row.federation_id)
     federation = await federations.get(db, row.federation_id)
-    try:
-        given = await gather(hub, db, federation, with_documents=False)
-    except Held as held:
-        await note_held(hub, db, federation, held)
+    given = await gather_unless_held(hub, db, federation, with_documents=False)
+    if given is None:
         return set()
     scope = scope_of_report(given, row.id, before, after)
     if scope is not None and not scope:
@@ -162,18 +159,16 @@ async def _forget(
         return set()
     if status.observed_generation < document.generation:
         return set()
-    await documents.delete(db, status.resource_id)
-    await statuses.delete(db, status.resource_id)
-    told = {status.site_id}
-    if document.kind is ResourceKind.ENDPOINT:
-        await endpoints.delete(db, status.resource_id)
     await _record_forgotten(hub, db, row, document)
     if row is not None:
         # Whom its going concerns was planned with its report.
-        await operation_service.drop_target(hub, db, row.id)
-        await participants.delete(db, row.id)
+        await forget(hub, db, row)
         await drop_if_empty(hub, db, row.federation_id)
-    return told
+    else:
+        await documents.delete(db, status.resource_id)
+        await statuses.delete(db, status.resource_id)
+        await endpoints.delete(db, status.resource_id)
+    return {status.site_id}
 
 
 async def _record_forgotten(

@@ -32,10 +32,9 @@ _MESSAGES: Final[dict[str, str]] = {
     Loop.READ: "the hub has been at one message of the agent for too long",
     Loop.DOCUMENTS: "the hub has been sending documents to the agent for too long",
 }
-_HINTS: Final[dict[str, str]] = {
-    Loop.READ: "read the hub's log; the connection is made anew by itself",
-    Loop.DOCUMENTS: "read the hub's log; the connection is made anew by itself",
-}
+_HINTS: Final[dict[str, str]] = dict.fromkeys(
+    Loop, "read the hub's log; the connection is made anew by itself"
+)
 
 
 def named_in(site: Site) -> frozenset[str]:
