@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from fedagent import run as runner
 from fedagent.settings import CONFIG_VARIABLE, AgentSettings
-from fedproto import log
-from fedproto.errors import ErrorCode, FedError
+from fedcore import log
+from fedcore.errors import ErrorCode, FedError
 
 app = typer.Typer(help="The agent of a site.", no_args_is_help=True, pretty_exceptions_enable=False)
 TOKEN_VARIABLE = "FEDAGENT_TOKEN"  # noqa: S105 - the name of a variable

@@ -26,20 +26,20 @@ from fedagent.kube.errors import KubeError
 from fedagent.kube.inventory import read_cluster_uid, read_inventory
 from fedagent.kubefate.access import Access
 from fedagent.kubefate.manifests import Scope
-from fedagent.link.dialler import AgentFacts, Dialler
-from fedagent.link.enrol import JoinRequest
-from fedagent.link.enrol import join as enrol
-from fedagent.link.identity import Identities, Identity, IdentityFile, Kept
+from fedagent.link.connection import AgentFacts, HubConnection
+from fedagent.link.enrolment import JoinRequest
+from fedagent.link.enrolment import join as enrol
+from fedagent.link.identity import Identities, Identity, IdentityFile, StoredIdentity
 from fedagent.link.identity_secret import IdentitySecret
-from fedagent.reconcile.act import HubSide
-from fedagent.reconcile.assemble import Outside, assemble
-from fedagent.reconcile.prove import prove_routes
+from fedagent.reconcile.actor import HubSide
+from fedagent.reconcile.build import Dependencies, assemble
+from fedagent.reconcile.probe import probe_routes
 from fedagent.reconcile.worker import Site
 from fedagent.settings import AgentSettings
+from fedcore.clock import Clock, SystemClock
+from fedcore.errors import Invalid, NotFound, Unavailable
+from fedcore.tasks import LoopHealth
 from fedproto.agent.v1 import link_pb2, status_pb2
-from fedproto.errors import Invalid, NotFound, Unavailable
-from fedproto.ids import Clock, SystemClock
-from fedproto.tasks import LoopBoard
 
 log = structlog.get_logger()
 DISTRIBUTION: Final = "fate-lifecycle-manager"
@@ -52,8 +52,8 @@ class RunningAgent:
 
     identity: Identity
     journal: Journal
-    dialler: Dialler
-    board: LoopBoard
+    connection: HubConnection
+    loop_health: LoopHealth
 
 
 async def join(
@@ -117,7 +117,7 @@ async def running_agent(
     """Run an agent inside the context."""
     clock = clock if clock is not None else SystemClock()
     policy = load_policy(settings.policy)
-    board = LoopBoard(clock)
+    loop_health = LoopHealth(clock)
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(_connected(settings))
         identities = _identities(settings, kube)
@@ -125,17 +125,17 @@ async def running_agent(
         journal = await stack.enter_async_context(open_journal(settings.journal_path, clock=clock))
         access = Access(kube, settings.access(), clock=clock)
         stack.push_async_callback(access.close)
-        check = RouteCheck(journal, prove_routes, lambda: dialler.identity.roots_pem, clock)
+        check = RouteCheck(journal, probe_routes, lambda: connection.identity.roots_pem, clock)
         facts = AgentFacts(
             version=version(DISTRIBUTION),
             cluster_uid=await read_cluster_uid(kube),
             inventory=_inventory(kube, policy),
         )
-        dialler = Dialler(
+        connection = HubConnection(
             journal,
-            Kept(identity, identities),
+            StoredIdentity(identity, identities),
             facts,
-            board=board,
+            loop_health=loop_health,
             clock=clock,
             commands=answering(check),
             on_connected=lambda: reconciler.hear_hub(),  # noqa: PLW0108 - it is made below
@@ -144,14 +144,14 @@ async def running_agent(
             Site(
                 journal=journal,
                 policy=policy,
-                board=board,
+                loop_health=loop_health,
                 clock=clock,
                 hub_id=identity.hub_id,
             ),
-            Outside(
+            Dependencies(
                 kube=kube,
                 access=access,
-                hub=HubSide(identity.hub_id, dialler.issue, dialler.fetch_blob),
+                hub=HubSide(identity.hub_id, connection.issue, connection.fetch_blob),
                 scope=Scope.NAMESPACE if settings.namespaced else Scope.CLUSTER,
                 role=settings.namespace_role,
             ),
@@ -159,11 +159,11 @@ async def running_agent(
         group = await stack.enter_async_context(asyncio.TaskGroup())
         tasks = [
             group.create_task(reconciler.run(), name="reconcile"),
-            group.create_task(dialler.run(), name="link"),
+            group.create_task(connection.run(), name="link"),
         ]
         for task in tasks:
             stack.callback(task.cancel)
-        yield RunningAgent(identity, journal, dialler, board)
+        yield RunningAgent(identity, journal, connection, loop_health)
 
 
 def _inventory(kube: Kube, policy: Policy) -> Any:
@@ -198,7 +198,7 @@ def load_policy(path: Path | None) -> Policy:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise Invalid(f"policy file {path} cannot be parsed: {error}") from error
     except Invalid as error:
-        raise Invalid(f"policy file {path}: {error.message}", faults=error.faults) from error
+        raise Invalid(f"policy file {path}: {error.message}", errors=error.errors) from error
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -231,7 +231,7 @@ async def serve(settings: AgentSettings, ready_file: Path | None) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running_agent(settings) as agent:
         log.info("agent.started", site=agent.identity.site_name, hub=agent.identity.link_address)
-        connected = asyncio.create_task(agent.dialler.connected.wait())
+        connected = asyncio.create_task(agent.connection.connected.wait())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({connected, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if connected.done() and ready_file is not None:

@@ -14,9 +14,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from fedagent.kube.rights import DEFAULT_ROLE
+from fedagent.kube.rbac import DEFAULT_ROLE
 from fedagent.kubefate.access import AccessMode, AccessSettings
-from fedproto.ids import is_name
+from fedcore.ids import is_name
 
 CONFIG_VARIABLE = "FEDAGENT_CONFIG"
 

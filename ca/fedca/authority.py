@@ -19,8 +19,8 @@ from fedca.names import Subject
 from fedca.records import AuthorityRecord, CaPurpose, RevocationReason
 from fedca.sealing import Sealer
 from fedca.settings import AuthoritySettings
-from fedproto.errors import Internal
-from fedproto.ids import Clock
+from fedcore.clock import Clock
+from fedcore.errors import Internal
 
 __all__ = [
     "AgentIdentity",

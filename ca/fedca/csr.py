@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fedca.keys import KeyKind, PrivateKey, PublicKey, signing_hash, spki_sha256
-from fedproto.errors import FieldFault, Invalid
-from fedproto.limits import MAX_CSR_BYTES
+from fedcore.errors import FieldError, Invalid
+from fedcore.limits import MAX_CSR_BYTES
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 4096
@@ -120,5 +120,5 @@ def _check_signature(request: x509.CertificateSigningRequest) -> None:
 
 
 def _wrong(message: str) -> Invalid:
-    fault = FieldFault("csr_pem", message)
-    return Invalid(f"the certificate request is refused: {message}", faults=(fault,))
+    field_error = FieldError("csr_pem", message)
+    return Invalid(f"the certificate request is refused: {message}", errors=(field_error,))

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from fedca.issuing import serial_text
 from fedca.names import parse_agent_uri
-from fedproto.errors import Unauthenticated
+from fedcore.errors import Unauthenticated
 
 _MAX_BYTES: Final = 16 * 1024
 _UNREADABLE: Final = (

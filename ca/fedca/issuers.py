@@ -34,8 +34,9 @@ from fedca.ledger import Ledger
 from fedca.records import AuthorityRecord, AuthorityState, CaPurpose
 from fedca.sealing import Sealer
 from fedca.settings import AuthoritySettings
-from fedproto.errors import Internal, NotFound, Unavailable
-from fedproto.ids import Clock, new_id
+from fedcore.clock import Clock
+from fedcore.errors import Internal, NotFound, Unavailable
+from fedcore.ids import new_id
 
 log = structlog.get_logger(__name__)
 

@@ -20,8 +20,8 @@ from fedca.profiles import Profile, profile_of
 from fedca.records import CaPurpose, IssuanceRecord, KeyVerdict
 from fedca.renewal import renew_at
 from fedca.settings import AuthoritySettings
-from fedproto.errors import Denied, FedError, Internal
-from fedproto.ids import Clock
+from fedcore.clock import Clock
+from fedcore.errors import Denied, FedError, Internal
 
 log = structlog.get_logger(__name__)
 

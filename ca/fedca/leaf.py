@@ -19,7 +19,7 @@ from fedca.hierarchy import authority_key_identifier, floor_second
 from fedca.keys import PrivateKey, PublicKey, signing_hash, spki_sha256
 from fedca.names import CertificateNames
 from fedca.profiles import BACKDATE, Profile, Usage
-from fedproto.errors import Internal
+from fedcore.errors import Internal
 
 _USAGES: Final = {
     Usage.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,

@@ -24,7 +24,7 @@ from fedca.records import (
     RevocationReason,
     TokenRecord,
 )
-from fedproto.errors import Conflict, NotFound
+from fedcore.errors import Conflict, NotFound
 
 __all__ = [
     "AuthorityRecord",

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 from fedca.settings import AuthoritySettings, is_within
-from fedproto.errors import FieldFault, Invalid
-from fedproto.ids import is_domain, is_name
+from fedcore.errors import FieldError, Invalid
+from fedcore.ids import is_domain, is_name
 
 MAX_COMMON_NAME: Final = 64
 """X.520 ub-common-name."""
@@ -71,8 +71,8 @@ class CertificateNames:
     def __post_init__(self) -> None:
         for name in self.dns_names:
             if _HOST.fullmatch(name) is None:
-                fault = FieldFault("names", f"{name!r} is no host name")
-                raise Invalid("no certificate for such a name", faults=(fault,))
+                field_error = FieldError("names", f"{name!r} is no host name")
+                raise Invalid("no certificate for such a name", errors=(field_error,))
 
 
 def names_of(
@@ -194,5 +194,5 @@ def _checked_id(field: str, text: str | None) -> str:
 
 
 def _wrong(field: str, message: str) -> Invalid:
-    fault = FieldFault(f"subject.{field}", message)
-    return Invalid(f"no certificate for this subject: {field}: {message}", faults=(fault,))
+    field_error = FieldError(f"subject.{field}", message)
+    return Invalid(f"no certificate for this subject: {field}: {message}", errors=(field_error,))

@@ -13,7 +13,7 @@ from typing import Final
 from fedca.keys import KeyKind
 from fedca.names import ProfileName
 from fedca.records import CaPurpose
-from fedproto.errors import FieldFault, Invalid
+from fedcore.errors import FieldError, Invalid
 
 BACKDATE: Final = timedelta(minutes=5)
 """Certificates are valid from a little earlier: clocks differ."""
@@ -64,5 +64,5 @@ def profile_of(name: str) -> Profile:
         return PROFILES[ProfileName(name)]
     except ValueError:
         known = ", ".join(PROFILES)
-        fault = FieldFault("profile", f"known are {known}")
-        raise Invalid("there is no such certificate profile", faults=(fault,)) from None
+        field_error = FieldError("profile", f"known are {known}")
+        raise Invalid("there is no such certificate profile", errors=(field_error,)) from None

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from fedproto.errors import Denied, FedError, Internal, Invalid
+from fedcore.errors import Denied, FedError, Internal, Invalid
 
 _VERSION: Final = b"\x01"
 _KEY_BYTES: Final = 32

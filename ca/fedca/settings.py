@@ -6,8 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
-from fedproto.errors import FieldFault, Invalid
-from fedproto.ids import is_domain, is_name
+from fedcore.errors import FieldError, Invalid
+from fedcore.ids import is_domain, is_name
 
 DEFAULT_TRUST_DOMAIN: Final = "federation.internal"
 MAX_HUB_NAMES: Final = 32
@@ -29,10 +29,10 @@ class AuthoritySettings:
     hub_ip_addresses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        faults = [*_domain_faults(self.trust_domain), *self._name_faults(), *self._ip_faults()]
-        if faults:
-            where = ", ".join(fault.path for fault in faults)
-            raise Invalid(f"the authority's settings are wrong: {where}", faults=tuple(faults))
+        errors = [*_domain_errors(self.trust_domain), *self._name_errors(), *self._ip_errors()]
+        if errors:
+            where = ", ".join(field_error.path for field_error in errors)
+            raise Invalid(f"the authority's settings are wrong: {where}", errors=tuple(errors))
 
     @property
     def hub_name(self) -> str:
@@ -44,21 +44,21 @@ class AuthoritySettings:
         """The domain that all agents' names are in."""
         return f"agents.{self.trust_domain}"
 
-    def _name_faults(self) -> list[FieldFault]:
-        faults = []
+    def _name_errors(self) -> list[FieldError]:
+        errors = []
         if len(self.hub_dns_names) + len(self.hub_ip_addresses) > MAX_HUB_NAMES:
-            faults.append(FieldFault("hub_dns_names", f"more than {MAX_HUB_NAMES} names"))
+            errors.append(FieldError("hub_dns_names", f"more than {MAX_HUB_NAMES} names"))
         for index, name in enumerate(self.hub_dns_names):
             path = f"hub_dns_names.{index}"
             if not (is_name(name) or is_domain(name)):
-                faults.append(FieldFault(path, "not a lower-case DNS name without wildcard"))
+                errors.append(FieldError(path, "not a lower-case DNS name without wildcard"))
             elif is_within(name, self.agents_domain):
-                faults.append(FieldFault(path, f"names under {self.agents_domain} are agents'"))
-        return faults
+                errors.append(FieldError(path, f"names under {self.agents_domain} are agents'"))
+        return errors
 
-    def _ip_faults(self) -> list[FieldFault]:
+    def _ip_errors(self) -> list[FieldError]:
         return [
-            FieldFault(f"hub_ip_addresses.{index}", "not an IP address without zone")
+            FieldError(f"hub_ip_addresses.{index}", "not an IP address without zone")
             for index, text in enumerate(self.hub_ip_addresses)
             if not _is_ip(text)
         ]
@@ -69,9 +69,9 @@ def is_within(name: str, domain: str) -> bool:
     return name == domain or name.endswith(f".{domain}")
 
 
-def _domain_faults(text: str) -> list[FieldFault]:
+def _domain_errors(text: str) -> list[FieldError]:
     if not is_domain(text) or len(text) > _MAX_TRUST_DOMAIN:
-        return [FieldFault("trust_domain", "not a lower-case domain of two labels or more")]
+        return [FieldError("trust_domain", "not a lower-case domain of two labels or more")]
     return []
 
 

@@ -13,9 +13,10 @@ import structlog
 
 from fedca.ledger import Ledger
 from fedca.records import RedeemOutcome, Redemption, TokenRecord
-from fedproto.errors import Denied, FieldFault, Invalid, Unauthenticated
-from fedproto.ids import Clock, new_id
-from fedproto.limits import JOIN_TOKEN_MAX_LIFE_S
+from fedcore.clock import Clock
+from fedcore.errors import Denied, FieldError, Invalid, Unauthenticated
+from fedcore.ids import new_id
+from fedcore.limits import JOIN_TOKEN_MAX_LIFE_S
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +58,10 @@ class JoinTokens:
     async def create(self, *, site_id: str, created_by: str, life_s: float) -> JoinToken:
         """Make a token of 256 random bits for a site; ``life_s`` is 24 hours at most."""
         if not 0 < life_s <= JOIN_TOKEN_MAX_LIFE_S:
-            fault = FieldFault("life_s", f"must be above 0 and at most {JOIN_TOKEN_MAX_LIFE_S}")
-            raise Invalid("a join token cannot live that long", faults=(fault,))
+            field_error = FieldError(
+                "life_s", f"must be above 0 and at most {JOIN_TOKEN_MAX_LIFE_S}"
+            )
+            raise Invalid("a join token cannot live that long", errors=(field_error,))
         token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         now = self._clock.now()
         record = TokenRecord(

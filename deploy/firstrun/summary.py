@@ -27,7 +27,7 @@ async def show(client: Client, name: str) -> None:
     routes = await client.get(path_of("federations", name, "routes"))
     count = len(routes["routes"])
     found = sum(1 for row in routes["routes"] if row["found"])
-    proven = sum(1 for row in routes["routes"] if row["proof"] == "Proven")
+    proven = sum(1 for row in routes["routes"] if row["proof"] == "Reachable")
     say()
     say(f"{found} of {count} routes are in the sites' tables, {proven} proven by a TLS handshake.")
 

@@ -41,7 +41,7 @@ def show_summary(applied: Json) -> None:
 def _show_taken_back(applied: Json) -> None:
     """Print what stays after all and has no new document that says so."""
     shown = {change["resource"] for change in applied["changes"]}
-    for name in applied.get("taken_back") or ():
+    for name in applied.get("restored") or ():
         if name not in shown:
             say(f"  {clean(name)}: taken back from its removal")
 
@@ -56,7 +56,7 @@ def _show_following(applied: Json) -> None:
     lines += [
         f"{one['participant']} comes into the route tables when its site reports what is missing "
         f"({one['reason']})"
-        for one in applied.get("left_out") or ()
+        for one in applied.get("unrouted") or ()
     ]
     if lines:
         say("more follows by itself:", style="bold")

@@ -63,7 +63,7 @@ def failure_of(status: int, body: bytes) -> Failure:
         code,
         message,
         hint=hint,
-        faults=_faults(problem.get("faults")),
+        faults=_faults(problem.get("errors")),
         is_retryable=problem.get("retryable") is True,
     )
 

@@ -23,7 +23,7 @@ WORD_STYLES: Final[dict[str, str]] = {
     "Online": "green",
     "Succeeded": "green",
     "valid": "green",
-    "Proven": "green",
+    "Reachable": "green",
     "Gone": "dim",
     "superseded": "dim",
     "Superseded": "dim",

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from fedcore import log
+from fedcore.errors import FedError
 from fedhub.api.app import document
 from fedhub.run import serve as serve_hub
 from fedhub.settings import HubSettings
-from fedproto import log
-from fedproto.errors import FedError
 
 app = typer.Typer(help="The hub of the FATE Lifecycle Manager.", no_args_is_help=True)
 

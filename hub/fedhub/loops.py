@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from fedcore.tasks import LoopHealth, run_periodically
 from fedhub.services import idempotency, presence
-from fedhub.services.hub import Hub
+from fedhub.services.context import HubContext
 from fedhub.services.standstill import Watchman
-from fedproto.tasks import LoopBoard, run_periodically
 
 DOCUMENTS_S: Final = 2.0
 """Backstop: finds what another replica committed, or a wake-up that was lost."""
@@ -28,24 +28,25 @@ class Work:
     interval_s: float
 
 
-def work_of(hub: Hub, board: LoopBoard) -> dict[str, Work]:
+def work_of(hub: HubContext, loop_health: LoopHealth) -> dict[str, Work]:
     """List the hub's periodic work by name."""
     return {
         "documents": Work(hub.notifier.poll, DOCUMENTS_S),
         "heartbeats": Work(lambda: presence.flush_heartbeats(hub), FLUSH_S),
         "sweep": Work(presence.Sweeper(hub).turn, SWEEP_S),
         "idempotency": Work(lambda: idempotency.purge(hub), PURGE_S),
-        "watchman": Work(Watchman(hub, board).turn, WATCH_S),
+        "watchman": Work(Watchman(hub, loop_health).turn, WATCH_S),
     }
 
 
 def start(
-    group: asyncio.TaskGroup, work: Mapping[str, Work], board: LoopBoard
+    group: asyncio.TaskGroup, work: Mapping[str, Work], loop_health: LoopHealth
 ) -> list[asyncio.Task[None]]:
     """Start every loop in ``group``; they run until they are cancelled."""
     return [
         group.create_task(
-            run_periodically(name, one.turn, interval_s=one.interval_s, board=board), name=name
+            run_periodically(name, one.turn, interval_s=one.interval_s, loop_health=loop_health),
+            name=name,
         )
         for name, one in work.items()
     ]

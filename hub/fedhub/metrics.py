@@ -8,16 +8,16 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from fedhub.fleet.sessions import Fleet
-from fedproto.tasks import LoopBoard
+from fedcore.tasks import LoopHealth
+from fedhub.fleet.sessions import SessionRegistry
 
 
 class HubMetrics(Collector):
     """Sessions and loops of this process. No label names a site: their number has no bound."""
 
-    def __init__(self, fleet: Fleet, board: LoopBoard) -> None:
+    def __init__(self, fleet: SessionRegistry, loop_health: LoopHealth) -> None:
         self._fleet = fleet
-        self._board = board
+        self._loop_health = loop_health
 
     def collect(self) -> Iterator[Metric]:
         """Yield the present figures."""
@@ -35,12 +35,12 @@ class HubMetrics(Collector):
             "Seconds since each loop was last well.",
             labels=["loop"],
         )
-        now = self._board.clock.now()
-        for record in self._board.records.values():
+        now = self._loop_health.clock.now()
+        for record in self._loop_health.records.values():
             age.add_metric([record.name], (now - record.last_success_at).total_seconds())
         yield age
         yield GaugeMetricFamily(
             "fedhub_loops_stalled",
             "Loops that stand still; /readyz and the events name them.",
-            value=len(self._board.stalled()),
+            value=len(self._loop_health.stalled()),
         )

@@ -20,16 +20,20 @@ from fedca.names import ProfileName
 from fedca.sealing import Sealer
 from fedca.settings import AuthoritySettings
 from fedca.tokens import JoinTokens
+from fedcore import limits
+from fedcore.clock import Clock, SystemClock
+from fedcore.ids import new_id
+from fedcore.tasks import LoopHealth
 from fedhub import loops
 from fedhub.api.app import build
 from fedhub.catalogue.load import load
 from fedhub.fleet.documents import Notifier
-from fedhub.fleet.sessions import Fleet
+from fedhub.fleet.sessions import SessionRegistry
 from fedhub.metrics import HubMetrics
 from fedhub.services import presence
 from fedhub.services.access import ensure_admin_token
+from fedhub.services.context import HubContext
 from fedhub.services.health import Health
-from fedhub.services.hub import Hub
 from fedhub.serving import (
     ServerIdentity,
     keep_certificates_fresh,
@@ -42,9 +46,6 @@ from fedhub.settings import HubSettings, bind_address
 from fedhub.store import hub as hub_store
 from fedhub.store.engine import Database
 from fedhub.store.ledger import SqlLedger
-from fedproto import limits
-from fedproto.ids import Clock, SystemClock, new_id
-from fedproto.tasks import LoopBoard
 
 log = structlog.get_logger()
 CERTIFICATES_S: Final = 60.0
@@ -53,15 +54,15 @@ TRUST_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class RunningHub:
-    """Where a running hub can be reached; ``hub`` and ``board`` are for tests in this process."""
+    """Where a running hub can be reached; ``hub`` and ``loop_health`` are for tests."""
 
     url: str
     enrol_address: str
     link_address: str
     ca_file: Path
     token_file: Path
-    hub: Hub
-    board: LoopBoard
+    hub: HubContext
+    loop_health: LoopHealth
 
 
 @asynccontextmanager
@@ -78,15 +79,15 @@ async def running_hub(
         authority, tokens = await _authority(settings, database, clock)
         async with database.begin() as db:
             hub_id = await hub_store.get_or_create_identity(db)
-        board = LoopBoard(clock)
-        fleet = Fleet(clock, heartbeat_interval_s=settings.heartbeat_interval_s)
+        loop_health = LoopHealth(clock)
+        fleet = SessionRegistry(clock, heartbeat_interval_s=settings.heartbeat_interval_s)
         identity = ServerIdentity(authority, clock, settings.state, ProfileName.HUB)
         console = ServerIdentity(authority, clock, settings.state, ProfileName.CONSOLE)
         await identity.renew_if_due()
         await console.renew_if_due()
         link_host, link_port = bind_address(settings.link_listen)
         enrol_host, enrol_port = bind_address(settings.enrol_listen)
-        hub = Hub(
+        hub = HubContext(
             hub_id=hub_id,
             replica_id=new_id(),
             database=database,
@@ -111,22 +112,22 @@ async def running_hub(
         )
         hub.enrol_address = settings.public_address(port)
         registry = CollectorRegistry()
-        registry.register(HubMetrics(fleet, board))
-        app = build(hub, Health(database, board), registry)
+        registry.register(HubMetrics(fleet, loop_health))
+        app = build(hub, Health(database, loop_health), registry)
         host, rest_port = bind_address(settings.listen)
         rest_port, context = await stack.enter_async_context(
             serve_rest(app, console, host, rest_port)
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         work = {
-            **loops.work_of(hub, board),
+            **loops.work_of(hub, loop_health),
             "certificates": loops.Work(
                 lambda: keep_certificates_fresh(identity, console, context), CERTIFICATES_S
             ),
             "trust": loops.Work(lambda: keep_trust_fresh(hub), TRUST_S),
         }
-        stack.callback(_cancel, loops.start(group, work, board))
-        yield await _describe(settings, hub, board, rest_port)
+        stack.callback(_cancel, loops.start(group, work, loop_health))
+        yield await _describe(settings, hub, loop_health, rest_port)
 
 
 def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -154,7 +155,7 @@ async def _authority(
 
 
 async def _describe(
-    settings: HubSettings, hub: Hub, board: LoopBoard, rest_port: int
+    settings: HubSettings, hub: HubContext, loop_health: LoopHealth, rest_port: int
 ) -> RunningHub:
     token_file = settings.state / "admin.token"
     if await ensure_admin_token(hub.database, token_file):
@@ -168,7 +169,7 @@ async def _describe(
         ca_file=ca_file,
         token_file=token_file,
         hub=hub,
-        board=board,
+        loop_health=loop_health,
     )
 
 

@@ -20,13 +20,13 @@ from fedca.csr import make_csr_pem
 from fedca.keys import make_private_key, private_key_pem
 from fedca.names import ProfileName
 from fedca.renewal import renew_at
+from fedcore import limits
+from fedcore.clock import Clock
+from fedcore.errors import Internal, Unavailable
 from fedhub.rpc.enrolment import EnrolmentServicer, trust_of
 from fedhub.rpc.link import LinkServicer
-from fedhub.services.hub import Hub
-from fedproto import limits
+from fedhub.services.context import HubContext
 from fedproto.agent.v1 import enrolment_pb2_grpc, link_pb2, link_pb2_grpc
-from fedproto.errors import Internal, Unavailable
-from fedproto.ids import Clock
 from fedproto.transport import ErrorInterceptor, server_options
 
 DRAIN_S: Final = 5.0
@@ -140,7 +140,9 @@ def _cannot_listen(address: str, error: BaseException) -> Unavailable:
 
 
 @asynccontextmanager
-async def serve_enrolment(hub: Hub, identity: ServerIdentity, address: str) -> AsyncIterator[int]:
+async def serve_enrolment(
+    hub: HubContext, identity: ServerIdentity, address: str
+) -> AsyncIterator[int]:
     """Serve the enrolment port: server TLS, small messages."""
     server = grpc.aio.server(
         interceptors=[ErrorInterceptor()],
@@ -153,7 +155,7 @@ async def serve_enrolment(hub: Hub, identity: ServerIdentity, address: str) -> A
 
 
 @asynccontextmanager
-async def serve_link(hub: Hub, identity: ServerIdentity, address: str) -> AsyncIterator[int]:
+async def serve_link(hub: HubContext, identity: ServerIdentity, address: str) -> AsyncIterator[int]:
     """Serve the agent port: mTLS, the Agents CA as the only client anchor."""
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=server_options())
     link_pb2_grpc.add_AgentLinkServicer_to_server(LinkServicer(hub), server)
@@ -237,7 +239,7 @@ async def keep_certificates_fresh(
         console.load_into(context)
 
 
-async def keep_trust_fresh(hub: Hub) -> None:
+async def keep_trust_fresh(hub: HubContext) -> None:
     """Replace authorities that are due, and tell every agent when the set of roots changed."""
     before = hub.authority.trust_bundle()
     await hub.authority.refresh()

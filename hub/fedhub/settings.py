@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedca.settings import DEFAULT_TRUST_DOMAIN
-from fedproto import limits
+from fedcore import limits
 
 
 def bind_address(text: str) -> tuple[str, int]:

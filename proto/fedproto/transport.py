@@ -10,12 +10,28 @@ import grpc.aio
 import structlog
 from google.protobuf.message import DecodeError
 
-from fedproto import limits
-from fedproto.errors import CATALOGUE, ErrorCode, FedError, Invalid
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError, Invalid
 
 log = structlog.get_logger()
 ERROR_CODE_KEY: Final = "fed-error-code"
-"""Trailing metadata that carries the catalogue's code."""
+"""Trailing metadata that carries the error's code."""
+GRPC_STATUSES: Final[dict[ErrorCode, grpc.StatusCode]] = {
+    ErrorCode.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    ErrorCode.DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    ErrorCode.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorCode.CONFLICT: grpc.StatusCode.ALREADY_EXISTS,
+    ErrorCode.PRECONDITION_FAILED: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.TOO_LARGE: grpc.StatusCode.OUT_OF_RANGE,
+    ErrorCode.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorCode.FENCED: grpc.StatusCode.ABORTED,
+    ErrorCode.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    ErrorCode.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    ErrorCode.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+"""Each code has a status of its own, so that a peer without the trailing key loses nothing."""
+_CODES: Final = {status: code for code, status in GRPC_STATUSES.items()}
 
 
 def server_options(
@@ -57,28 +73,27 @@ def channel_options(server_name: str | None = None) -> list[tuple[str, int | str
 
 
 def error_from_rpc(error: grpc.aio.AioRpcError) -> FedError:
-    """Turn a failed call back into our error; a status without code is mapped by the catalogue."""
+    """Turn a failed call back into our error; without the trailing key, by its gRPC status."""
     trailing = error.trailing_metadata()
     stated = trailing.get(ERROR_CODE_KEY) if trailing is not None else None
     try:
         code = ErrorCode(stated if isinstance(stated, str) else "")
     except ValueError:
-        by_status = {spec.grpc_status: code for code, spec in CATALOGUE.items()}
-        code = by_status.get(error.code(), ErrorCode.INTERNAL)
+        code = _CODES.get(error.code(), ErrorCode.INTERNAL)
     return FedError(error.details() or str(error.code()), code=code)
 
 
 async def abort_with(context: grpc.aio.ServicerContext[Any, Any], error: FedError) -> None:
-    """End the call with the catalogue's status for ``error``; only its public message goes out."""
+    """End the call with the status for ``error``; only its public message goes out."""
     await context.abort(
-        error.spec.grpc_status,
+        GRPC_STATUSES[error.code],
         error.message,
         trailing_metadata=((ERROR_CODE_KEY, error.code.value),),
     )
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Translates handlers' errors: a ``FedError`` by the catalogue, others to INTERNAL, logged.
+    """Translates handlers' errors: a ``FedError`` by its code, others to INTERNAL, logged.
 
     Bytes that are no message are INVALID: grpc.aio itself would tell the peer the exception and
     write a traceback for each, which any stranger could fill a disk with.

@@ -11,8 +11,8 @@ import pytest
 
 from fedagent.domain import decision as do
 from fedagent.domain.document import (
-    AddressWish,
-    CertificateWish,
+    AddressSpec,
+    CertificateSpec,
     Chart,
     Component,
     KeyAlgorithm,
@@ -27,7 +27,6 @@ from fedagent.domain.document import (
     TableKind,
     WorkloadKind,
 )
-from fedagent.domain.memory import Good, Memory, Method, Outcome, Proof, Submission
 from fedagent.domain.observed import (
     AddressView,
     CertificateView,
@@ -48,7 +47,8 @@ from fedagent.domain.observed import (
 )
 from fedagent.domain.plan import plan
 from fedagent.domain.policy import Policy, default_policy
-from fedagent.domain.removing import begins_removal
+from fedagent.domain.removal import begins_removal
+from fedagent.domain.state import LastGoodConfig, Method, Outcome, Probe, ResourceState, Submission
 
 HUB = "hub-1"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,7 +88,7 @@ def make_document(
         chart=Chart("fate-exchange", "v1.8.0", "ab", from_hub=True),
         cluster_json=json.dumps(cluster),
         certificates=(
-            CertificateWish(
+            CertificateSpec(
                 "traffic-server-cert",
                 "ats",
                 KeyAlgorithm.P256,
@@ -104,7 +104,7 @@ def make_document(
             Component("nginx", WorkloadKind.DEPLOYMENT),
             Component("traffic-server", WorkloadKind.DEPLOYMENT),
         ),
-        addresses=(AddressWish("ats", "traffic-server", "443"),),
+        addresses=(AddressSpec("ats", "traffic-server", "443"),),
         tables=(Table(TableKind.SNI, "traffic-server-sni", "sni.yaml", entries, frozenset()),),
         proxies=(Proxy(ProxyKind.TRAFFIC_SERVER, "traffic-server", TableKind.SNI),),
         repair=Repair.AUTO,
@@ -119,7 +119,7 @@ class World:
     """Moves only by ``tick`` and ``do``. ``served`` is what the proxy process knows."""
 
     document: ParticipantDocument = field(default_factory=make_document)
-    memory: Memory = field(default_factory=Memory)
+    memory: ResourceState = field(default_factory=ResourceState)
     now: datetime = START
     policy: Policy = field(default_factory=default_policy)
     namespace: NamespaceView = field(default_factory=NamespaceView)
@@ -289,7 +289,7 @@ class World:
         )
         if decision.phase is do.Phase.READY:
             highest = max(self.memory.ready_generation, self.document.generation)
-            good = Good(self.document.generation, self.document.cluster_json)
+            good = LastGoodConfig(self.document.generation, self.document.cluster_json)
             self.memory = replace(self.memory, ready_generation=highest, good=good)
         if begins_removal(self.document, decision):
             self.memory = self.memory.without_live()
@@ -307,7 +307,7 @@ class World:
         decision = self.step()
         for _ in range(steps):
             if decision.phase is phase and not [
-                item for item in decision.actions if not isinstance(item, do.ProveRoutes)
+                item for item in decision.actions if not isinstance(item, do.ProbeRoutes)
             ]:
                 return decision
             decision = self.step()
@@ -382,31 +382,31 @@ class World:
 
     def do_ReloadProxy(self, action: do.ReloadProxy) -> None:  # noqa: N802
         self.served = self.table or ()
-        self.note(replace(action.note, told_at=self.now))
+        self.note(replace(action.note, applied_at=self.now))
 
     def do_RestartProxy(self, action: do.RestartProxy) -> None:  # noqa: N802
         if action.note is not None:
-            self.note(replace(action.note, told_at=self.now))
+            self.note(replace(action.note, applied_at=self.now))
         self.new_pod()
 
-    def do_ProveRoutes(self, action: do.ProveRoutes) -> None:  # noqa: N802
-        self.prove(action)
+    def do_ProbeRoutes(self, action: do.ProbeRoutes) -> None:  # noqa: N802
+        self.probe(action)
 
     def note(self, note: Any) -> None:
         proxies = dict(self.memory.proxies) | {note.deployment: note}
         self.memory = replace(self.memory, proxies=proxies)
 
-    def prove(self, action: do.ProveRoutes) -> None:
+    def probe(self, action: do.ProbeRoutes) -> None:
         served = {item.key for item in self.served}
-        proofs = {
+        probes = {
             key: item
-            for key, item in self.memory.proofs.items()
+            for key, item in self.memory.probes.items()
             if item.table_digest == action.table_digest
         }
         for key in (*action.keys, *action.gone):
-            state = "proven" if key in served else "not-served"
-            proofs[key] = Proof(key, state, "", self.now, action.table_digest)
-        self.memory = replace(self.memory, proofs=proofs)
+            state = "reachable" if key in served else "not-served"
+            probes[key] = Probe(key, state, "", self.now, action.table_digest)
+        self.memory = replace(self.memory, probes=probes)
 
     def issue(self, name: str, life: timedelta = timedelta(days=30)) -> None:
         assert not self.namespace.terminating, "a namespace that is going takes nothing new"
@@ -486,7 +486,7 @@ class World:
         self.record, self.jobs, self.live_job, self.has_chart = None, {}, "", False
 
     def lose_journal(self) -> None:
-        self.memory = Memory()
+        self.memory = ResourceState()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedagent.domain import decision as do
-from fedagent.domain.memory import Method
+from fedagent.domain.state import Method
 
 
 def keys(world: Any) -> list[str]:

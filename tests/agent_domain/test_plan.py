@@ -10,9 +10,9 @@ import pytest
 
 from fedagent.domain import decision as do
 from fedagent.domain.document import Repair, RouteEntry
-from fedagent.domain.memory import Method, Outcome
 from fedagent.domain.observed import NamespaceView, OwnerView, RecordState, SecretView
 from fedagent.domain.policy import parse_policy
+from fedagent.domain.state import Method, Outcome
 
 EVIL = (RouteEntry("evil.example.com", "10.9.9.9", 443),)
 
@@ -83,11 +83,11 @@ def test_a_removed_route_is_proven_gone_and_an_added_one_served(world: Any, make
     world.settle()
     world.document = make(2, (2, 3))
     world.settle()
-    states = {key: proof.state for key, proof in world.memory.proofs.items()}
+    states = {key: probe.state for key, probe in world.memory.probes.items()}
     assert states == {
         "1.fed.example.com": "not-served",
-        "2.fed.example.com": "proven",
-        "3.fed.example.com": "proven",
+        "2.fed.example.com": "reachable",
+        "3.fed.example.com": "reachable",
     }
 
 
@@ -106,7 +106,7 @@ def test_a_moved_route_is_not_proven_by_the_old_one_that_still_answers(
         for action in decision.actions:
             if isinstance(action, do.ReloadProxy):
                 reloaded_at = world.now
-                world.note(replace(action.note, told_at=world.now))
+                world.note(replace(action.note, applied_at=world.now))
             else:
                 world.do(action)
         world.tick(0.1 if decision.actions else decision.next_check_s)
@@ -141,14 +141,14 @@ def test_a_reload_that_is_lost_ends_in_one_restart(world: Any, make: Any) -> Non
         for action in decision.actions:
             restarts += isinstance(action, do.RestartProxy)
             if isinstance(action, do.ReloadProxy):
-                world.note(replace(action.note, told_at=world.now))
+                world.note(replace(action.note, applied_at=world.now))
             else:
                 world.do(action)
         if decision.phase is do.Phase.READY and world.memory.ready_generation == 2:
             break
         world.tick(0.1 if decision.actions else decision.next_check_s)
     assert restarts == 1
-    assert world.memory.proofs["1.fed.example.com"].state == "proven"
+    assert world.memory.probes["1.fed.example.com"].state == "reachable"
 
 
 def test_a_proxy_that_never_serves_is_reported_and_restarted_only_once(

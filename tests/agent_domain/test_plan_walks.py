@@ -84,7 +84,7 @@ def calm(world: Any) -> None:
     world.settle(wanted, steps=600)
     decision = world.decide()
     assert decision.phase is wanted
-    assert [item for item in decision.actions if not isinstance(item, do.ProveRoutes)] == []
+    assert [item for item in decision.actions if not isinstance(item, do.ProbeRoutes)] == []
     assert world.decide() == decision
     if world.document.absent:
         assert not world.namespace.exists

@@ -20,7 +20,7 @@ from fedagent.domain.policy import (
     images_of,
     parse_policy,
 )
-from fedproto.errors import Invalid
+from fedcore.errors import Invalid
 
 
 def test_without_a_file_everything_is_allowed_and_told() -> None:
@@ -128,5 +128,5 @@ def test_a_bad_file_names_every_field_at_fault() -> None:
     tree = {"namespace": ["x"], "actions": {"install": "perhaps"}, "charts": [{}]}
     with pytest.raises(Invalid) as caught:
         parse_policy(tree)
-    paths = {fault.path for fault in caught.value.faults}
+    paths = {fault.path for fault in caught.value.errors}
     assert paths == {"namespace", "actions.install", "charts.0.name"}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fedagent.domain import decision as do
-from fedagent.domain.memory import Memory, Method, Outcome
 from fedagent.domain.policy import parse_policy
+from fedagent.domain.state import Method, Outcome, ResourceState
 
 DENIED = {"actions": {"remove": "deny"}}
 HELD = {"approval": {"remove": "manual"}}
@@ -150,7 +150,7 @@ def test_what_is_removed_is_no_more_taken_for_what_people_work_with(world: Any, 
     world.settle()
 
 
-def test_proofs_of_an_exchange_that_was_removed_do_not_count_for_the_new_one(
+def test_probes_of_an_exchange_that_was_removed_do_not_count_for_the_new_one(
     world: Any, make: Any
 ) -> None:
     world.document = make(1, (7,))
@@ -158,9 +158,9 @@ def test_proofs_of_an_exchange_that_was_removed_do_not_count_for_the_new_one(
     take_away(world)
     until(world, lambda: world.record is None)
     put_back(world, make, (7,))
-    assert world.memory.proofs == {}
+    assert world.memory.probes == {}
     world.settle()
-    assert world.memory.proofs["7.fed.example.com"].at > world.pod_at
+    assert world.memory.probes["7.fed.example.com"].at > world.pod_at
 
 
 def test_an_install_that_the_removal_cut_off_has_time_to_end_before_the_next(
@@ -186,7 +186,7 @@ def test_a_lost_journal_in_an_uninstall_that_is_taken_back_is_got_over(
     take_away(world)
     until(world, lambda: world.live_job)
     put_back(world, make)
-    world.memory = Memory()
+    world.memory = ResourceState()
     adoptions = [item for item in world.run_for(10) if isinstance(item, do.AdoptSubmission)]
     assert len(adoptions) <= 1
     world.settle()

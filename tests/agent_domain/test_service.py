@@ -10,10 +10,10 @@ import pytest
 
 from fedagent.domain.decision import Decision, InstallService, Phase, UninstallService
 from fedagent.domain.document import EndpointDocument, EndpointMode
-from fedagent.domain.memory import Memory
 from fedagent.domain.observed import OwnerView, ServiceObserved
 from fedagent.domain.plan import plan
 from fedagent.domain.policy import default_policy, parse_policy
+from fedagent.domain.state import ResourceState
 
 DOCUMENT = EndpointDocument(
     resource_id="e-1",
@@ -35,7 +35,7 @@ THEIRS = OwnerView("hub-2", "e-7")
 
 def decide(document: EndpointDocument = DOCUMENT, **seen: Any) -> Decision:
     policy = seen.pop("policy", default_policy())
-    memory = seen.pop("memory", Memory())
+    memory = seen.pop("memory", ResourceState())
     now = datetime(2026, 1, 1, tzinfo=UTC)
     observed = ServiceObserved(**seen)
     return plan(document, observed, memory, now=now, policy=policy, hub_id="hub-1")
@@ -83,12 +83,12 @@ def test_an_old_version_is_named() -> None:
 def test_a_service_that_falls_silent_is_degraded_not_installing() -> None:
     seen = running(OURS) | {"is_ready": False, "message": "no ready pod"}
     assert decide(**seen).phase is Phase.INSTALLING
-    assert decide(**seen, memory=Memory(ready_generation=1)).phase is Phase.DEGRADED
+    assert decide(**seen, memory=ResourceState(ready_generation=1)).phase is Phase.DEGRADED
 
 
 def test_a_changed_document_applies_the_manifests_again() -> None:
     newer = replace(DOCUMENT, generation=2)
-    memory = Memory(ready_generation=1)
+    memory = ResourceState(ready_generation=1)
     assert decide(newer, **running(OURS), memory=memory).actions == (InstallService(),)
     applied = running(OURS) | {"applied_generation": "2"}
     assert decide(newer, **applied, memory=memory).phase is Phase.READY

@@ -9,7 +9,7 @@ from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS, NAMESPACES, PODS, SECRETS
 from fedagent.kube.watches import Informer
-from fedproto.tasks import LoopBoard
+from fedcore.tasks import LoopHealth
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def test_secrets_are_never_read_cluster_wide(kube: Kube, clock: Any) -> No
     with pytest.raises(ValueError, match="cluster-wide"):
         await objects.list_all(kube, SECRETS, namespace="")
     with pytest.raises(ValueError, match="cluster-wide"):
-        Informer(kube, SECRETS, namespace=None, board=LoopBoard(clock))
+        Informer(kube, SECRETS, namespace=None, loop_health=LoopHealth(clock))
 
 
 async def test_everything_is_never_deleted_by_an_empty_selector(kube: Kube) -> None:

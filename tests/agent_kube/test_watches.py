@@ -12,14 +12,14 @@ from fedagent.kube import watches
 from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.watches import Informer, WatchTiming
-from fedproto.tasks import LoopBoard
+from fedcore.tasks import LoopHealth
 
 RNG = random.Random(0)
 
 
 @pytest.fixture
-def board(clock: Any) -> LoopBoard:
-    return LoopBoard(clock)
+def loop_health(clock: Any) -> LoopHealth:
+    return LoopHealth(clock)
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def informer(
-    kube: Kube, board: LoopBoard, timing: WatchTiming = watches.DEFAULT_TIMING
+    kube: Kube, loop_health: LoopHealth, timing: WatchTiming = watches.DEFAULT_TIMING
 ) -> AsyncIterator[Informer]:
-    made = Informer(kube, CONFIGMAPS, namespace="ns", board=board, rng=RNG, timing=timing)
+    made = Informer(
+        kube, CONFIGMAPS, namespace="ns", loop_health=loop_health, rng=RNG, timing=timing
+    )
     task = asyncio.create_task(made.run())
     yield made
     task.cancel()
@@ -52,11 +54,11 @@ def names(made: Informer) -> set[str]:
 
 
 async def test_the_copy_follows_what_is_added_changed_and_deleted(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth
 ) -> None:
     events = [("ADDED", "b", "2"), ("DELETED", "a", "3"), ("BOOKMARK", "", "9")]
     api.answer(answers.items("a"), answers.watch(*events, end="silent"))
-    async with informer(kube, board) as made:
+    async with informer(kube, loop_health) as made:
         await becomes(made, lambda found: found == {"b"})
         assert made.synced.is_set()
         assert made.changed.is_set()
@@ -65,20 +67,20 @@ async def test_the_copy_follows_what_is_added_changed_and_deleted(
 
 
 async def test_a_watch_goes_on_from_the_last_version_it_heard_of(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth
 ) -> None:
     api.answer(
         answers.items("a", version="5"),
         answers.watch(("ADDED", "b", "6"), ("BOOKMARK", "", "8")),
         answers.watch(("ADDED", "c", "9"), end="silent"),
     )
-    async with informer(kube, board) as made:
+    async with informer(kube, loop_health) as made:
         await becomes(made, lambda found: found == {"a", "b", "c"})
     assert [request.query["resourceVersion"] for request in api.watches()] == ["5", "8"]
 
 
 async def test_an_expired_version_makes_a_new_list(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth
 ) -> None:
     api.answer(
         answers.items("a"),
@@ -86,12 +88,12 @@ async def test_an_expired_version_makes_a_new_list(
         answers.items("b", version="7"),
         answers.watch(end="silent"),
     )
-    async with informer(kube, board) as made:
+    async with informer(kube, loop_health) as made:
         await becomes(made, lambda found: found == {"b"})
 
 
 async def test_an_error_event_of_410_makes_a_new_list(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth
 ) -> None:
     error = '{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}'
 
@@ -101,12 +103,12 @@ async def test_an_error_event_of_410_makes_a_new_list(
         return response
 
     api.answer(answers.items("a"), expired, answers.items("b"), answers.watch(end="silent"))
-    async with informer(kube, board) as made:
+    async with informer(kube, loop_health) as made:
         await becomes(made, lambda found: found == {"b"})
 
 
 async def test_a_silent_watch_is_cut_and_everything_is_listed_again(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth
 ) -> None:
     api.answer(
         answers.items("a"),
@@ -114,12 +116,12 @@ async def test_a_silent_watch_is_cut_and_everything_is_listed_again(
         answers.items("b", version="7"),
         answers.watch(end="silent"),
     )
-    async with informer(kube, board, WatchTiming(0.05, 0.05)) as made:
+    async with informer(kube, loop_health, WatchTiming(0.05, 0.05)) as made:
         await becomes(made, lambda found: found == {"b"})
 
 
 async def test_after_a_watch_that_ended_without_a_word_everything_is_listed_again(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth
 ) -> None:
     async def deaf(request: Any) -> Any:
         await asyncio.sleep(0.06)
@@ -128,12 +130,12 @@ async def test_after_a_watch_that_ended_without_a_word_everything_is_listed_agai
     api.answer(
         answers.items("a"), deaf, answers.items("b", version="7"), answers.watch(end="silent")
     )
-    async with informer(kube, board, WatchTiming(0.1, 5.0)) as made:
+    async with informer(kube, loop_health, WatchTiming(0.1, 5.0)) as made:
         await becomes(made, lambda found: found == {"b"})
 
 
 async def test_a_cut_connection_and_a_failing_server_are_waited_out(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth
 ) -> None:
     api.answer(
         answers.items("a"),
@@ -143,25 +145,25 @@ async def test_a_cut_connection_and_a_failing_server_are_waited_out(
         answers.items("c"),
         answers.watch(end="silent"),
     )
-    async with informer(kube, board) as made:
+    async with informer(kube, loop_health) as made:
         await becomes(made, lambda found: found == {"c"})
 
 
 async def test_the_board_shows_a_loop_whose_server_is_gone(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard, clock: Any
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth, clock: Any
 ) -> None:
     api.answer(answers.items("a"), answers.failure(500, "InternalError"))
-    async with informer(kube, board) as made:
+    async with informer(kube, loop_health) as made:
         await becomes(made, lambda found: found == {"a"})
-        assert board.stalled() == []
+        assert loop_health.stalled() == []
         clock.seconds = 61
-        assert [record.name for record in board.stalled()] == ["watch.configmaps.ns"]
+        assert [record.name for record in loop_health.stalled()] == ["watch.configmaps.ns"]
         made.stop()
-        assert board.stalled() == []
+        assert loop_health.stalled() == []
 
 
 async def test_each_sign_of_life_reaches_the_board(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard, clock: Any
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth, clock: Any
 ) -> None:
     step = asyncio.Event()
 
@@ -170,17 +172,17 @@ async def test_each_sign_of_life_reaches_the_board(
         return await answers.watch(("BOOKMARK", "", "5"), end="silent")(request)
 
     api.answer(answers.items("a"), later)
-    async with informer(kube, board) as made:
+    async with informer(kube, loop_health) as made:
         await becomes(made, lambda found: found == {"a"})
         clock.seconds = 61
         step.set()
         async with asyncio.timeout(3):
-            while board.stalled():
+            while loop_health.stalled():
                 await asyncio.sleep(0.005)
 
 
 async def test_watches_that_fail_at_once_do_not_make_a_busy_loop(
-    kube: Kube, api: Any, answers: Any, board: LoopBoard, monkeypatch: pytest.MonkeyPatch
+    kube: Kube, api: Any, answers: Any, loop_health: LoopHealth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[int] = []
 
@@ -190,7 +192,7 @@ async def test_watches_that_fail_at_once_do_not_make_a_busy_loop(
 
     monkeypatch.setattr(watches, "full_jitter_s", wait)
     api.answer(*[answers.items("a"), answers.failure(410, "Expired")] * 4)
-    async with informer(kube, board), asyncio.timeout(3):
+    async with informer(kube, loop_health), asyncio.timeout(3):
         while len(attempts) < 4:
             await asyncio.sleep(0.005)
     assert attempts == [0, 1, 2, 3]

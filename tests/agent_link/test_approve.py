@@ -9,7 +9,7 @@ from fedagent.journal import open_journal
 from fedagent.journal.approvals import Wanted
 from fedagent.run import approve, list_approvals
 from fedagent.settings import AgentSettings
-from fedproto.ids import SystemClock
+from fedcore.clock import SystemClock
 
 ASKED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 

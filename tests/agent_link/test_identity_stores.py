@@ -16,7 +16,7 @@ from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import NAMESPACES, SECRETS
 from fedagent.link.identity import Identities, Identity, IdentityFile, make_key
 from fedagent.link.identity_secret import IdentitySecret
-from fedproto.errors import ErrorCode, FedError, Invalid, NotFound
+from fedcore.errors import ErrorCode, FedError, Invalid, NotFound
 from fedsim.kube import Delays, KubeSettings, SimulatedKube
 
 PLACE, NAME = "agents", "fedagent-identity"

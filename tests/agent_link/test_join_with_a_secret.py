@@ -17,18 +17,18 @@ from fedagent.journal import open_journal
 from fedagent.kube import objects
 from fedagent.kube.client import connect
 from fedagent.kube.kinds import NAMESPACES, SECRETS
-from fedagent.link.dialler import AgentFacts, Dialler
-from fedagent.link.identity import IdentityFile, Kept
+from fedagent.link.connection import AgentFacts, HubConnection
+from fedagent.link.identity import IdentityFile, StoredIdentity
 from fedagent.run import has_joined, join, running_agent
 from fedagent.settings import AgentSettings
+from fedcore.clock import SystemClock
+from fedcore.errors import Invalid
+from fedcore.tasks import LoopHealth
 from fedhub.domain.access import administrator
 from fedhub.run import running_hub
 from fedhub.services import sites
 from fedhub.settings import HubSettings
 from fedproto.agent.v1 import link_pb2
-from fedproto.errors import Invalid
-from fedproto.ids import SystemClock
-from fedproto.tasks import LoopBoard
 from fedsim.kube import Delays, KubeSettings, SimulatedKube
 
 LOOPBACK = "127.0.0.1:0"
@@ -75,7 +75,7 @@ async def test_an_agent_joins_and_runs_with_a_secret(
         await join(*given)
     async with running_agent(settings) as agent, asyncio.timeout(10):
         assert agent.identity == identity
-        await agent.dialler.connected.wait()
+        await agent.connection.connected.wait()
     async with connect(settings.kubeconfig) as kube:
         body = await objects.get(kube, SECRETS, "fedagent-identity", namespace="agents")
     assert set(body["data"]) == {"identity.json"}
@@ -102,16 +102,16 @@ async def test_a_renewal_that_another_process_stored_is_taken_up(
         raise AssertionError(command)
 
     async with open_journal(own.journal_path, clock=clock) as journal:
-        dialler = Dialler(
+        connection = HubConnection(
             journal,
-            Kept(identity, store),
+            StoredIdentity(identity, store),
             AgentFacts("0", "uid", nothing),
-            board=LoopBoard(clock),
+            loop_health=LoopHealth(clock),
             clock=clock,
             commands=commands,
             rng=random.Random(0),
         )
         renewed = replace(identity, chain_pem=identity.chain_pem + b"\n")
         await store.save(renewed)
-        await dialler._renew()
-        assert dialler.identity == renewed
+        await connection._renew()
+        assert connection.identity == renewed

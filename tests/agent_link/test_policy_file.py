@@ -7,7 +7,7 @@ import pytest
 
 from fedagent.domain.policy import Telemetry
 from fedagent.run import load_policy
-from fedproto.errors import Invalid
+from fedcore.errors import Invalid
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "site-trust.md"
 

@@ -9,9 +9,9 @@ import pytest
 
 from fedagent.journal import open_journal
 from fedagent.link.session import Session, SessionEnded
+from fedcore.errors import Unavailable
+from fedcore.tasks import LoopHealth
 from fedproto.agent.v1 import document_pb2, event_pb2, link_pb2, status_pb2
-from fedproto.errors import Unavailable
-from fedproto.tasks import LoopBoard
 
 
 class Clock:
@@ -85,7 +85,7 @@ def session(stream, journal, clock=None, trusted=None):
     return Session(
         stream=stream,
         journal=journal,
-        board=LoopBoard(clock),
+        loop_health=LoopHealth(clock),
         clock=clock,
         commands=commands,
         on_trust=on_trust,

@@ -23,13 +23,13 @@ from fedagent.domain.policy import Policy, default_policy
 from fedagent.journal import Journal, open_journal
 from fedagent.kube.client import Kube
 from fedagent.kubefate.access import Access
-from fedagent.reconcile.act import HubSide
-from fedagent.reconcile.assemble import Outside, assemble
+from fedagent.reconcile.actor import HubSide
+from fedagent.reconcile.build import Dependencies, assemble
 from fedagent.reconcile.worker import Site
+from fedcore.clock import SystemClock
+from fedcore.errors import Unavailable
+from fedcore.tasks import LoopHealth
 from fedproto.agent.v1 import certificate_pb2, document_pb2, event_pb2, status_pb2
-from fedproto.errors import Unavailable
-from fedproto.ids import SystemClock
-from fedproto.tasks import LoopBoard
 from fedsim.kube import SimulatedKube
 from fedsim.kubefate import SimulatedKubeFATE
 
@@ -388,10 +388,10 @@ class SimulatedSite:
 
     def start(self) -> None:
         clock = self.clock
-        site = Site(self.journal, self.policy, LoopBoard(clock), clock, self.hub_id)
+        site = Site(self.journal, self.policy, LoopHealth(clock), clock, self.hub_id)
         hub = HubSide(self.hub_id, self.hub.issue, self.hub.fetch_blob)
-        reconciler = assemble(site, Outside(self.kube, self.access, hub))
-        self.board = site.board
+        reconciler = assemble(site, Dependencies(self.kube, self.access, hub))
+        self.loop_health = site.loop_health
         self.task = asyncio.create_task(reconciler.run())
 
     async def kill(self) -> None:

@@ -11,7 +11,7 @@ from fedagent.domain import service
 from fedagent.kube import objects
 from fedagent.kube.kinds import DEPLOYMENTS
 from fedagent.kubefate import service as driver
-from fedagent.reconcile import kubefate_look
+from fedagent.reconcile import record_cache
 from fedproto.agent.v1 import status_pb2
 
 ROUTE = (9999, "127.0.0.1", 30109, "127.0.0.1", 30103)
@@ -65,7 +65,7 @@ async def test_a_participant_that_gets_no_answer_has_the_endpoint_looked_at_now(
 ) -> None:
     monkeypatch.setattr(service, "LOOK_S", 60.0)
     monkeypatch.setattr(driver, "ASK_LIMIT_S", 0.3)
-    monkeypatch.setattr(kubefate_look, "_LIMIT_S", 0.3)
+    monkeypatch.setattr(record_cache, "_LIMIT_S", 0.3)
     await ready(site, docs)
     site.service.faults.set("http-latency", "60")
     await site.put(docs.exchange(2, [ROUTE]))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain.memory import Memory, Method, Outcome, ProxyNote, Submission
 from fedagent.domain.observed import ParticipantObserved, PodView, ReleaseView, TableView
-from fedagent.domain.reading import read_document
-from fedagent.domain.telling import first_notes
+from fedagent.domain.proxy_sync import first_notes
+from fedagent.domain.state import Method, Outcome, ProxyState, ResourceState, Submission
+from fedagent.wire.decode import read_document
 
 NOW = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
 SENT = Submission(1, 1, Method.INSTALL, NOW - timedelta(seconds=20), "job-1")
@@ -28,7 +28,7 @@ def pod(name: str, workload: str, seconds_old: float = 5.0) -> PodView:
     )
 
 
-def notes(docs: Any, memory: Memory, **changes: Any) -> dict[str, ProxyNote]:
+def notes(docs: Any, memory: ResourceState, **changes: Any) -> dict[str, ProxyState]:
     document = read_document(docs.exchange())
     tables = {
         table.config_map: TableView(table.config_map, table.entries) for table in document.tables
@@ -45,7 +45,7 @@ def notes(docs: Any, memory: Memory, **changes: Any) -> dict[str, ProxyNote]:
 
 
 def test_pods_that_the_install_started_have_read_the_table_that_is_there(docs: Any) -> None:
-    found = notes(docs, Memory(submissions=(SENT,)))
+    found = notes(docs, ResourceState(submissions=(SENT,)))
     assert set(found) == {"traffic-server", "nginx"}
     note = found["traffic-server"]
     assert (note.keys, note.pod_uids, note.how) == (
@@ -58,17 +58,17 @@ def test_pods_that_the_install_started_have_read_the_table_that_is_there(docs: A
 @pytest.mark.parametrize(
     "memory",
     [
-        Memory(),
-        Memory(submissions=(replace(SENT, outcome=Outcome.SUCCEEDED),)),
-        Memory(submissions=(replace(SENT, method=Method.UPDATE),)),
+        ResourceState(),
+        ResourceState(submissions=(replace(SENT, outcome=Outcome.SUCCEEDED),)),
+        ResourceState(submissions=(replace(SENT, method=Method.UPDATE),)),
     ],
 )
-def test_only_an_install_under_way_is_sure_of_it(docs: Any, memory: Memory) -> None:
+def test_only_an_install_under_way_is_sure_of_it(docs: Any, memory: ResourceState) -> None:
     assert notes(docs, memory) == {}
 
 
 def test_older_pods_later_revisions_and_torn_tables_tell_nothing(docs: Any) -> None:
-    memory = Memory(submissions=(SENT,))
+    memory = ResourceState(submissions=(SENT,))
     created_at = NOW - timedelta(seconds=10)
     old = (pod("ts-1", "traffic-server", 60), pod("n-1", "nginx"))
     assert set(notes(docs, memory, pods=old)) == {"nginx"}
@@ -82,6 +82,6 @@ def test_older_pods_later_revisions_and_torn_tables_tell_nothing(docs: Any) -> N
 
 
 def test_what_a_note_says_already_stays(docs: Any) -> None:
-    known = ProxyNote("nginx", ("uid-n-1",), "d", (), NOW, "reload")
-    memory = Memory(submissions=(SENT,), proxies={"nginx": known})
+    known = ProxyState("nginx", ("uid-n-1",), "d", (), NOW, "reload")
+    memory = ResourceState(submissions=(SENT,), proxies={"nginx": known})
     assert set(notes(docs, memory)) == {"traffic-server"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain import following, stage
+from fedagent.domain import job_tracking, stage
 from fedagent.kube import objects
 from fedagent.kube.kinds import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICES
 
@@ -20,7 +20,7 @@ TAKEN = 30555
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "BACKOFF_S", (0.1, 0.2, 0.3))
-    monkeypatch.setattr(following, "_DETACH_FOR_NEWER_S", 1.0)
+    monkeypatch.setattr(job_tracking, "_DETACH_FOR_NEWER_S", 1.0)
 
 
 async def ready(site: Any, docs: Any) -> None:

@@ -1,4 +1,4 @@
-"""The small parts: certificates, tables, proofs, names, events."""
+"""The small parts: certificates, tables, probes, names, events."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from fedagent.domain.document import (
-    CertificateWish,
+    CertificateSpec,
     KeyAlgorithm,
     KeyFormat,
     RouteEntry,
     Table,
     TableKind,
 )
-from fedagent.domain.reading import read_document
 from fedagent.kube.kinds import DEPLOYMENTS, PODS
 from fedagent.kube.ownership import Owner
 from fedagent.reconcile.certificates import issue_secret, make_csr, make_key, read_secret, write_key
-from fedagent.reconcile.happenings import events_between
-from fedagent.reconcile.nodes import addresses_of
-from fedagent.reconcile.observe import foreign_objects
-from fedagent.reconcile.prove import prove_routes
-from fedagent.reconcile.resolve import NameBook
+from fedagent.reconcile.dns_cache import DnsCache
+from fedagent.reconcile.node_addresses import addresses_of
+from fedagent.reconcile.observer import foreign_objects
+from fedagent.reconcile.probe import probe_routes
 from fedagent.reconcile.tables import TableFault, read_table
+from fedagent.wire.decode import read_document
+from fedagent.wire.events import events_between
+from fedcore.errors import Internal
 from fedproto.agent.v1 import status_pb2
-from fedproto.errors import Internal
 
 NOW = datetime.now(UTC)
-WISH = CertificateWish(
+WISH = CertificateSpec(
     "pulsar-cert",
     "pulsar",
     KeyAlgorithm.P256,
@@ -57,7 +57,7 @@ def hub(docs: Any) -> Any:
     return made
 
 
-async def issued(hub: Any, wish: CertificateWish = WISH) -> dict[str, Any]:
+async def issued(hub: Any, wish: CertificateSpec = WISH) -> dict[str, Any]:
     return await issue_secret(wish, OWNER, "fate-9999", hub.issue, now=NOW)
 
 
@@ -172,13 +172,13 @@ async def test_a_handshake_tells_served_from_not_served(hub: Any, tmp_path: Path
     roots = hub.root.public_bytes(serialization.Encoding.PEM)
     names = ("9999.fed.example.com", "10000.fed.example.com")
     async with party(hub, tmp_path) as port:
-        answers = await prove_routes("127.0.0.1", port, names, roots)
-    assert [answers[name].state for name in names] == ["proven", "not-served"]
+        answers = await probe_routes("127.0.0.1", port, names, roots)
+    assert [answers[name].state for name in names] == ["reachable", "not-served"]
 
 
 async def test_an_address_that_cannot_be_reached_is_unreachable(hub: Any) -> None:
     roots = hub.root.public_bytes(serialization.Encoding.PEM)
-    answers = await prove_routes("127.0.0.1", 1, ("9999.fed.example.com",), roots)
+    answers = await probe_routes("127.0.0.1", 1, ("9999.fed.example.com",), roots)
     assert answers["9999.fed.example.com"].state == "unreachable"
 
 
@@ -198,7 +198,7 @@ async def test_a_dead_party_and_a_refused_route_are_the_partys_trouble(
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        answers = await prove_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
+        answers = await probe_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
     assert answers["9999.fed.example.com"].state == "party-down"
 
 
@@ -211,7 +211,7 @@ async def test_a_proxy_that_refuses_every_name_alike_serves_no_route(hub: Any) -
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        answers = await prove_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
+        answers = await probe_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
     assert answers["9999.fed.example.com"].state == "not-served"
 
 
@@ -221,7 +221,7 @@ async def test_a_name_keeps_its_last_address_while_nobody_answers() -> None:
     async def resolve(name: str) -> str:
         return answers.get(name, "")
 
-    book = NameBook(resolve)
+    book = DnsCache(resolve)
     await book.learn(["a.example.com", "b.example.com"])
     assert book.answers == {"a.example.com": "10.0.0.1", "b.example.com": ""}
     answers.clear()
@@ -261,12 +261,12 @@ def test_events_tell_what_changed_and_nothing_twice(docs: Any) -> None:
     step = after.steps.add(name="install", state=status_pb2.STEP_STATE_DONE)
     step.ended_at.FromDatetime(NOW)
     after.certificates.add(secret_name="traffic-server-cert", serial="aa")
-    after.proofs.add(key="9999.x", state=status_pb2.PROOF_STATE_PROVEN)
+    after.probes.add(key="9999.x", state=status_pb2.PROBE_STATE_REACHABLE)
     kinds = [event.kind for event in events_between(document, before, after, NOW)]
     assert kinds == [
         "certificate.issued",
         "participant.step_done",
-        "route.proven",
+        "route.reachable",
         "participant.ready",
     ]
     assert events_between(document, after, after, NOW + timedelta(seconds=1)) == ()

@@ -9,12 +9,12 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fedagent.domain.document import CertificateWish, KeyAlgorithm, KeyFormat
+from fedagent.domain.document import CertificateSpec, KeyAlgorithm, KeyFormat
 from fedagent.kube.ownership import Owner
 from fedagent.reconcile.certificates import issue_secret, read_secret
 
 NAMES = ("9999.fed.example.com",)
-WISH = CertificateWish(
+WISH = CertificateSpec(
     "pulsar-cert",
     "pulsar",
     KeyAlgorithm.RSA3072,

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain import proofs
-from fedagent.domain.document import CertificateWish, KeyAlgorithm, KeyFormat
+from fedagent.domain import route_probes
+from fedagent.domain.document import CertificateSpec, KeyAlgorithm, KeyFormat
 from fedagent.kube.ownership import Owner
 from fedagent.reconcile.certificates import issue_secret
+from fedcore.clock import SystemClock
 from fedproto.agent.v1 import status_pb2
-from fedproto.ids import SystemClock
 from fedsim.kube import Delays
 
 NAME = "9999.credit.example.com"
 FILES = ("broker.cert.pem", "broker.key-pk8.pem", "ca.cert.pem")
-WISH = CertificateWish(
+WISH = CertificateSpec(
     "pulsar-cert", "pulsar", KeyAlgorithm.P256, KeyFormat.PKCS8, *FILES, (NAME,), ()
 )
 
@@ -56,7 +56,7 @@ async def broker(hub: Any, folder: Path, ports: Iterator[int]) -> AsyncIterator[
 async def test_an_address_with_another_certificate_is_a_warning_of_the_exchange(
     docs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proofs, "RELOAD_LIMIT_S", 1.2)
+    monkeypatch.setattr(route_probes, "RELOAD_LIMIT_S", 1.2)
     slow = replace(Delays.none(), sni_reload_s=(0.5, 0.5))
     ports = iter(range(32_100, 33_000))
     async with docs.open_site(tmp_path / "site", delays=slow) as site:
@@ -70,15 +70,15 @@ async def test_an_address_with_another_certificate_is_a_warning_of_the_exchange(
             before = len(await site.events())
             await site.put(docs.exchange(2, [(9999, "127.0.0.1", bad, "127.0.0.1", 30103)]))
             status = await site.until("exchange-1", "READY", generation=2)
-            (proof,) = status.proofs
-            assert proof.state == status_pb2.PROOF_STATE_PARTY_DOWN
+            (probe,) = status.probes
+            assert probe.state == status_pb2.PROBE_STATE_PARTY_DOWN
             (finding,) = status.findings
             assert finding.code == "WrongPartyCertificate"
             assert finding.severity == status_pb2.SEVERITY_WARNING
             assert f"party 9999 at 127.0.0.1:{bad}" in finding.message
             assert "its certificate is wrong" in finding.message
             told = [event.kind for event in (await site.events())[before:]]
-            assert "route.proven" not in told
+            assert "route.reachable" not in told
             assert "participant.trouble" in told
             await site.put(docs.exchange(3, [route]))
             status = await site.until("exchange-1", "READY", generation=3)

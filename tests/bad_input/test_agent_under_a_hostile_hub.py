@@ -22,17 +22,17 @@ from cryptography.x509.oid import NameOID
 from tests.bad_input.messages import bent, examples, hostile, seeded
 
 from fedagent.commands.routes import RouteCheck, answering
-from fedagent.domain.reading import read_document
 from fedagent.journal import open_journal
-from fedagent.link.checks import check_certificate, check_roots, checked
 from fedagent.link.identity import make_key
 from fedagent.link.session import Session
+from fedagent.link.validation import check_certificate, check_roots, checked
 from fedagent.reconcile.certificates import chain_fault
-from fedproto import limits
+from fedagent.wire.decode import read_document
+from fedcore import limits
+from fedcore.clock import SystemClock
+from fedcore.errors import FedError, Invalid
+from fedcore.tasks import LoopHealth
 from fedproto.agent.v1 import document_pb2, link_pb2
-from fedproto.errors import FedError, Invalid
-from fedproto.ids import SystemClock
-from fedproto.tasks import LoopBoard
 
 FRAMES = examples(150, 5_000)
 BODIES = [field.name for field in link_pb2.HubFrame.DESCRIPTOR.fields if field.message_type]
@@ -67,18 +67,18 @@ async def journal(tmp_path):
 
 
 def session(stream, journal):
-    async def prove(*_):
+    async def probe(*_):
         return {}
 
     async def on_trust(_version, roots_pem):
         check_roots(roots_pem)
 
     clock = SystemClock()
-    check = RouteCheck(journal, prove, lambda: b"", clock)
+    check = RouteCheck(journal, probe, lambda: b"", clock)
     return Session(
         stream=stream,
         journal=journal,
-        board=LoopBoard(clock),
+        loop_health=LoopHealth(clock),
         clock=clock,
         commands=answering(check),
         on_trust=on_trust,
@@ -163,7 +163,7 @@ HUGE = 2**63
 def test_what_cannot_be_kept_is_refused_with_the_field(frame):
     with pytest.raises(Invalid) as caught:
         checked(frame)
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert fault.path.split(".")[0] in {frame.WhichOneof("body"), "epoch"}
 
 

@@ -24,9 +24,9 @@ from tests.support.hub import ManualClock, federation, party, running_test_hub
 
 from fedca.csr import make_csr_pem
 from fedca.keys import KeyKind, make_private_key
+from fedcore.errors import ErrorCode, FedError
 from fedhub.store.ledger_tables import IssuanceTable
 from fedproto.agent.v1 import certificate_pb2
-from fedproto.errors import ErrorCode, FedError
 from fedproto.transport import error_from_rpc
 
 TRUST_DOMAIN = "federation.internal"

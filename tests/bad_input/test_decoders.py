@@ -26,12 +26,12 @@ from tests.bad_input.session import SESSION
 
 import fedproto
 from fedagent.domain.policy import check_document, parse_policy
-from fedagent.domain.reading import read_document
+from fedagent.wire.decode import read_document
+from fedcore.errors import FedError
 from fedhub.fleet.admission import check_hello
-from fedhub.fleet.reports import _event, _stored, clean
+from fedhub.fleet.ingest import _event, _stored, clean
 from fedhub.planner.plan import report_of
 from fedproto.agent.v1 import document_pb2, event_pb2, link_pb2, status_pb2
-from fedproto.errors import FedError
 
 CLASSES = message_classes()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -107,8 +107,8 @@ def read_status(message):
     for step in again.steps:
         step.started_at.ToDatetime(UTC)
     again.job.started_at.ToDatetime(UTC)
-    for proof in again.proofs:
-        proof.at.ToDatetime(UTC)
+    for probe in again.probes:
+        probe.at.ToDatetime(UTC)
     for certificate in again.certificates:
         certificate.not_after.ToDatetime(UTC)
     stored.reason.encode()

@@ -11,12 +11,12 @@ from tests.bad_input.session import SESSION
 from tests.support.hub import ManualClock, federation, party, running_test_hub
 
 from fedagent.journal import open_journal
-from fedhub.fleet.quota import EventQuota, cost_of
-from fedhub.fleet.reports import _event
-from fedproto import limits
+from fedcore import limits
+from fedcore.clock import SystemClock
+from fedcore.errors import ErrorCode
+from fedhub.fleet.ingest import _event
+from fedhub.fleet.rate_limit import EventRateLimiter, cost_of
 from fedproto.agent.v1 import event_pb2, status_pb2
-from fedproto.errors import ErrorCode
-from fedproto.ids import SystemClock
 
 HOUR_S = 3_600
 CUT = "facts exceeded the limit"
@@ -152,7 +152,7 @@ async def test_what_exceeds_a_sites_quota_waits_unacknowledged_and_goes_on_by_it
     await agent.live.beat(2)
     assert await agent.live.acked(8) == 8
     assert len(await kept(lab, agent)) == 8
-    (alarm,) = await lab.rest.events("&kind=site.events_held")
+    (alarm,) = await lab.rest.events("&kind=site.events_throttled")
     assert (alarm["severity"], "alpha" in alarm["message"]) == ("error", True)
 
 
@@ -203,7 +203,7 @@ async def test_a_site_that_changes_its_phase_for_ever_does_not_fill_the_record(l
 
 def test_a_quota_refills_evenly_and_never_beyond_its_size():
     clock = ManualClock()
-    quota = EventQuota(clock)
+    quota = EventRateLimiter(clock)
     size = limits.SITE_EVENTS_PER_HOUR
     assert quota.take("s", size)
     assert not quota.take("s", 1)

@@ -20,7 +20,8 @@ from tests.bad_input.messages import examples, hostile, raw_bytes, seeded
 from tests.support.fakeagent import HUB_NAME, PATIENCE_S
 from tests.support.hub import federation, party
 
-from fedagent.domain.reading import read_document
+from fedagent.wire.decode import read_document
+from fedcore.errors import ErrorCode
 from fedproto.agent.v1 import (
     certificate_pb2,
     command_pb2,
@@ -29,7 +30,6 @@ from fedproto.agent.v1 import (
     link_pb2,
     status_pb2,
 )
-from fedproto.errors import ErrorCode
 from fedproto.transport import ERROR_CODE_KEY, channel_options
 
 SERVICE = "/fedproto.agent.v1.AgentLink"
@@ -85,7 +85,7 @@ class Raw:
         return self
 
     async def send(self, data):
-        """Send and prove by a heartbeat that it was handled; return the refusal, or None."""
+        """Send and probe by a heartbeat that it was handled; return the refusal, or None."""
         beat = link_pb2.AgentFrame(epoch=self.epoch, heartbeat=link_pb2.Heartbeat(sequence=777))
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -286,7 +286,7 @@ async def test_no_answer_of_an_agent_to_a_command_breaks_the_call_that_asked(lab
     for number in range(CALLS):
         rng = seeded("result", number)
         asked = asyncio.create_task(
-            lab.rest.call("POST", "/api/v1/participants/credit-risk/exchange/proofs")
+            lab.rest.call("POST", "/api/v1/participants/credit-risk/exchange/probes")
         )
         command = (await session.frame(lambda frame: frame.HasField("command"))).command
         session.frames.clear()

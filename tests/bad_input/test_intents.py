@@ -110,11 +110,11 @@ async def test_a_bad_field_is_named_with_its_cure_and_nothing_changes(calm, kind
     for query in ("", "?dry_run=true"):
         answer = await calm.rest.call("PUT", PATH + query, body=changed(path, value))
         assert answer.status == 422, answer
-        faults = [(one["path"], one["message"]) for one in answer.body["faults"]]
+        errors = [(one["path"], one["message"]) for one in answer.body["errors"]]
         if at is None:
             assert cure in answer.body["detail"]
         else:
-            assert any(cure in words and at == where for where, words in faults), faults
+            assert any(cure in words and at == where for where, words in errors), errors
     assert await table_dump(calm) == before
 
 

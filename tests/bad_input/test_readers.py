@@ -18,13 +18,13 @@ from tests.bad_input.messages import TEXTS, bent, examples, seeded
 
 from fedca.csr import make_csr_pem, parse_csr
 from fedca.keys import make_private_key
+from fedcore.errors import FedError
 from fedctl.failure import Failure
 from fedctl.manifest import parse
 from fedhub.domain.release import Release
 from fedhub.planner.intent import check_intent, parse_intent
 from fedhub.services.chart_archive import read_chart
 from fedhub.store.cursors import decode, encode
-from fedproto.errors import FedError
 
 COUNT = examples(150, 10_000)
 MANIFEST = b"""\

@@ -54,12 +54,12 @@ async def party_document(lab, site, name):
 async def test_both_are_listed_and_the_fault_is_named_with_the_cure(lab, two):
     listed = (await lab.rest.get("/api/v1/federations"))["items"]
     by_name = {one["name"]: one for one in listed}
-    assert (by_name[NEW]["faults"], by_name[NEW]["held"]) == ([], False)
-    (fault,) = by_name[OLD]["faults"]
+    assert (by_name[NEW]["errors"], by_name[NEW]["unplannable"]) == ([], False)
+    (fault,) = by_name[OLD]["errors"]
     assert fault["path"] == "parties.0.advertise.pulsar"
     assert "write an address that all reach" in fault["message"]
-    assert by_name[OLD]["held"]
-    assert (await lab.rest.get(f"/api/v1/federations/{OLD}"))["faults"] == [fault]
+    assert by_name[OLD]["unplannable"]
+    assert (await lab.rest.get(f"/api/v1/federations/{OLD}"))["errors"] == [fault]
     assert len((await lab.rest.get("/api/v1/participants"))["items"]) == 4
 
 
@@ -70,7 +70,7 @@ async def test_reports_of_both_are_taken_and_only_the_good_one_is_planned(lab, t
     resource_id = exchange["participant"]["id"]
     await hq.agent.live.holds(lambda held: "10.9.9.9" in str(held[resource_id]), "the new address")
     await alpha.agent.live.beat(7)
-    events = await lab.rest.events("&kind=federation.held")
+    events = await lab.rest.events("&kind=federation.unplannable")
     assert [(one["severity"], OLD in one["message"]) for one in events] == [("error", True)]
     assert "apply a corrected file" in events[0]["message"]
     shown = await lab.rest.get(f"/api/v1/participants/{OLD}/9999")
@@ -82,14 +82,14 @@ async def test_reports_of_both_are_taken_and_only_the_good_one_is_planned(lab, t
 async def test_its_routes_are_still_shown(lab, two):
     found = await lab.rest.get(f"/api/v1/federations/{OLD}/routes")
     assert found["routes"]
-    assert "apply a corrected file" in found["left_out"][0]["reason"]
+    assert "apply a corrected file" in found["unrouted"][0]["reason"]
 
 
 async def test_a_corrected_file_mends_it(lab, two):
     applied = await lab.rest.apply(intent(OLD, advertise={"pulsar": "203.0.113.7:30109"}))
     await lab.rest.operation_ends(applied["operation"]["id"])
     found = await lab.rest.get(f"/api/v1/federations/{OLD}")
-    assert (found["faults"], found["held"]) == ([], False)
+    assert (found["errors"], found["unplannable"]) == ([], False)
 
 
 async def test_the_other_one_can_be_changed_and_a_third_applied(lab, two):
@@ -118,11 +118,11 @@ async def test_what_can_still_be_planned_is_only_marked(lab, two):
     await spoil(lab, "parties.0.advertise.pulsar", None)
     await spoil(lab, "parties.0.values", {"python": {"logLevel": '"INFO'}})
     found = await lab.rest.get(f"/api/v1/federations/{OLD}")
-    assert found["faults"][0]["path"] == "parties.0.values.python.logLevel"
-    assert not found["held"]
+    assert found["errors"][0]["path"] == "parties.0.values.python.logLevel"
+    assert not found["unplannable"]
     await alpha.move("10.9.9.9")
     await alpha.agent.live.beat(7)
-    assert await lab.rest.events("&kind=federation.held") == []
+    assert await lab.rest.events("&kind=federation.unplannable") == []
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ async def test_what_can_still_be_planned_is_only_marked(lab, two):
 )
 def test_no_stored_value_is_unreadable(written):
     stored = read_intent(written)
-    assert stored.is_held
-    assert stored.faults
-    assert stored.why_held("f")
+    assert stored.is_unplannable
+    assert stored.errors
+    assert stored.unplannable_reason("f")
     for one in stored.intent.parties:
         assert one.effective_namespace

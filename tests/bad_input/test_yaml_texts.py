@@ -14,11 +14,11 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedagent.domain.reading import read_document
+from fedagent.wire.decode import read_document
+from fedcore.errors import Invalid
+from fedcore.yaml_safety import unsafe_document_reason, unsafe_reason
 from fedhub.planner.intent import parse_intent
 from fedproto.agent.v1 import document_pb2
-from fedproto.errors import Invalid
-from fedproto.yamltext import raw_fault, whole_fault
 
 POD = "\n---\nkind: Pod\nspec: {containers: [{image: evil.example/x}]}\n---\n#"
 QUOTED = json.dumps(POD)
@@ -76,7 +76,7 @@ def intent(values, role="exchange"):
 def refusal(values, role="cluster"):
     with pytest.raises(Invalid) as caught:
         parse_intent(intent(values, role))
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     return fault
 
 
@@ -112,7 +112,7 @@ def test_what_kubefate_deletes_is_refused_even_where_texts_are_quoted():
     """Quoted for what it is, and then another text: ``<no value>!!binary ...`` loses its quotes."""
     hosts = [{"name": f"<no value>{TAGGED}"}]
     assert "deletes" in refusal({"ingress": {"spark": {"hosts": hosts}}}).message
-    assert whole_fault("<no value>")
+    assert unsafe_document_reason("<no value>")
 
 
 def test_texts_beside_the_overlay_have_their_own_rules():
@@ -120,7 +120,7 @@ def test_texts_beside_the_overlay_have_their_own_rules():
     payload["name"] = '"f"'
     with pytest.raises(Invalid) as caught:
         parse_intent(payload)
-    assert "DNS-1123" in caught.value.faults[0].message
+    assert "DNS-1123" in caught.value.errors[0].message
 
 
 CHARACTERS = st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp", "Cn"))
@@ -146,7 +146,7 @@ def read_texts(written):
 @example("~")
 def test_what_passes_is_one_scalar_in_every_place_that_templates_have(text):
     """Plain, after another word, and between double quotes; on the one line that it was put on."""
-    if raw_fault(text):
+    if unsafe_reason(text):
         return
     for template in ("k: {}\nnext: 1\n", "k: good.example/{}:1.0\nnext: 1\n", 'k: "{}"\nnext: 1\n'):
         read = read_texts(template.replace("{}", text))
@@ -182,7 +182,7 @@ def document(more, *, absent=False):
 def test_an_agent_does_not_rely_on_its_hub(text, more):
     with pytest.raises(Invalid) as caught:
         read_document(document(more(text)))
-    assert caught.value.faults[0].path == "participant.cluster_json"
+    assert caught.value.errors[0].path == "participant.cluster_json"
     assert read_document(document(more(text), absent=True)).absent, "a removal is never hindered"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.bench.marks import MARKS, Figure, row
 
-from fedproto import log
+from fedcore import log
 
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
 GROUPS = ("planner", "hub", "site", "quickstart")

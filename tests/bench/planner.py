@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.bench.marks import Missing
-from tests.planner.worlds import (
+from tests.planner.strategies import (
     EXCHANGE_ID,
     exchange_report,
     party_report,
@@ -15,8 +15,8 @@ from tests.planner.worlds import (
     world,
 )
 
+from fedhub.planner.impact import affected_by
 from fedhub.planner.plan import PlanInput, plan
-from fedhub.planner.scope import scope_of_report
 
 __all__ = ["Missing", "measure"]
 ROUNDS = 5
@@ -55,7 +55,7 @@ def one_changed(parties: int) -> float:
     for number in range(ROUNDS):
         after = party_report(7, f"10.9.9.{number + 1}")
         started = time.perf_counter()
-        scope = scope_of_report(given, party_resource(7), before, after)
+        scope = affected_by(given, party_resource(7), before, after)
         documents = plan(given, scope=scope).documents
         times.append((time.perf_counter() - started) * 1000)
         if [document.resource_id for document in documents] != [EXCHANGE_ID]:

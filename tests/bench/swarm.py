@@ -19,10 +19,10 @@ import grpc
 from tests.support.fakeagent import FakeAgent, FakeSession
 from tests.support.restclient import Place
 
-from fedproto import limits
+from fedcore import limits
+from fedcore.errors import FedError
 from fedproto.agent.v1 import link_pb2, status_pb2
 from fedproto.agent.v1.document_pb2 import DesiredDocument as Document
-from fedproto.errors import FedError
 
 HEARTBEAT_S: Final = 15.0
 ENROLLING: Final = 16

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from fedcore.errors import Invalid, NotFound
 from fedhub.catalogue.load import load, read_release
 from fedhub.domain.federation import Expose
 from fedhub.planner.values import exposure_values
-from fedproto.errors import Invalid, NotFound
 
 
 def built_in():

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypedDict, Unpack
 
 from tests.dataplane.ground import Address
-from tests.planner.worlds import EXCHANGE_ID, leaving, party_resource, report, world
+from tests.planner.strategies import EXCHANGE_ID, leaving, party_resource, report, world
 from tests.support.dataplane import Deployed, DeployedParty, Files
 
 from fedca.authority import Authority, AuthoritySettings, IssueRequest, Subject
@@ -22,11 +22,11 @@ from fedca.csr import make_csr_pem
 from fedca.keys import KeyFormat, KeyKind, PrivateKey, make_private_key, private_key_pem
 from fedca.ledger import MemoryLedger
 from fedca.sealing import Sealer
-from fedhub.domain.records import Spec
+from fedcore.clock import SystemClock
+from fedhub.domain.models import Spec
 from fedhub.planner.plan import PlanInput, plan
 from fedhub.planner.routes import Route
 from fedproto.agent.v1 import document_pb2 as pb
-from fedproto.ids import SystemClock
 from fedsim.kubefate.release import render
 
 _FORMATS = {

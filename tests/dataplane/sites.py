@@ -2,7 +2,7 @@
 
 The sites' clusters are simulated and have no data plane of their own. In its place stand the real
 Traffic Server and nginx: what a kubelet does is done here. ConfigMaps reach the running programs as
-they change, and the commands that the agent runs in the pods reach them. So the agent's own proofs
+they change, and the commands that the agent runs in the pods reach them. So the agent's own probes
 are handshakes with the real Traffic Server.
 """
 
@@ -25,7 +25,7 @@ from tests.support.dataplane import (
     running_proxies,
 )
 from tests.support.federation import Federation
-from tests.support.parts import Json
+from tests.support.lifecycle import Json
 from tests.support.place import simulated_place
 
 from fedagent.kube.kinds import CONFIGMAPS, PODS, SECRETS

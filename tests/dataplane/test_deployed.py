@@ -18,7 +18,7 @@ from tests.dataplane.probes import (
 )
 from tests.dataplane.sites import Pods, deployed, open_federation, real_pods
 from tests.support.federation import DOMAIN, NAME, Federation
-from tests.support.parts import Json, loopback_ip
+from tests.support.lifecycle import Json, loopback_ip
 
 pytestmark = pytest.mark.dataplane
 
@@ -64,10 +64,10 @@ async def join(fed: Federation, pods: Pods) -> None:
     await fed.wait_ready(limit_s=READY_S)
 
 
-async def proofs(fed: Federation) -> dict[str, str]:
+async def probes(fed: Federation) -> dict[str, str]:
     """Have the exchange's agent try every route now."""
-    tried = await fed.api.post(f"participants/{NAME}/exchange/proofs", {})
-    return {row["key"]: row["state"] for row in tried["proofs"]}
+    tried = await fed.api.post(f"participants/{NAME}/exchange/probes", {})
+    return {row["key"]: row["state"] for row in tried["probes"]}
 
 
 async def test_parties_reach_each_other_through_what_agents_deployed_and_the_agent_sees_it(
@@ -80,7 +80,7 @@ async def test_parties_reach_each_other_through_what_agents_deployed_and_the_age
     await join(fed, pods)
 
     await check_every_route(await deployed(fed, THREE))
-    assert await proofs(fed) == {f"{party}.{DOMAIN}": "Proven" for party, _ in THREE}
+    assert await probes(fed) == {f"{party}.{DOMAIN}": "Reachable" for party, _ in THREE}
 
 
 async def test_a_party_that_leaves_is_gone_one_that_moves_is_found_and_no_tunnel_is_cut(
@@ -110,7 +110,7 @@ async def test_a_party_that_leaves_is_gone_one_that_moves_is_found_and_no_tunnel
     await within(NGINX_S, refuses(way.nginx, 10001))
     await within(NGINX_S, answers(way.nginx, 10000))
     await check_every_route(await deployed(fed, THREE[:2], {10000: place}))
-    assert await proofs(fed) == {f"{party}.{DOMAIN}": "Proven" for party in (9999, 10000)}
+    assert await probes(fed) == {f"{party}.{DOMAIN}": "Reachable" for party in (9999, 10000)}
 
 
 def refuses(nginx: Address, party: int) -> Callable[[], Awaitable[bool]]:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from fedcore.errors import Denied
 from fedhub.domain.access import Permission, Principal, administrator
 from fedhub.domain.federation import FederationIntent, is_ip, split_host_port
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
-from fedproto.errors import Denied
 
 
 @pytest.mark.parametrize(

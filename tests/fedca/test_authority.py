@@ -27,7 +27,7 @@ from fedca.ledger import MemoryLedger
 from fedca.names import ProfileName
 from fedca.records import AuthorityRecord, AuthorityState, CaPurpose, IssuanceState
 from fedca.sealing import Sealer
-from fedproto.errors import Internal, Invalid, Unauthenticated, Unavailable
+from fedcore.errors import Internal, Invalid, Unauthenticated, Unavailable
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 

@@ -11,7 +11,7 @@ from tests.fedca.bench import START, Bench, OpenSsl
 from fedca.authority import RevocationReason
 from fedca.hierarchy import pem_of
 from fedca.records import CaPurpose
-from fedproto.errors import NotFound
+from fedcore.errors import NotFound
 
 
 async def name_of(bench: Bench, purpose: CaPurpose, scope: str = "") -> str:

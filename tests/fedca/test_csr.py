@@ -30,7 +30,7 @@ from fedca.keys import (
     spki_der,
     spki_sha256,
 )
-from fedproto.errors import Invalid
+from fedcore.errors import Invalid
 
 P256 = ec.generate_private_key(ec.SECP256R1())
 GOOD = make_csr_pem(P256)
@@ -160,7 +160,7 @@ def test_a_point_off_the_curve_is_refused() -> None:
 def test_what_is_not_exactly_one_request_is_refused(text: bytes) -> None:
     with pytest.raises(Invalid) as caught:
         parse_csr(text)
-    assert caught.value.faults[0].path == "csr_pem"
+    assert caught.value.errors[0].path == "csr_pem"
 
 
 def test_a_request_above_the_limit_is_refused_before_it_is_read() -> None:

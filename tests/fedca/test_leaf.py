@@ -15,7 +15,7 @@ from fedca.leaf import LeafPlan, check_leaf, plan_leaf, sign_leaf
 from fedca.names import CertificateNames, ProfileName, names_of
 from fedca.profiles import PROFILES
 from fedca.records import CaPurpose
-from fedproto.errors import Internal
+from fedcore.errors import Internal
 
 KEY = make_private_key()
 SITE = "alpha.agents.federation.internal"

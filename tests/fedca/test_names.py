@@ -24,7 +24,7 @@ from fedca.names import (
 )
 from fedca.renewal import renew_at
 from fedca.settings import AuthoritySettings
-from fedproto.errors import Invalid
+from fedcore.errors import Invalid
 
 TD = "federation.internal"
 AGENT = Subject(site_id="site-1", site_name="alpha", agent_id="agent-1")
@@ -82,7 +82,7 @@ def test_a_name_too_long_for_the_common_name_stands_as_dns_name_alone() -> None:
 def test_a_service_whose_common_name_would_not_fit_is_refused() -> None:
     with pytest.raises(Invalid, match="common name") as caught:
         pulsar_names(f"{'a' * 40}.{'b' * 30}.example.com", 1)
-    assert caught.value.faults[0].path == "subject.domain"
+    assert caught.value.errors[0].path == "subject.domain"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_wrong_subject_is_refused_by_its_field(
 ) -> None:
     with pytest.raises(Invalid) as caught:
         names_of(ProfileName(profile), subject, AuthoritySettings())
-    assert caught.value.faults[0].path == f"subject.{field}"
+    assert caught.value.errors[0].path == f"subject.{field}"
 
 
 @pytest.mark.parametrize("tail", ["\n", "\0", " ", ".", "\u2028"])
@@ -173,7 +173,7 @@ def test_any_other_uri_is_no_agents(uri: str) -> None:
 def test_wrong_settings_are_refused_by_their_path(settings: dict[str, object], path: str) -> None:
     with pytest.raises(Invalid) as caught:
         AuthoritySettings(**settings)
-    assert caught.value.faults[0].path == path
+    assert caught.value.errors[0].path == path
 
 
 @given(st.floats(min_value=-1, max_value=1), st.integers(min_value=60, max_value=10**8))

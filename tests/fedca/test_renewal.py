@@ -14,7 +14,7 @@ from fedca.csr import make_csr_pem
 from fedca.keys import make_private_key
 from fedca.records import IssuanceState
 from fedca.renewal import renew_at
-from fedproto.errors import Denied, NotFound
+from fedcore.errors import Denied, NotFound
 
 
 async def test_a_key_of_one_subject_is_refused_for_another(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedca.sealing import Sealer
-from fedproto.errors import Denied, Internal, Invalid
+from fedcore.errors import Denied, Internal, Invalid
 
 SEALER = Sealer(bytes(32))
 CHEAP_KIB = 1024

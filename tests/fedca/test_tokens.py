@@ -12,7 +12,7 @@ from tests.fedca.bench import START, SetClock
 
 from fedca.ledger import MemoryLedger
 from fedca.tokens import TOKEN_KEY_MISMATCH, JoinTokens, TokenGrant
-from fedproto.errors import Denied, ErrorCode, Invalid, Unauthenticated
+from fedcore.errors import Denied, ErrorCode, Invalid, Unauthenticated
 
 KEY, OTHER = "a" * 64, "b" * 64
 
@@ -140,7 +140,7 @@ async def test_of_fifty_redeems_at_once_exactly_one_wins(tokens: JoinTokens) -> 
 async def test_an_absurd_life_is_refused(tokens: JoinTokens, life_s: float) -> None:
     with pytest.raises(Invalid) as caught:
         await a_token(tokens, life_s=life_s)
-    assert caught.value.faults[0].path == "life_s"
+    assert caught.value.errors[0].path == "life_s"
 
 
 @pytest.mark.parametrize("key", ["", "A" * 64, "a" * 63, "a" * 64 + "\n"])

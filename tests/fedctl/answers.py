@@ -61,7 +61,7 @@ def participant_detail(item: Json, **more: Any) -> Json:
         "addresses": [],
         "certificates": [],
         "tables": [],
-        "proofs": [],
+        "probes": [],
         "findings": [],
         "job": None,
         "leftovers": [],

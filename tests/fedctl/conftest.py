@@ -70,7 +70,7 @@ class FakeHub:
             "code": code,
             "retryable": more.pop("retryable", False),
             "request_id": "req-1",
-            "faults": more.pop("faults", []),
+            "errors": more.pop("errors", []),
         }
         self.on(method, path, body, status)
 

@@ -64,7 +64,7 @@ async def test_dry_run_shows_the_diff_and_asks_for_nothing_else(fedctl, hub, fil
 
 async def test_faults_of_the_hub_carry_the_place_in_the_file(fedctl, hub, file):
     fault = {"path": "parties.0.id", "message": "party id 0 is not between 1 and 999999"}
-    hub.problem("PUT", FED, 422, "invalid", faults=[fault], detail="cannot be applied")
+    hub.problem("PUT", FED, 422, "invalid", errors=[fault], detail="cannot be applied")
     ended = await fedctl("apply", "-f", file)
     assert ended.code == ExitCode.INVALID
     assert f"{file}:4:10: parties.0.id: party id 0 is not between" in ended.err
@@ -300,7 +300,7 @@ async def test_sites_endpoints_and_charts_are_deleted_by_their_names(fedctl, hub
     ended = await fedctl("delete", "participant", "credit-risk/9999")
     assert ended.code == ExitCode.USAGE
     assert "participants leave when the file" in ended.err
-    assert "--abandon" in ended.err
+    assert "--force" in ended.err
 
 
 async def test_an_invitation_shows_the_command_of_the_site(fedctl, hub):

@@ -156,7 +156,7 @@ async def test_describe_a_federation_lists_its_participants(fedctl, hub):
     assert "Intent:" in ended.out
 
 
-async def test_routes_show_table_place_and_proof(fedctl, hub):
+async def test_routes_show_table_place_and_probe(fedctl, hub):
     row = {
         "participant": "credit-risk/exchange",
         "site": "hq",
@@ -166,20 +166,20 @@ async def test_routes_show_table_place_and_proof(fedctl, hub):
         "host": "127.0.2.1",
         "port": 30109,
         "generation": 2,
-        "found": True,
-        "proof": "",
-        "proof_message": "",
+        "deployed": True,
+        "probe": "",
+        "probe_message": "",
     }
     left = {"participant": "credit-risk/10000", "reason": "NoAddress: not ready"}
-    body = {"federation": "credit-risk", "routes": [row], "left_out": [left]}
+    body = {"federation": "credit-risk", "routes": [row], "unrouted": [left]}
     hub.on("GET", "/api/v1/federations/credit-risk/routes", body)
     ended = await fedctl("routes", "credit-risk")
     assert "127.0.2.1:30109" in ended.out
     assert "left out: credit-risk/10000: NoAddress: not ready" in ended.out
     assert (await fedctl("routes", "credit-risk", "-o", "json")).json() == body
-    proof = {"key": row["key"].upper(), "state": "Proven", "message": "", "at": None}
-    hub.on("POST", "/api/v1/participants/credit-risk/exchange/proofs", {"proofs": [proof]})
-    assert "Proven" in (await fedctl("routes", "credit-risk", "--prove")).out
+    probe = {"key": row["key"].upper(), "state": "Reachable", "message": "", "at": None}
+    hub.on("POST", "/api/v1/participants/credit-risk/exchange/probes", {"probes": [probe]})
+    assert "Reachable" in (await fedctl("routes", "credit-risk", "--probe")).out
 
 
 async def test_certificates_that_end_soon_are_asked_for_by_time(fedctl, hub):

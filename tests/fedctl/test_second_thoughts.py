@@ -54,7 +54,7 @@ async def test_what_is_taken_back_is_said(fedctl, hub, file):
     back = applied(
         created=False,
         changes=[change("taken back", lines=[])],
-        taken_back=["credit-risk/9999", "credit-risk/exchange"],
+        restored=["credit-risk/9999", "credit-risk/exchange"],
     )
     hub.on("PUT", FED, back, 202)
     for more in ((), ("--dry-run",)):
@@ -71,7 +71,7 @@ async def test_a_preview_says_at_its_end_what_follows_when_addresses_are_known(f
         "message": "the exchange has no address yet",
     }
     left = {"participant": "credit-risk/9999", "reason": "AddressNotReported: pulsar is missing"}
-    preview = applied(dry_run=True, operation=None, waiting=[waits], left_out=[left])
+    preview = applied(dry_run=True, operation=None, waiting=[waits], unrouted=[left])
     hub.on("PUT", FED, preview)
     hub.on("GET", FED, federation())
     for command in (("diff", "-f", file), ("apply", "-f", file, "--dry-run")):
@@ -91,15 +91,15 @@ async def test_what_is_at_a_lost_site_is_given_up_on_demand(fedctl, hub):
         "participant": "credit-risk/9999",
         "site": "alpha",
         "namespace": "fate-9999",
-        "left": ["Namespace/fate-9999", "Secret/pulsar-cert"],
+        "leftovers": ["Namespace/fate-9999", "Secret/pulsar-cert"],
     }
     hub.on("DELETE", path, {"items": [left]})
-    ended = await fedctl("delete", "participant", "credit-risk/9999", "--abandon")
+    ended = await fedctl("delete", "participant", "credit-risk/9999", "--force")
     assert ended.code == ExitCode.OK
-    assert hub.calls("DELETE") == [f"{path}?abandon=true"]
+    assert hub.calls("DELETE") == [f"{path}?force=true"]
     assert "participant/credit-risk/9999 abandoned" in ended.out
     assert "at alpha there may be left: Namespace/fate-9999, Secret/pulsar-cert" in ended.out
-    assert (await fedctl("delete", "site", "alpha", "--abandon")).code == ExitCode.USAGE
+    assert (await fedctl("delete", "site", "alpha", "--force")).code == ExitCode.USAGE
 
 
 async def test_faults_of_an_invitation_name_the_option(fedctl, hub):
@@ -107,7 +107,7 @@ async def test_faults_of_an_invitation_name_the_option(fedctl, hub):
         {"path": "name", "message": "must be a DNS-1123 label"},
         {"path": "life_s", "message": "a token lives 1 s to 24 h"},
     ]
-    hub.problem("POST", "/api/v1/sites", 422, "invalid", faults=faults, detail="name: must be")
+    hub.problem("POST", "/api/v1/sites", 422, "invalid", errors=faults, detail="name: must be")
     ended = await fedctl("site", "invite", "Alpha_1", "--life", "99d")
     assert ended.code == ExitCode.INVALID
     assert "NAME: must be a DNS-1123 label" in ended.err

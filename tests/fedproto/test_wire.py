@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedproto import limits
-from fedproto.errors import CATALOGUE, ErrorCode
-from fedproto.ids import is_domain, is_name, new_id
-from fedproto.log import mask_secrets
-from fedproto.tasks import LoopBoard, full_jitter_s, run_periodically
-from fedproto.transport import server_options
+from fedcore import limits
+from fedcore.errors import ErrorCode
+from fedcore.ids import is_domain, is_name, new_id
+from fedcore.log import mask_secrets
+from fedcore.tasks import LoopHealth, full_jitter_s, run_periodically
+from fedproto.transport import GRPC_STATUSES, server_options
+from fedweb.problems import HTTP_STATUSES
 
 
 class ManualClock:
@@ -28,8 +29,8 @@ class ManualClock:
 
 
 def test_every_error_code_has_its_row_and_a_status_of_its_own():
-    assert set(CATALOGUE) == set(ErrorCode)
-    statuses = [spec.grpc_status for spec in CATALOGUE.values()]
+    assert set(GRPC_STATUSES) == set(ErrorCode) == set(HTTP_STATUSES)
+    statuses = list(GRPC_STATUSES.values())
     assert len(set(statuses)) == len(statuses)
     assert grpc.StatusCode.OK not in statuses
 
@@ -88,13 +89,13 @@ def test_jitter_stays_between_nothing_and_the_cap(attempt, seed):
 
 def test_a_loop_that_is_late_by_three_intervals_is_stalled():
     clock = ManualClock()
-    board = LoopBoard(clock)
-    board.beat("quick", 1.0)
-    board.beat("slow", 60.0)
+    loop_health = LoopHealth(clock)
+    loop_health.heartbeat("quick", 1.0)
+    loop_health.heartbeat("slow", 60.0)
     clock.at += timedelta(seconds=31)
-    assert [record.name for record in board.stalled()] == ["quick"]
+    assert [record.name for record in loop_health.stalled()] == ["quick"]
     clock.at += timedelta(seconds=150)
-    assert {record.name for record in board.stalled()} == {"quick", "slow"}
+    assert {record.name for record in loop_health.stalled()} == {"quick", "slow"}
 
 
 async def test_a_failing_iteration_is_tried_again_and_seen_as_no_success():
@@ -102,7 +103,7 @@ async def test_a_failing_iteration_is_tried_again_and_seen_as_no_success():
         pass
 
     clock = ManualClock()
-    board = LoopBoard(clock)
+    loop_health = LoopHealth(clock)
     turns = []
 
     async def work():
@@ -113,7 +114,7 @@ async def test_a_failing_iteration_is_tried_again_and_seen_as_no_success():
             raise Done
 
     with pytest.raises(Done):
-        await run_periodically("w", work, interval_s=0.0, board=board)
+        await run_periodically("w", work, interval_s=0.0, loop_health=loop_health)
     assert turns == [0, 1, 2]
 
 

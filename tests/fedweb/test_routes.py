@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from fedproto.errors import Conflict, FedError, Invalid
-from fedproto.ids import NAME_PATTERN
-from fedweb.faults import faults_of
+from fedcore.errors import Conflict, FedError, Invalid
+from fedcore.ids import NAME_PATTERN
 from fedweb.openapi import openapi
 from fedweb.problems import PROBLEM_TYPE, problems
 from fedweb.routes import (
@@ -24,6 +23,7 @@ from fedweb.routes import (
     parse_json,
     register,
 )
+from fedweb.validation import errors_of
 
 
 class Thing(BaseModel):
@@ -99,12 +99,12 @@ async def test_a_checked_body_reaches_the_handler(client):
 
 async def test_every_fault_of_a_body_is_named_by_its_path(client):
     body = await problem(await client.post("/things", json={"size": "big", "more": 1}), 422)
-    assert {fault["path"] for fault in body["faults"]} == {"name", "size", "more"}
+    assert {fault["path"] for fault in body["errors"]} == {"name", "size", "more"}
 
 
 async def test_faults_say_the_field_and_the_cure_in_plain_words(client):
     body = await problem(await client.post("/things", json={"size": "big", "more": 1}), 422)
-    assert {fault["path"]: fault["message"] for fault in body["faults"]} == {
+    assert {fault["path"]: fault["message"] for fault in body["errors"]} == {
         "name": "is required",
         "size": "must be a whole number",
         "more": "is no known key",
@@ -130,7 +130,7 @@ async def test_faults_say_the_field_and_the_cure_in_plain_words(client):
 def test_no_fault_shows_the_validators_own_words(payload, message):
     with pytest.raises(ValidationError) as caught:
         Picky.model_validate(payload)
-    (fault,) = faults_of(caught.value)
+    (fault,) = errors_of(caught.value)
     assert fault.path == next(iter(payload))
     assert message in fault.message
     assert "should" not in fault.message

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fedcore import limits
 from fedhub.api.events import PIECE_BYTES, pieces
-from fedhub.domain.records import Event
+from fedhub.domain.models import Event
 from fedhub.services.events import ToldEvent
-from fedproto import limits
 
 
 async def test_a_follower_too_many_is_told_to_come_later(lab):

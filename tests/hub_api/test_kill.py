@@ -8,12 +8,12 @@ import random
 import grpc
 import pytest
 from tests.support.fakeagent import FakeAgent, connect_again
-from tests.support.goodsite import GoodSite
 from tests.support.hub import federation, party
 from tests.support.hubprocess import HubProcess
 from tests.support.restclient import rest_of
+from tests.support.scripted_site import GoodSite
 
-from fedproto.errors import FedError
+from fedcore.errors import FedError
 
 SITES = ("hq", "alpha", "beta")
 

@@ -10,12 +10,12 @@ import pytest
 from tests.support.hub import federation, party, running_test_hub
 from tests.support.restclient import rest_of
 
+from fedcore.errors import Unavailable
 from fedhub import serving
 from fedhub.api.app import ROUTES
 from fedhub.domain.access import Permission
 from fedhub.services.access import hash_token
 from fedhub.store import tokens
-from fedproto.errors import Unavailable
 from fedweb import routes as web_routes
 
 
@@ -68,9 +68,9 @@ async def test_a_stalled_loop_makes_the_hub_unready_but_not_dead(lab):
 
 def board_beats(lab):
     """Let a loop look as if it had last turned long ago."""
-    board = lab.running.board
-    board.beat("stuck", 1.0)
-    record = board.records["stuck"]
+    loop_health = lab.running.loop_health
+    loop_health.heartbeat("stuck", 1.0)
+    record = loop_health.records["stuck"]
     record.last_success_at = record.last_success_at.replace(year=2000)
 
 
@@ -331,7 +331,7 @@ async def test_releases_are_read_page_by_page(lab):
 async def test_an_invitation_that_cannot_be_made_names_field_and_cure(lab, body, path, message):
     answer = await lab.rest.call("POST", "/api/v1/sites", body=body)
     assert answer.status == 422
-    (fault,) = answer.body["faults"]
+    (fault,) = answer.body["errors"]
     assert fault["path"] == path
     assert message in fault["message"]
     assert fault["message"] in answer.body["detail"]

@@ -47,8 +47,8 @@ async def test_one_apply_ends_with_every_participant_ready_and_routed(lab):
     sni = table(exchange, document_pb2.TABLE_KIND_SNI)
     assert sni["9999.credit-risk.example.com"][0] == alpha.ip
     routes = await lab.rest.get("/api/v1/federations/credit-risk/routes")
-    assert routes["left_out"] == []
-    assert all(row["found"] for row in routes["routes"])
+    assert routes["unrouted"] == []
+    assert all(row["deployed"] for row in routes["routes"])
 
 
 async def test_ten_parties_at_once_all_end_in_the_tables_of_the_exchange(lab):
@@ -230,7 +230,7 @@ async def test_a_namespace_at_a_site_is_used_once(lab):
     other = federation([party(9999, "alpha")], name="other", exchange={"site": "alpha"})
     answer = await lab.rest.call("PUT", "/api/v1/federations/other", body=other)
     assert (answer.status, answer.body["code"]) == (409, "conflict")
-    (fault,) = answer.body["faults"]
+    (fault,) = answer.body["errors"]
     assert fault["path"] == "parties.0.namespace"
     assert "credit-risk/9999 runs in namespace fate-9999 at site alpha" in fault["message"]
 
@@ -242,7 +242,7 @@ async def test_two_federations_at_one_site_are_told_to_name_another_exchange_nam
         "PUT", "/api/v1/federations/other", body=federation([], name="other")
     )
     assert answer.status == 409
-    (fault,) = answer.body["faults"]
+    (fault,) = answer.body["errors"]
     assert fault["path"] == "exchange.namespace"
     assert "credit-risk/exchange runs in namespace fate-exchange at site hq" in fault["message"]
     assert "set another `namespace`" in fault["message"]
@@ -255,7 +255,7 @@ async def test_unknown_sites_and_keys_are_named_with_their_path(lab):
     wanted = federation([party(9999, "nowhere"), {"id": 0, "site": "hq", "colour": "red"}])
     answer = await lab.rest.call("PUT", "/api/v1/federations/credit-risk", body=wanted)
     assert (answer.status, answer.body["code"]) == (422, "invalid")
-    assert {"parties.1.id", "parties.1.colour"} <= {f["path"] for f in answer.body["faults"]}
+    assert {"parties.1.id", "parties.1.colour"} <= {f["path"] for f in answer.body["errors"]}
     assert (await lab.rest.get("/api/v1/federations"))["items"] == []
 
 
@@ -265,7 +265,7 @@ async def test_overlapping_domains_are_refused(lab):
     inner = federation([], name="inner", domain="inner.credit-risk.example.com")
     answer = await lab.rest.call("PUT", "/api/v1/federations/inner", body=inner)
     assert answer.status == 422
-    assert answer.body["faults"][0]["path"] == "domain"
+    assert answer.body["errors"][0]["path"] == "domain"
 
 
 async def test_an_endpoint_is_removed_alone_and_comes_back_when_it_is_needed(lab):

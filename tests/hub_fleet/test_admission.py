@@ -4,19 +4,19 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fedcore import limits
+from fedcore.errors import Denied, ErrorCode, FedError, Invalid
+from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
-from fedhub.domain.records import Site
 from fedhub.fleet.admission import (
     PROBE_S,
-    Incumbent,
+    CurrentSession,
     PeerIdentity,
     Verdict,
     check_hello,
-    judge,
+    decide_admission,
 )
-from fedproto import limits
 from fedproto.agent.v1 import link_pb2
-from fedproto.errors import Denied, ErrorCode, FedError, Invalid
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -55,36 +55,39 @@ ME = PeerIdentity(site_id="site-1", agent_id="a1", serial="01")
 
 
 def test_the_first_session_is_admitted():
-    assert judge(hello(), ME, site(cluster_uid=None), None) is Verdict.ADMIT
+    assert decide_admission(hello(), ME, site(cluster_uid=None), None) is Verdict.ADMIT
 
 
 def test_the_same_instance_takes_over_at_once():
-    assert judge(hello(), ME, site(), Incumbent("i1", 0.0, 15.0)) is Verdict.ADMIT
+    assert decide_admission(hello(), ME, site(), CurrentSession("i1", 0.0, 15.0)) is Verdict.ADMIT
 
 
 def test_another_instance_waits_while_the_older_one_lives():
     newcomer = hello(instance_id="i2")
-    assert judge(newcomer, ME, site(), Incumbent("i1", 15.0 + PROBE_S, 15.0)) is Verdict.WAIT
+    assert (
+        decide_admission(newcomer, ME, site(), CurrentSession("i1", 15.0 + PROBE_S, 15.0))
+        is Verdict.WAIT
+    )
 
 
 def test_another_instance_takes_over_from_a_silent_one():
     newcomer = hello(instance_id="i2")
-    incumbent = Incumbent("i1", 15.1 + PROBE_S, 15.0)
-    assert judge(newcomer, ME, site(), incumbent) is Verdict.ADMIT
+    current_session = CurrentSession("i1", 15.1 + PROBE_S, 15.0)
+    assert decide_admission(newcomer, ME, site(), current_session) is Verdict.ADMIT
 
 
 def test_the_same_identity_from_another_cluster_is_a_duplicate_even_if_nobody_is_connected():
-    assert judge(hello(cluster_uid="c2"), ME, site(), None) is Verdict.DUPLICATE
+    assert decide_admission(hello(cluster_uid="c2"), ME, site(), None) is Verdict.DUPLICATE
 
 
 def test_a_revoked_site_is_denied():
     with pytest.raises(Denied):
-        judge(hello(), ME, site(state=SiteState.REVOKED), None)
+        decide_admission(hello(), ME, site(state=SiteState.REVOKED), None)
 
 
 def test_an_agent_that_was_replaced_is_denied():
     with pytest.raises(Denied):
-        judge(hello(), ME, site(agent_id="a2"), None)
+        decide_admission(hello(), ME, site(agent_id="a2"), None)
 
 
 @pytest.mark.parametrize("field", ["instance_id", "cluster_uid", "spool_id", "boot_id"])

@@ -8,10 +8,10 @@ from tests.support.hub import ManualClock, federation, party, running_test_hub
 
 from fedca.keys import make_private_key
 from fedca.names import ProfileName
-from fedhub.domain.records import SiteCertificate
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError
+from fedhub.domain.models import SiteCertificate
 from fedhub.store import certificates
-from fedproto import limits
-from fedproto.errors import ErrorCode, FedError
 
 
 @pytest.fixture

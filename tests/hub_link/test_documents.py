@@ -9,8 +9,8 @@ import grpc
 import pytest
 from tests.support.hub import federation, party
 
+from fedcore.errors import ErrorCode
 from fedproto.agent.v1 import command_pb2, link_pb2, status_pb2
-from fedproto.errors import ErrorCode
 
 
 def document_frames(session):
@@ -162,19 +162,19 @@ async def test_a_command_goes_to_the_exchanges_site_and_its_answer_comes_back(la
     applied = await lab.rest.apply(federation([party(9999, "alpha")]))
     await lab.rest.operation_ends(applied["operation"]["id"])
     asked = asyncio.create_task(
-        lab.rest.good("POST", "/api/v1/participants/credit-risk/exchange/proofs")
+        lab.rest.good("POST", "/api/v1/participants/credit-risk/exchange/probes")
     )
     frame = await hq.agent.live.frame(lambda f: f.HasField("command"))
     result = command_pb2.CommandResult(command_id=frame.command.command_id, succeeded=True)
-    result.routes_proven.proofs.add(
-        key="9999.credit-risk.example.com", state=status_pb2.PROOF_STATE_PROVEN
+    result.routes_probed.probes.add(
+        key="9999.credit-risk.example.com", state=status_pb2.PROBE_STATE_REACHABLE
     )
     stray = command_pb2.CommandResult(command_id="nobody-asked", succeeded=True)
     await hq.agent.live.send(command_result=stray)
     await hq.agent.live.send(command_result=result)
     answer = await asked
-    assert [(p["key"], p["state"]) for p in answer["proofs"]] == [
-        ("9999.credit-risk.example.com", "Proven")
+    assert [(p["key"], p["state"]) for p in answer["probes"]] == [
+        ("9999.credit-risk.example.com", "Reachable")
     ]
 
 
@@ -186,7 +186,7 @@ async def test_a_command_to_a_site_that_goes_away_is_answered_at_once(lab):
         lambda one: one["participant"]["phase"] == "Ready",
     )
     asked = asyncio.create_task(
-        lab.rest.call("POST", "/api/v1/participants/credit-risk/exchange/proofs")
+        lab.rest.call("POST", "/api/v1/participants/credit-risk/exchange/probes")
     )
     await hq.agent.live.frame(lambda f: f.HasField("command"))
     await hq.agent.close()

@@ -6,7 +6,7 @@ import pytest
 from tests.support.fakeagent import FakeAgent
 from tests.support.hub import ManualClock, running_test_hub
 
-from fedproto.errors import ErrorCode, FedError
+from fedcore.errors import ErrorCode, FedError
 
 
 async def refused(agent, token, **more):

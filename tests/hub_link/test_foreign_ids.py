@@ -13,10 +13,10 @@ from tests.support.hub import federation, party
 
 from fedca.csr import make_csr_pem
 from fedca.keys import make_private_key
+from fedcore.errors import ErrorCode, FedError
 from fedhub.store import documents, sessions, sites
 from fedhub.store.tables import StatusTable, table_of
 from fedproto.agent.v1 import certificate_pb2, link_pb2, status_pb2
-from fedproto.errors import ErrorCode, FedError
 
 STATUS = table_of(StatusTable)
 BODIES = [
@@ -137,7 +137,7 @@ async def test_no_field_of_a_frame_reaches_another_site(lab, pair, body):
 
 
 async def send_and_see(attacker, frame, *, must_end):
-    """Send a frame, and prove by a heartbeat (or the stream's end) that it was handled."""
+    """Send a frame, and probe by a heartbeat (or the stream's end) that it was handled."""
     session = attacker.live
     names_resource = must_end and frame_names_resource_of_another(attacker, frame)
     await session.stream.write(frame)

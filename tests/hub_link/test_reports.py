@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.hub import federation, party
 
+from fedcore import limits
+from fedcore.errors import ErrorCode
+from fedcore.ids import new_id
 from fedhub.rpc.link import turns
-from fedproto import limits
 from fedproto.agent.v1 import event_pb2, link_pb2, status_pb2
-from fedproto.errors import ErrorCode
-from fedproto.ids import new_id
 
 
 async def stored(lab, agent):

@@ -11,11 +11,11 @@ from fedca.csr import make_csr_pem
 from fedca.issuing import IssueRequest
 from fedca.keys import make_private_key, private_key_pem
 from fedca.names import ProfileName, Subject
+from fedcore.errors import ErrorCode, FedError
+from fedcore.ids import new_id
 from fedhub.services import presence
 from fedhub.services.presence import Sweeper
 from fedproto.agent.v1 import link_pb2, status_pb2
-from fedproto.errors import ErrorCode, FedError
-from fedproto.ids import new_id
 from fedproto.transport import error_from_rpc
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError, Invalid
 from fedhub.services.chart_archive import read_chart
-from fedproto import limits
-from fedproto.errors import ErrorCode, FedError, Invalid
 
 CHART = b"name: fate\nversion: v1.8.0\nappVersion: 1.8.0\n"
 

@@ -4,9 +4,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from fedhub.services.followers import Followers
-from fedproto import limits
-from fedproto.errors import ErrorCode, FedError
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError
+from fedhub.services.stream_slots import Followers
 
 
 def test_one_principal_holds_so_many_lines_and_gets_them_back():

@@ -8,9 +8,9 @@ import pkgutil
 
 import pytest
 
+from fedcore.errors import Denied
 from fedhub import services
 from fedhub.domain.access import Principal
-from fedproto.errors import Denied
 
 NOBODY = Principal("nobody", frozenset())
 KEPT_BY_CALLER = {"idempotency"}

@@ -6,11 +6,11 @@ import pytest
 from tests.support.hub import ManualClock, running_test_hub
 from tests.support.restclient import PATIENCE_S
 
+from fedcore.errors import Unavailable
+from fedcore.ids import new_id
 from fedhub.services import presence
 from fedhub.store import replicas, sessions, sites
 from fedproto.agent.v1 import link_pb2
-from fedproto.errors import Unavailable
-from fedproto.ids import new_id
 
 
 @pytest.fixture

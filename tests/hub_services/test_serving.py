@@ -10,9 +10,9 @@ from fedca.ledger import MemoryLedger
 from fedca.names import ProfileName
 from fedca.sealing import Sealer
 from fedca.settings import AuthoritySettings
+from fedcore.errors import Unavailable
 from fedhub.serving import ServerIdentity, _Certificates
 from fedhub.settings import HubSettings, bind_address
-from fedproto.errors import Unavailable
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from tests.support.hub import ManualClock, running_test_hub
 
+from fedcore.tasks import LoopHealth
 from fedhub.fleet.documents import Notifier
 from fedhub.services import presence
 from fedhub.services.standstill import HEARTBEAT_INTERVALS, WORK_LIMIT_S, Watchman
 from fedproto.agent.v1 import link_pb2
-from fedproto.tasks import LoopBoard
 
 
 @pytest.fixture
@@ -88,15 +88,15 @@ async def test_a_session_whose_loop_hangs_in_the_hub_is_named_and_then_ended(slo
 
 async def test_a_loop_of_the_hub_that_stands_still_is_told_once_and_so_is_its_recovery(slow):
     lab, clock = slow
-    board = LoopBoard(clock)
-    watchman = Watchman(lab.hub, board)
-    board.beat("sweep")
+    loop_health = LoopHealth(clock)
+    watchman = Watchman(lab.hub, loop_health)
+    loop_health.heartbeat("sweep")
     clock.advance(31)
     await watchman.turn()
     await watchman.turn()
     (event,) = await lab.rest.events("&kind=hub.loop_stalled")
     assert (event["severity"], event["facts"]["loop"]) == ("error", "sweep")
-    board.beat("sweep")
+    loop_health.heartbeat("sweep")
     await watchman.turn()
     await watchman.turn()
     (event,) = await lab.rest.events("&kind=hub.loop_recovered")

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain.memory import Method, Outcome, Proof, ProxyNote, StepTimes, Submission
+from fedagent.domain.state import Method, Outcome, Probe, ProxyState, StepTimes, Submission
 from fedagent.journal import Journal, SpoolFull, open_journal
 from fedagent.journal.approvals import Wanted
 from fedagent.journal.database import JournalTooNew
-from fedproto import limits
+from fedcore import limits
+from fedcore.clock import SystemClock
+from fedcore.errors import NotFound
 from fedproto.agent.v1 import document_pb2, event_pb2, status_pb2
-from fedproto.errors import NotFound
-from fedproto.ids import SystemClock
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -188,10 +188,10 @@ async def test_everything_remembered_comes_back_as_it_was(open_file: Any) -> Non
     await memories.end(
         "r-1", submission, outcome=Outcome.FAILED, cause="HelmFailed", message="no", at=NOW
     )
-    note = ProxyNote("nginx", ("u1",), "digest", ("a", "b"), NOW, "reload", ("c",), 2)
+    note = ProxyState("nginx", ("u1",), "digest", ("a", "b"), NOW, "reload", ("c",), 2)
     await memories.put_proxy("r-1", note)
-    proof = Proof("9999.example.com", "proven", "yes", NOW, "digest")
-    await memories.put_proofs("r-1", [proof])
+    probe = Probe("9999.example.com", "reachable", "yes", NOW, "digest")
+    await memories.put_probes("r-1", [probe])
     steps = {"namespace": StepTimes(NOW, NOW + timedelta(seconds=1)), "chart": StepTimes(NOW)}
     await memories.put_steps("r-1", 4, steps)
     await memories.put_table_seen("r-1", {"cm": ("digest", NOW)})
@@ -202,7 +202,7 @@ async def test_everything_remembered_comes_back_as_it_was(open_file: Any) -> Non
         Submission(4, 1, Method.INSTALL, NOW, "job-9", Outcome.FAILED, "HelmFailed", "no", NOW),
     )
     assert memory.proxies == {"nginx": note}
-    assert memory.proofs == {proof.key: proof}
+    assert memory.probes == {probe.key: probe}
     assert (memory.steps, memory.steps_generation) == (steps, 4)
     assert memory.table_seen == {"cm": ("digest", NOW)}
     assert (memory.ready_generation, memory.retried_at) == (3, NOW)

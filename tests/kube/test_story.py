@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from tests.support.federation import DOMAIN, PARTIES, Federation
 from tests.support.kubetier import HOME, RealPlace
-from tests.support.parts import Json
+from tests.support.lifecycle import Json
 
 pytestmark = [
     pytest.mark.kube,
@@ -116,7 +116,7 @@ async def test_the_exchanges_tables_are_exactly_what_the_hub_computed(story: Fed
     await check_tables(story, PARTIES)
     routes = (await story.api.get(f"federations/{story.intent()['name']}/routes"))["routes"]
     assert routes
-    assert all(row["found"] for row in routes)
+    assert all(row["deployed"] for row in routes)
 
 
 @pytest.mark.parametrize(("party", "site"), PARTIES)

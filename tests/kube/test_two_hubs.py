@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.support.controlplane import ControlPlane, Planes
 from tests.support.federation import Federation
 from tests.support.kubetier import HOME, RealPlace, Service, real_place
-from tests.support.parts import Json, until
+from tests.support.lifecycle import Json, until
 
 pytestmark = [
     pytest.mark.kube,

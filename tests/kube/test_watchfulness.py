@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 import structlog
-from tests.kube.mute import Mute
+from tests.kube.silent_server import Mute
 from tests.support.controlplane import ControlPlane, Planes, running_control_plane
 from tests.support.federation import Federation
 from tests.support.kubeapi import KubeApi, kubeconfig
@@ -24,8 +24,8 @@ from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.lists import read_list
 from fedagent.kube.watches import Informer, WatchTiming, watch_once
-from fedproto.ids import SystemClock
-from fedproto.tasks import LoopBoard
+from fedcore.clock import SystemClock
+from fedcore.tasks import LoopHealth
 
 pytestmark = [
     pytest.mark.kube,
@@ -108,7 +108,7 @@ async def test_an_informer_whose_version_was_compacted_lists_anew(
         CONFIGMAPS,
         namespace=SPACE,
         labels={"test": "seen"},
-        board=LoopBoard(SystemClock()),
+        loop_health=LoopHealth(SystemClock()),
         timing=WatchTiming(2.0, 3.0),
     )
     with structlog.testing.capture_logs() as logs:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tests.planner.worlds import (
+from tests.planner.strategies import (
     EXCHANGE_ID,
     NOW,
     exchange_report,
@@ -14,8 +14,9 @@ from tests.planner.worlds import (
     world,
 )
 
+from fedcore.errors import Invalid
+from fedhub.domain.models import Endpoint, ResourceKind, StoredStatus
 from fedhub.domain.phases import Phase
-from fedhub.domain.records import Endpoint, ResourceKind, StoredStatus
 from fedhub.planner.diff import Change, diff_documents
 from fedhub.planner.digest import digest_of
 from fedhub.planner.endpoint import endpoint_document
@@ -23,7 +24,6 @@ from fedhub.planner.plan import plan, report_of, stored_spec
 from fedhub.planner.routes import Address
 from fedproto.agent.v1 import document_pb2 as pb
 from fedproto.agent.v1 import status_pb2
-from fedproto.errors import Invalid
 
 READY = world([{"id": 9999}], reports=[exchange_report(), party_report(9999, "10.0.0.9")])
 

@@ -5,10 +5,10 @@ import copy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.worlds import RELEASE
+from tests.planner.strategies import RELEASE
 
+from fedcore.errors import Invalid
 from fedhub.planner.intent import check_change, check_intent, parse_intent
-from fedproto.errors import Invalid
 
 GOOD = {
     "kind": "Federation",
@@ -49,9 +49,9 @@ def changed(path: str, value: object) -> dict[str, object]:
 def faults_of(payload: object) -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
         parse_intent(payload)
-    assert caught.value.faults
+    assert caught.value.errors
     assert caught.value.message
-    return {each.path: each.message for each in caught.value.faults}
+    return {each.path: each.message for each in caught.value.errors}
 
 
 def checked(payload: object) -> dict[str, str]:
@@ -319,12 +319,12 @@ def test_no_input_does_anything_but_pass_or_name_its_faults(path, value):
     try:
         intent = parse_intent(payload)
     except Invalid as error:
-        faults = error.faults
+        errors = error.errors
     else:
         check_intent(intent, release=RELEASE, known_sites=SITES)
         return
-    assert faults
-    assert all(each.message for each in faults)
+    assert errors
+    assert all(each.message for each in errors)
 
 
 @pytest.mark.parametrize("host", ["credit-risk.example.com", "10000.credit-risk.example.com"])

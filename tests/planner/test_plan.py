@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.planner.worlds import (
+from tests.planner.strategies import (
     EXCHANGE_ID,
     RELEASE,
     cluster_yaml,
@@ -64,7 +64,7 @@ def test_parties_go_on_once_the_exchange_has_addresses():
     outcome = plan(world(TWO, reports=[exchange_report()]))
     assert list(digests(outcome)) == [EXCHANGE_ID, A, B]
     assert outcome.waiting == {}
-    assert {each.key: each.reason for each in outcome.left_out} == {
+    assert {each.key: each.reason for each in outcome.unrouted} == {
         "9999": Reason.NO_ADDRESS,
         "10000": Reason.NO_ADDRESS,
     }

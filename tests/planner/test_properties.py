@@ -9,7 +9,7 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.worlds import (
+from tests.planner.strategies import (
     DOMAIN,
     EXCHANGE_ID,
     cluster_yaml,
@@ -27,9 +27,9 @@ from tests.planner.worlds import (
 )
 
 from fedhub.domain.phases import Phase
+from fedhub.planner.impact import affected_by
 from fedhub.planner.plan import PlanInput, plan
 from fedhub.planner.routes import is_tunnel_port
-from fedhub.planner.scope import scope_of_report
 from fedproto.agent.v1 import document_pb2 as pb
 
 IPS = st.sampled_from(
@@ -135,10 +135,10 @@ def test_cluster_yaml_and_tables_say_the_same(given_):
 def test_every_party_is_either_routed_or_named_with_its_reason(given_):
     outcome = plan(given_)
     everyone = {str(each.id) for each in given_.intent.parties}
-    left_out = {each.key for each in outcome.left_out}
-    assert routed(outcome) | left_out == everyone
-    assert not routed(outcome) & left_out
-    assert all(each.message for each in outcome.left_out)
+    unrouted = {each.key for each in outcome.unrouted}
+    assert routed(outcome) | unrouted == everyone
+    assert not routed(outcome) & unrouted
+    assert all(each.message for each in outcome.unrouted)
 
 
 @FEW
@@ -220,7 +220,7 @@ def test_a_report_changes_no_document_outside_its_scope(data):
         reports = data.draw(party_reports([member.participant.party_id]))
         after = reports[0] if reports else report(resource)
     changed = told(given_, after)
-    scope = scope_of_report(changed, resource, member.report, after)
+    scope = affected_by(changed, resource, member.report, after)
     old, new = digests(plan(given_)), digests(plan(changed))
     differing = {each for each in old.keys() | new.keys() if old.get(each) != new.get(each)}
     if scope is not None:

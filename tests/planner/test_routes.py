@@ -5,10 +5,10 @@ import pytest
 from fedhub.planner.routes import (
     Address,
     ExchangeTargets,
-    Obstacle,
     Peer,
     Reason,
     Target,
+    Unresolved,
     exchange_targets,
     ip_obstacle,
     is_tunnel_port,
@@ -58,15 +58,15 @@ def test_routes_come_in_the_order_of_party_ids_as_numbers():
 def test_a_party_without_addresses_is_left_out_and_named():
     tables = route_tables(DOMAIN, [party(9999, "")], {}, tunnelled=True)
     assert tables.routes == ()
-    assert [(each.key, each.reason) for each in tables.left_out] == [("9999", Reason.NO_ADDRESS)]
-    assert "site-9999" in tables.left_out[0].message
+    assert [(each.key, each.reason) for each in tables.unrouted] == [("9999", Reason.NO_ADDRESS)]
+    assert "site-9999" in tables.unrouted[0].message
 
 
 def test_a_party_that_reported_half_its_addresses_is_left_out_of_both_tables():
     half = Peer("1", "9999", "alpha", {}, {"pulsar": Address("10.0.0.9", "10.0.0.9", 30109)})
     tables = route_tables(DOMAIN, [half], {}, tunnelled=True)
     assert tables.nginx() == []
-    assert tables.left_out[0].reason is Reason.NO_ADDRESS
+    assert tables.unrouted[0].reason is Reason.NO_ADDRESS
 
 
 def test_what_is_advertised_wins():
@@ -88,8 +88,8 @@ def test_a_name_that_did_not_resolve_is_never_written():
     peer = party(9999, advertised={"nginx": "fate.bank.example:30103"})
     tables = route_tables(DOMAIN, [peer], {}, tunnelled=True)
     assert tables.routes == ()
-    assert tables.left_out[0].reason is Reason.NAME_NOT_RESOLVED
-    assert "fate.bank.example" in tables.left_out[0].message
+    assert tables.unrouted[0].reason is Reason.NAME_NOT_RESOLVED
+    assert "fate.bank.example" in tables.unrouted[0].message
 
 
 @pytest.mark.parametrize("port", [443, 6650, 6651, 6700, 30000, 33000])
@@ -100,9 +100,9 @@ def test_the_exchange_tunnels_to_the_ports_of_its_chart(port):
 @pytest.mark.parametrize("port", [0, 80, 442, 444, 6649, 6701, 8443, 29999, 33001])
 def test_a_party_at_another_port_is_left_out_with_the_cure(port):
     tables = route_tables(DOMAIN, [party(9999, port=port)], {}, tunnelled=True)
-    assert tables.left_out[0].reason is Reason.PORT_NOT_ALLOWED
-    assert "advertise.pulsar" in tables.left_out[0].message
-    assert "30000-33000" in tables.left_out[0].message
+    assert tables.unrouted[0].reason is Reason.PORT_NOT_ALLOWED
+    assert "advertise.pulsar" in tables.unrouted[0].message
+    assert "30000-33000" in tables.unrouted[0].message
 
 
 def test_without_an_exchange_any_port_will_do():
@@ -143,8 +143,8 @@ def test_an_address_that_the_proxies_cannot_use_keeps_its_party_out(ip):
         "1", "9", "alpha", {}, {r: Address("x", ip or "?", 30001) for r in ("pulsar", "nginx")}
     )
     tables = route_tables(DOMAIN, [peer], {}, tunnelled=True)
-    assert tables.left_out[0].reason is Reason.UNUSABLE_ADDRESS
-    assert "advertise.pulsar" in tables.left_out[0].message
+    assert tables.unrouted[0].reason is Reason.UNUSABLE_ADDRESS
+    assert "advertise.pulsar" in tables.unrouted[0].message
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -152,7 +152,7 @@ def test_of_two_parties_at_one_address_the_later_one_is_left_out(turned):
     peers = [party(10000, created=1), party(9999, created=2)]
     tables = route_tables(DOMAIN, peers[::-1] if turned else peers, {}, tunnelled=True)
     assert [each.key for each in tables.routes] == ["10000"]
-    (out,) = tables.left_out
+    (out,) = tables.unrouted
     assert (out.key, out.reason) == ("9999", Reason.ADDRESS_TAKEN)
     assert "party 10000" in out.message
 
@@ -164,14 +164,14 @@ def test_two_parties_on_one_node_with_other_ports_are_both_routed():
 
 def test_a_party_cannot_claim_the_address_of_the_exchange():
     tables = route_tables(DOMAIN, [party(9999)], {}, tunnelled=True, occupied=[("10.0.0.9", 30103)])
-    assert tables.left_out[0].reason is Reason.ADDRESS_TAKEN
-    assert "the exchange" in tables.left_out[0].message
+    assert tables.unrouted[0].reason is Reason.ADDRESS_TAKEN
+    assert "the exchange" in tables.unrouted[0].message
 
 
 def test_an_exchange_with_half_its_addresses_has_none():
     exchange = Peer("0", "exchange", "hq", {}, {"ats": Address("10.0.0.1", "10.0.0.1", 443)})
     found = exchange_targets(exchange, {})
-    assert isinstance(found, Obstacle)
+    assert isinstance(found, Unresolved)
     assert found.reason is Reason.EXCHANGE_HAS_NO_ADDRESS
     assert "nginx" in found.message
 

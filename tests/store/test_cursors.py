@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedcore.errors import Invalid
 from fedhub.store.cursors import decode, encode
-from fedproto.errors import Invalid
 
 KINDS = [str, int, datetime]
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.postgres import PostgresCluster
 
 from fedca import records as ca_records
-from fedhub.domain import records
+from fedhub.domain import models
 from fedhub.store import ledger_tables, tables
 from fedhub.store.engine import Database
 from fedhub.store.migrations.upgrade import configuration, heads
@@ -123,15 +123,15 @@ async def test_several_processes_that_start_at_once_migrate_once(url: str) -> No
 
 
 RECORDS = [
-    (tables.SiteTable, records.Site),
-    (tables.EndpointTable, records.Endpoint),
-    (tables.FederationTable, records.Federation),
-    (tables.ParticipantTable, records.Participant),
-    (tables.DocumentTable, records.StoredDocument),
-    (tables.StatusTable, records.StoredStatus),
-    (tables.ChartTable, records.Chart),
-    (tables.CertificateTable, records.SiteCertificate),
-    (tables.SessionTable, records.Session),
+    (tables.SiteTable, models.Site),
+    (tables.EndpointTable, models.Endpoint),
+    (tables.FederationTable, models.Federation),
+    (tables.ParticipantTable, models.Participant),
+    (tables.DocumentTable, models.StoredDocument),
+    (tables.StatusTable, models.StoredStatus),
+    (tables.ChartTable, models.Chart),
+    (tables.CertificateTable, models.SiteCertificate),
+    (tables.SessionTable, models.Session),
     (ledger_tables.AuthorityTable, ca_records.AuthorityRecord),
     (ledger_tables.IssuanceTable, ca_records.IssuanceRecord),
     (ledger_tables.JoinTokenTable, ca_records.TokenRecord),

@@ -19,9 +19,9 @@ from tests.contract.store.rows import (
 )
 from tests.support.postgres import PostgresCluster, postgres_database, running_postgres
 
+from fedcore.errors import Invalid, Unavailable
 from fedhub.store import documents, events, federations, sessions, sites
 from fedhub.store.engine import Database
-from fedproto.errors import Invalid, Unavailable
 
 pytestmark = pytest.mark.postgres
 

@@ -9,9 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from tests.contract.store.rows import a_site
 
+from fedcore.errors import Unavailable
 from fedhub.store import engine, sites
 from fedhub.store.engine import Database
-from fedproto.errors import Unavailable
 
 
 def _modes(folder: Path) -> dict[str, int]:

@@ -14,6 +14,8 @@ from tests.support.restclient import PATIENCE_S, Place
 from fedca.csr import make_csr_pem
 from fedca.keys import make_private_key, private_key_pem
 from fedca.settings import DEFAULT_TRUST_DOMAIN
+from fedcore.errors import FedError
+from fedcore.ids import new_id
 from fedproto.agent.v1 import (
     certificate_pb2,
     document_pb2,
@@ -24,8 +26,6 @@ from fedproto.agent.v1 import (
     link_pb2_grpc,
     status_pb2,
 )
-from fedproto.errors import FedError
-from fedproto.ids import new_id
 from fedproto.transport import channel_options, error_from_rpc
 
 HUB_NAME: Final = f"hub.{DEFAULT_TRUST_DOMAIN}"

@@ -17,7 +17,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from tests.support.cutter import Cutter
 from tests.support.hubapi import (
     HubApi,
     journal_position,
@@ -25,18 +24,19 @@ from tests.support.hubapi import (
     spooled_events_in,
     tables_naming,
 )
-from tests.support.parts import Json, Part, ShiftedClock, make_brisk, until
+from tests.support.lifecycle import Json, Part, ShiftedClock, make_brisk, until
 from tests.support.place import SimulatedPlace, SitePlace, simulated_place
 from tests.support.processes import free_ports
+from tests.support.tcp_proxy import Cutter
 
 from fedagent.kube.kinds import CONFIGMAPS, SECRETS
 from fedagent.kube.objects import find, get
 from fedagent.run import RunningAgent, join, running_agent
 from fedagent.settings import AgentSettings
+from fedcore.clock import Clock
 from fedhub.run import RunningHub, running_hub
 from fedhub.settings import HubSettings
 from fedhub.store.engine import Database
-from fedproto.ids import Clock
 
 DOMAIN = "credit.example.com"
 NAME = "credit"

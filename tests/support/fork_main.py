@@ -13,13 +13,13 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from tests.support.parts import make_brisk
+from tests.support.lifecycle import make_brisk
 
 from fedagent.run import serve as serve_agent
 from fedagent.settings import AgentSettings
+from fedcore import log
 from fedhub.run import serve as serve_hub
 from fedhub.settings import HubSettings
-from fedproto import log
 from fedsim.kubefate import Settings, SimulatedKubeFATE
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from tests.support.fakeagent import FakeAgent
-from tests.support.goodsite import GoodSite
 from tests.support.restclient import Place, Rest, rest_of
+from tests.support.scripted_site import GoodSite
 
+from fedcore.clock import Clock
 from fedhub.run import RunningHub, running_hub
-from fedhub.services.hub import Hub
+from fedhub.services.context import HubContext
 from fedhub.settings import HubSettings
-from fedproto.ids import Clock
 
 
 class ManualClock:
@@ -53,7 +53,7 @@ class HubUnderTest:
     _numbers: int = 0
 
     @property
-    def hub(self) -> Hub:
+    def hub(self) -> HubContext:
         return self.running.hub
 
     async def join(self, name: str, **more: Any) -> FakeAgent:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 from sqlalchemy import text
-from tests.support.parts import Json
+from tests.support.lifecycle import Json
 
 from fedhub.store.engine import Database
 

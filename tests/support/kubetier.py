@@ -18,7 +18,7 @@ from typing import Any, Final
 from tests.support.controlplane import ControlPlane, Planes
 from tests.support.federation import OpenPlace
 from tests.support.kubeapi import RBAC
-from tests.support.parts import Json, Part
+from tests.support.lifecycle import Json, Part
 from tests.support.place import SitePlace
 from tests.support.processes import free_ports
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.parts import Json, Part, loopback_ip
+from tests.support.lifecycle import Json, Part, loopback_ip
 from tests.support.processes import free_ports
 
 from fedagent.kube.client import Kube, connect

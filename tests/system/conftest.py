@@ -8,8 +8,8 @@ import pytest
 import structlog
 from tests.support.postgres import postgres_cluster
 
-from fedproto import limits
-from fedproto.log import mask_secrets
+from fedcore import limits
+from fedcore.log import mask_secrets
 
 __all__ = ["postgres_cluster"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.charts import VERSION, OwnCharts
 from tests.support.federation import Federation
-from tests.support.parts import make_impatient
+from tests.support.lifecycle import make_impatient
 from tests.support.place import simulated_place
 
 from fedhub.services import charts as chart_service

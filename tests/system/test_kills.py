@@ -19,7 +19,7 @@ from tests.support.charts import OwnCharts
 from tests.support.federation import Federation
 from tests.support.fork_main import DyingPoint
 from tests.support.forks import Fork
-from tests.support.parts import make_impatient
+from tests.support.lifecycle import make_impatient
 from tests.support.place import kubefate_settings, simulated_place
 
 from fedagent.kubefate.releases import read_releases
@@ -92,18 +92,18 @@ async def check_end(fed: Federation, *, once: bool = True) -> None:
         assert last.status == "deployed"
         assert all(release.status == "superseded" for release in old)
     routes = (await fed.api.get("federations/credit/routes"))["routes"]
-    assert all(row["found"] for row in routes)
+    assert all(row["deployed"] for row in routes)
     await fed.check_events()
 
 
-ACT = "fedagent.reconcile.act:Actor.act"
+ACT = "fedagent.reconcile.actor:Actor.act"
 AGENT_POINTS = (
-    DyingPoint("fedagent.reconcile.act:Actor.serve", "InstallService"),
-    DyingPoint("fedagent.reconcile.act:Actor.serve", "InstallService", after=True),
+    DyingPoint("fedagent.reconcile.actor:Actor.serve", "InstallService"),
+    DyingPoint("fedagent.reconcile.actor:Actor.serve", "InstallService", after=True),
     DyingPoint(ACT, "EnsureNamespace"),
     DyingPoint(ACT, "EnsureNamespace", after=True),
     DyingPoint(ACT, "IssueCertificate"),
-    DyingPoint("fedagent.link.dialler:Dialler.issue", after=True),
+    DyingPoint("fedagent.link.connection:Dialler.issue", after=True),
     DyingPoint(ACT, "IssueCertificate", after=True),
     DyingPoint(ACT, "Submit"),
     DyingPoint("fedagent.reconcile.submit:Submitter._send"),
@@ -113,8 +113,8 @@ AGENT_POINTS = (
     DyingPoint(ACT, "NoteProxy", after=True),
     DyingPoint(ACT, "ReloadProxy"),
     DyingPoint("fedagent.reconcile.proxies:Proxies.reload", after=True),
-    DyingPoint(ACT, "ProveRoutes"),
-    DyingPoint(ACT, "ProveRoutes", after=True),
+    DyingPoint(ACT, "ProbeRoutes"),
+    DyingPoint(ACT, "ProbeRoutes", after=True),
 )
 
 
@@ -226,7 +226,7 @@ async def test_a_hub_killed_at_random_moments(
         assert "site.offline" not in {event["kind"] for event in await fed.events()}
 
 
-CHUNK = "fedagent.link.dialler:_take_chunk"
+CHUNK = "fedagent.link.connection:_take_chunk"
 READ = "fedhub.store.charts:read"
 CHART_POINTS = {
     "agent": (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.federation import Federation
-from tests.support.parts import make_impatient
+from tests.support.lifecycle import make_impatient
 from tests.support.place import simulated_place
 
 from fedagent.kube.kinds import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, SECRETS, SERVICES

@@ -18,18 +18,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.federation import Federation
-from tests.support.parts import ShiftedClock
+from tests.support.lifecycle import ShiftedClock
 
 import fedagent
 import fedhub
 import fedproto
 from fedagent.kube.watches import Informer, WatchTiming
-from fedagent.link.dialler import Dialler
+from fedagent.link.connection import HubConnection
 from fedagent.link.identity import Identity
+from fedcore import limits, tasks
+from fedcore.tasks import LoopHealth, run_periodically
 from fedhub import loops
 from fedhub.services import standstill
-from fedproto import limits, tasks
-from fedproto.tasks import LoopBoard, run_periodically
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -146,15 +146,15 @@ async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     timing = WatchTiming(window_s=0.6, grace_s=0.4)
     with pytest.MonkeyPatch.context() as patch:
         for where, value in {
-            "fedproto.tasks.PULSE_S": PULSE_S,
-            "fedproto.limits.LEASE_INTERVALS": 20,
+            "fedcore.tasks.PULSE_S": PULSE_S,
+            "fedcore.limits.LEASE_INTERVALS": 20,
             "fedhub.services.standstill.HEARTBEAT_INTERVALS": 20,
-            "fedagent.reconcile.loop._DOCUMENTS_S": QUICK_S,
+            "fedagent.reconcile.manager._DOCUMENTS_S": QUICK_S,
             "fedagent.reconcile.worker._MAX_WAIT_S": QUICK_S,
             "fedagent.link.session._LOOK_AGAIN_S": QUICK_S,
             "fedagent.reconcile.watch.Informer": functools.partial(Informer, timing=timing),
-            "fedagent.reconcile.loop.run_periodically": gate.periodically,
-            "fedagent.link.dialler.run_periodically": gate.periodically,
+            "fedagent.reconcile.manager.run_periodically": gate.periodically,
+            "fedagent.link.connection.run_periodically": gate.periodically,
             "fedhub.loops.run_periodically": gate.periodically,
         }.items():
             patch.setattr(where, value)
@@ -163,17 +163,17 @@ async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
             await federation.apply(federation.intent(()))
             await federation.wait_ready()
             clock = TickingClock()
-            for board in boards(federation):
-                board.clock = clock
-                for record in board.records.values():
+            for loop_health in boards(federation):
+                loop_health.clock = clock
+                for record in loop_health.records.values():
                     record.last_success_at = clock.now()
             ticking = asyncio.create_task(clock.tick())
             yield federation
             ticking.cancel()
 
 
-def boards(fed: Federation) -> tuple[LoopBoard, LoopBoard]:
-    return fed.agent("hq").board, fed.running_hub.board
+def boards(fed: Federation) -> tuple[LoopHealth, LoopHealth]:
+    return fed.agent("hq").loop_health, fed.running_hub.loop_health
 
 
 async def named_at_site(fed: Federation) -> set[str]:
@@ -241,11 +241,11 @@ async def test_a_loop_of_the_agent_that_stops_is_a_finding_of_its_site(
 
 
 def force_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def renew(_: Dialler) -> None:
+    async def renew(_: HubConnection) -> None:
         """Do nothing: each would make the agent dial again."""
 
     monkeypatch.setattr(Identity, "renew_at", lambda _: datetime(2000, 1, 1, tzinfo=UTC))
-    monkeypatch.setattr(Dialler, "_renew", renew)
+    monkeypatch.setattr(HubConnection, "_renew", renew)
 
 
 @pytest.mark.parametrize("loop", HUB)
@@ -321,7 +321,7 @@ async def test_a_session_whose_loop_hangs_on_is_ended_and_the_site_comes_back(
 OURS = tuple(str(Path(package.__file__ or "").parent) for package in (fedagent, fedhub, fedproto))
 NO_LOOPS = {
     r"reconcile|link|link\.session|watch\.fate-exchange": "only waits for the loops in it",
-    r".* awaits": "awaited by a loop that beats meanwhile (`abide`)",
+    r".* awaits": "awaited by a loop that beats meanwhile (`await_with_heartbeat`)",
     r"forward\.[a-z.-]+": "carries one connection through a port-forward, and ends with it",
     r"(read|documents)\.hq": "the hub's two of a session: `standstill.mind_sessions` looks at them",
 }
@@ -340,7 +340,7 @@ def our_tasks() -> set[str]:
 
 
 async def test_every_task_that_runs_for_long_proves_that_it_lives(fed: Federation) -> None:
-    known = {name for board in boards(fed) for name in board.records}
+    known = {name for loop_health in boards(fed) for name in loop_health.records}
     seen = our_tasks()
     for _ in range(20):  # what is gone a moment later was no loop
         await asyncio.sleep(PULSE_S)
@@ -351,7 +351,9 @@ async def test_every_task_that_runs_for_long_proves_that_it_lives(fed: Federatio
         for name in seen - known
         if not any(re.fullmatch(pattern, name) for pattern in NO_LOOPS)
     }
-    assert not silent, "a loop without a beat: give it one (fedproto.tasks.rest, abide)"
+    assert not silent, (
+        "a loop without a beat: give it one (fedcore.tasks.rest, await_with_heartbeat)"
+    )
 
 
 async def test_every_loop_that_beats_is_made_to_hang_here(fed: Federation) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.support.federation import Federation
-from tests.support.parts import Part, ShiftedClock, until
+from tests.support.lifecycle import Part, ShiftedClock, until
 from tests.support.place import simulated_place
 
 from fedagent.run import running_agent

@@ -16,7 +16,7 @@ from fedagent.kube.ownership import Owner, OwnerRole
 from fedagent.kubefate.manifests import Scope, ServicePlan
 from fedagent.kubefate.service import install_service
 from fedagent.run import approve, list_approvals
-from fedproto.errors import Invalid
+from fedcore.errors import Invalid
 from fedsim.faults import FaultName
 
 PARTIES = ((9999, "hq"),)

@@ -89,10 +89,10 @@ async def test_each_party_leads_to_the_exchange_and_the_exchange_to_it(fed: Fede
         data = await fed.config_map(site, f"fate-{party}", "pulsar-route-table")
         pulsar = yaml.safe_load(data["pulsar_route_table.yaml"])
         assert pulsar["default"]["proxy"] == "{}:{}".format(*exchange["ats"])
-    proofs = (await fed.participant("exchange"))["proofs"]
-    assert {row["key"]: row["state"] for row in proofs} == {
-        "9999.credit.example.com": "Proven",
-        "10000.credit.example.com": "Proven",
+    probes = (await fed.participant("exchange"))["probes"]
+    assert {row["key"]: row["state"] for row in probes} == {
+        "9999.credit.example.com": "Reachable",
+        "10000.credit.example.com": "Reachable",
     }
 
 
@@ -160,7 +160,7 @@ async def test_no_secret_of_a_site_is_with_the_hub_in_logs_or_in_traffic(
 
 async def test_a_deployment_without_trouble_tells_of_none(fed: Federation) -> None:
     told = await fed.events()
-    assert {row["kind"] for row in told} >= {"participant.ready", "route.proven"}
+    assert {row["kind"] for row in told} >= {"participant.ready", "route.reachable"}
     assert [row["message"] for row in told if row["severity"] != "info"] == []
 
 

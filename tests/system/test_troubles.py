@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.federation import Federation
-from tests.support.parts import make_impatient
+from tests.support.lifecycle import make_impatient
 
 from fedagent.kube.kinds import NAMESPACES, PODS
 from fedagent.kube.objects import find, list_all
@@ -332,5 +332,5 @@ async def test_a_proxy_that_ignores_its_reload_is_restarted(fed: Federation) -> 
     order(fed, "reload-lost")
     await change(fed)
     await fed.wait_ready(limit_s=60)
-    proofs = (await fed.participant("exchange"))["proofs"]
-    assert {row["state"] for row in proofs} == {"Proven"}
+    probes = (await fed.participant("exchange"))["probes"]
+    assert {row["state"] for row in probes} == {"Reachable"}

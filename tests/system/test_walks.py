@@ -18,7 +18,7 @@ import structlog
 import yaml
 from tests.support.federation import Federation
 from tests.support.hubapi import Refused
-from tests.support.parts import make_impatient
+from tests.support.lifecycle import make_impatient
 
 from fedagent.kube.kinds import NAMESPACES
 from fedagent.kube.objects import list_all

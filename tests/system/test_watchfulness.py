@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.federation import Federation
-from tests.support.parts import ShiftedClock
+from tests.support.lifecycle import ShiftedClock
 
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.objects import patch
@@ -28,7 +28,7 @@ async def fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setattr(
         "fedagent.reconcile.watch.Informer", functools.partial(Informer, timing=QUICK)
     )
-    monkeypatch.setattr("fedproto.tasks.PULSE_S", 0.05)
+    monkeypatch.setattr("fedcore.tasks.PULSE_S", 0.05)
     async with Federation(tmp_path, sites=("hq",), heartbeat_s=0.2) as federation:
         await federation.apply(federation.intent(()))
         await federation.wait_ready()
@@ -44,7 +44,7 @@ async def named_loops(fed: Federation) -> set[str]:
 def hasten(fed: Federation) -> ShiftedClock:
     """Let time pass faster for the judge of the agent's loops, and for him alone."""
     clock = ShiftedClock()
-    fed.agent("hq").board.clock = clock
+    fed.agent("hq").loop_health.clock = clock
     clock.run_at(FASTER)
     return clock
 

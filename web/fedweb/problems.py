@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents with a stable code: the HTTP side of the error catalogue."""
+"""Errors as RFC 9457 problem documents with a stable code."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, Field
 
-from fedproto.errors import CATALOGUE, ErrorCode, FedError, Invalid
-from fedproto.ids import new_id
+from fedcore.errors import RETRYABLE, ErrorCode, FedError, Invalid
+from fedcore.ids import new_id
 
 log = structlog.get_logger()
 PROBLEM_TYPE: Final = "application/problem+json"
 _URN: Final = "urn:fate-lifecycle-manager:problem:"
 
 
-class Fault(BaseModel):
-    """One fault of the input."""
+class FieldErrorView(BaseModel):
+    """One error of the input."""
 
     path: str = Field(description="Dotted path of the field, list indexes included.")
     message: str = Field(description="What is wrong and what would be right.")
@@ -31,13 +31,29 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What happened, to what, and what to do.")
-    code: str = Field(description="Stable word of the error catalogue.")
+    code: str = Field(description="Stable word that programs may switch on.")
     retryable: bool = Field(description="True: the same request may succeed later.")
     request_id: str = Field(description="Find it in the server's log.")
-    faults: list[Fault] = Field(default_factory=list)
+    errors: list[FieldErrorView] = Field(
+        default_factory=list, description="What is wrong with each field of the input."
+    )
 
 
-_STATUS_CODES: Final = {
+HTTP_STATUSES: Final[dict[ErrorCode, int]] = {
+    ErrorCode.INVALID: 422,
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.DENIED: 403,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.CONFLICT: 409,
+    ErrorCode.PRECONDITION_FAILED: 412,
+    ErrorCode.TOO_LARGE: 413,
+    ErrorCode.TOO_MANY: 429,
+    ErrorCode.FENCED: 409,
+    ErrorCode.UNAVAILABLE: 503,
+    ErrorCode.TIMEOUT: 504,
+    ErrorCode.INTERNAL: 500,
+}
+_CODES_OF_AIOHTTP: Final = {
     400: ErrorCode.INVALID,
     401: ErrorCode.UNAUTHENTICATED,
     403: ErrorCode.DENIED,
@@ -53,26 +69,26 @@ _STATUS_CODES: Final = {
 
 
 def problem_response(error: FedError, request_id: str, status: int | None = None) -> web.Response:
-    """Build the answer for ``error``; only its public message and faults leave the process."""
+    """Build the answer for ``error``; its public message and field errors leave."""
     code = error.code
-    http_status = status if status is not None else error.spec.http_status
+    http_status = status if status is not None else HTTP_STATUSES[code]
     problem = Problem(
         type=_URN + code.value,
         title=code.value.replace("_", " "),
         status=http_status,
         detail=error.message,
         code=code.value,
-        retryable=CATALOGUE[code].retryable,
+        retryable=code in RETRYABLE,
         request_id=request_id,
-        faults=[
-            Fault(path=fault.path, message=fault.message)
-            for fault in (error.faults if isinstance(error, Invalid) else ())
+        errors=[
+            FieldErrorView(path=field.path, message=field.message)
+            for field in (error.errors if isinstance(error, Invalid) else ())
         ],
     )
     headers = (
         {"WWW-Authenticate": "Bearer"} if http_status == web.HTTPUnauthorized.status_code else {}
     )
-    if CATALOGUE[code].retryable:
+    if code in RETRYABLE:
         headers["Retry-After"] = "1"
     return web.Response(
         status=http_status,
@@ -117,7 +133,7 @@ async def harden(_request: web.Request, response: web.StreamResponse) -> None:
 def _from_aiohttp(error: web.HTTPException, request_id: str) -> web.StreamResponse:
     if error.status < web.HTTPBadRequest.status_code:
         raise error
-    code = _STATUS_CODES.get(error.status, ErrorCode.INVALID)
+    code = _CODES_OF_AIOHTTP.get(error.status, ErrorCode.INVALID)
     if error.status >= web.HTTPInternalServerError.status_code:
         code = ErrorCode.INTERNAL
     answer = problem_response(

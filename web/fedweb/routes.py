@@ -12,8 +12,8 @@ from typing import Any, Final, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fedproto.errors import ErrorCode, FedError, Invalid
-from fedweb.faults import invalid
+from fedcore.errors import ErrorCode, FedError, Invalid
+from fedweb.validation import invalid
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_JSON_DEPTH: Final = 50
@@ -68,7 +68,7 @@ class Route(Generic[P]):
     """One row: where, what it takes, what it answers.
 
     ``body`` is the documented model; with ``parse_body`` False the handler gets plain JSON and
-    checks it itself (to give better faults). ``upload`` names the media type of a raw body.
+    checks it itself (to give better errors). ``upload`` names the media type of a raw body.
     ``stream`` handlers answer by themselves. ``secret``: the answer holds a secret, and is kept
     nowhere. ``headers``: name, description and pattern of each header that the handler reads.
     """

@@ -6,24 +6,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fedagent.domain.proofs import (
+from fedagent.domain.route_probes import (
     NOT_SERVED,
     PARTY_DOWN,
-    PROVEN,
+    REACHABLE,
     UNREACHABLE,
     is_party_route,
 )
 from fedagent.journal import Journal
-from fedagent.reconcile.prove import Prove
+from fedagent.reconcile.probe import ProbeRoutesFn
+from fedcore.clock import Clock
+from fedcore.errors import FedError, NotFound
 from fedproto.agent.v1 import command_pb2, document_pb2, status_pb2
-from fedproto.errors import FedError, NotFound
-from fedproto.ids import Clock
 
-STATES: Final[dict[str, status_pb2.ProofState.ValueType]] = {
-    PROVEN: status_pb2.PROOF_STATE_PROVEN,
-    UNREACHABLE: status_pb2.PROOF_STATE_UNREACHABLE,
-    NOT_SERVED: status_pb2.PROOF_STATE_NOT_SERVED,
-    PARTY_DOWN: status_pb2.PROOF_STATE_PARTY_DOWN,
+STATES: Final[dict[str, status_pb2.ProbeState.ValueType]] = {
+    REACHABLE: status_pb2.PROBE_STATE_REACHABLE,
+    UNREACHABLE: status_pb2.PROBE_STATE_UNREACHABLE,
+    NOT_SERVED: status_pb2.PROBE_STATE_NOT_SERVED,
+    PARTY_DOWN: status_pb2.PROBE_STATE_PARTY_DOWN,
 }
 
 
@@ -32,11 +32,11 @@ class RouteCheck:
     """What trying routes needs: where the exchange is (journal) and whom to trust."""
 
     journal: Journal
-    prove: Prove
+    probe: ProbeRoutesFn
     roots: Callable[[], bytes]
     clock: Clock
 
-    async def run(self, resource_id: str) -> command_pb2.RoutesProven:
+    async def run(self, resource_id: str) -> command_pb2.RoutesProbed:
         """Try every party's SNI of the exchange's document; NotFound for another resource."""
         document = await self.journal.documents.get(resource_id)
         if document is None or document.WhichOneof("body") != "participant":
@@ -52,13 +52,13 @@ class RouteCheck:
         place = next((a for a in status.addresses if a.role == "ats"), None) if status else None
         if place is None:
             raise NotFound("this resource is no exchange, or has no address yet")
-        answers = await self.prove(place.ip, place.port, names, self.roots())
-        proven = command_pb2.RoutesProven()
+        answers = await self.probe(place.ip, place.port, names, self.roots())
+        probed = command_pb2.RoutesProbed()
         for name, answer in answers.items():
-            proof = proven.proofs.add(key=name, message=answer.message)
-            proof.state = STATES.get(answer.state, status_pb2.PROOF_STATE_UNSPECIFIED)
-            proof.at.FromDatetime(self.clock.now())
-        return proven
+            probe = probed.probes.add(key=name, message=answer.message)
+            probe.state = STATES.get(answer.state, status_pb2.PROBE_STATE_UNSPECIFIED)
+            probe.at.FromDatetime(self.clock.now())
+        return probed
 
 
 def answering(
@@ -69,14 +69,14 @@ def answering(
     async def answer(command: command_pb2.Command) -> command_pb2.CommandResult:
         result = command_pb2.CommandResult(command_id=command.command_id)
         try:
-            if command.WhichOneof("request") != "prove_routes":
+            if command.WhichOneof("request") != "probe_routes":
                 raise NotFound("this agent does not know that command: upgrade it")
-            proven = await check.run(command.prove_routes.resource_id)
+            probed = await check.run(command.probe_routes.resource_id)
         except FedError as error:
             result.error_code, result.message = error.code.value, error.message
             return result
         result.succeeded = True
-        result.routes_proven.CopyFrom(proven)
+        result.routes_probed.CopyFrom(probed)
         return result
 
     return answer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from fedagent.domain.memory import Good, Method, Outcome, ProxyNote, Submission
+from fedagent.domain.state import LastGoodConfig, Method, Outcome, ProxyState, Submission
 
 MISSING: Final = "missing"
 """Reason of an IssueCertificate whose Secret is not there."""
@@ -40,7 +40,7 @@ class ActionKind(StrEnum):
     REMOVE = "remove"
     ADOPT = "adopt"
     NONE = "none"
-    """Touches nothing at the site: following a job, proving a route."""
+    """Touches nothing at the site: following a job, probing a route."""
 
 
 class StepState(StrEnum):
@@ -125,7 +125,7 @@ class Submit:
     method: Method
     attempt: int
     record_uuid: str = ""
-    good: Good | None = None
+    good: LastGoodConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class DeleteClaims:
 class NoteProxy:
     """Note that a proxy knows its table, without anything to do."""
 
-    note: ProxyNote
+    note: ProxyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class ReloadProxy:
     """Wait until the pods see the new file, then let the proxy read it. Cuts no tunnel."""
 
     deployment: str
-    note: ProxyNote
+    note: ProxyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +208,11 @@ class RestartProxy:
 
     deployment: str
     reason: str
-    note: ProxyNote | None = None
+    note: ProxyState | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ProveRoutes:
+class ProbeRoutes:
     """Try SNIs by a TLS handshake. ``gone``: keys that must no longer be served."""
 
     keys: tuple[str, ...]
@@ -248,7 +248,7 @@ Action = (
     | NoteProxy
     | ReloadProxy
     | RestartProxy
-    | ProveRoutes
+    | ProbeRoutes
     | InstallService
     | UninstallService
 )

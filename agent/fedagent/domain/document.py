@@ -79,7 +79,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateWish:
+class CertificateSpec:
     """A certificate that shall stand in a Secret."""
 
     secret_name: str
@@ -102,7 +102,7 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
-class AddressWish:
+class AddressSpec:
     """A Service port whose outside address others need."""
 
     role: str
@@ -168,9 +168,9 @@ class ParticipantDocument:
     release_name: str
     chart: Chart
     cluster_json: str
-    certificates: tuple[CertificateWish, ...] = ()
+    certificates: tuple[CertificateSpec, ...] = ()
     components: tuple[Component, ...] = ()
-    addresses: tuple[AddressWish, ...] = ()
+    addresses: tuple[AddressSpec, ...] = ()
     tables: tuple[Table, ...] = ()
     proxies: tuple[Proxy, ...] = ()
     resolve_names: tuple[str, ...] = ()

@@ -12,17 +12,17 @@ from typing import Final
 from fedagent.domain.decision import ActionKind, Decision, Phase, Step, StepState, kind_of
 from fedagent.domain.diagnosis import findings_of
 from fedagent.domain.document import Document, EndpointDocument, ParticipantDocument
-from fedagent.domain.installing import install
-from fedagent.domain.memory import Memory
+from fedagent.domain.install import install
 from fedagent.domain.observed import OwnerView, ParticipantObserved, ServiceObserved
 from fedagent.domain.policy import NeedsApproval, Policy, RefusedBy, check_document, decide
-from fedagent.domain.preparing import certificates, chart, namespace, renewals
-from fedagent.domain.proofs import unreachable_parties
-from fedagent.domain.removing import plan_removal, what_stays
+from fedagent.domain.prerequisites import certificates, chart, namespace, renewals
+from fedagent.domain.proxy_sync import proxies, reprobes
+from fedagent.domain.readiness import addresses, components, routes
+from fedagent.domain.removal import plan_removal, what_stays
+from fedagent.domain.route_probes import unreachable_parties
 from fedagent.domain.service import GivenService, plan_service
-from fedagent.domain.serving import addresses, components, routes
-from fedagent.domain.stage import CALM_S, Given, Halt, Stage, decide_by
-from fedagent.domain.telling import proxies, reproofs
+from fedagent.domain.stage import CALM_S, PlanContext, Stage, StageResult, run_stages
+from fedagent.domain.state import ResourceState
 
 STAGES: Final[tuple[tuple[str, Stage], ...]] = (
     ("namespace", namespace),
@@ -40,7 +40,7 @@ STAGES: Final[tuple[tuple[str, Stage], ...]] = (
 def plan(
     document: Document,
     observed: ParticipantObserved | ServiceObserved,
-    memory: Memory,
+    memory: ResourceState,
     *,
     now: datetime,
     policy: Policy,
@@ -54,7 +54,7 @@ def plan(
         case EndpointDocument(), ServiceObserved():
             decision = plan_service(GivenService(document, observed, memory, hub_id))
         case ParticipantDocument(), ParticipantObserved():
-            decision = _participant(Given(document, observed, memory, now, hub_id))
+            decision = _participant(PlanContext(document, observed, memory, now, hub_id))
         case _:
             raise TypeError("the observation is not of the document's kind")
     if document.absent:
@@ -67,21 +67,21 @@ def plan(
     return _under_policy(decision, document, memory, policy, uses)
 
 
-def _participant(given: Given) -> Decision:
+def _participant(given: PlanContext) -> Decision:
     if given.document.absent:
         return plan_removal(given)
-    ready = Halt(
+    ready = StageResult(
         Phase.READY,
         "Ready",
         "every component is ready and every table is in place",
         next_check_s=CALM_S,
     )
-    decision = decide_by(given, STAGES, ready, beside=renewals(given))
+    decision = run_stages(given, STAGES, ready, beside=renewals(given))
     down = unreachable_parties(given.document, given.memory, given.now)
     decision = replace(decision, findings=(*decision.findings, *down))
     if decision.phase is Phase.READY:
-        again = reproofs(given)
-        check_s = 15.0 if given.memory.proofs else CALM_S
+        again = reprobes(given)
+        check_s = 15.0 if given.memory.probes else CALM_S
         return replace(decision, actions=(*decision.actions, *again), next_check_s=check_s)
     return decision
 
@@ -100,7 +100,7 @@ def _removal_under_policy(
     decision: Decision,
     document: Document,
     observed: ParticipantObserved | ServiceObserved,
-    memory: Memory,
+    memory: ResourceState,
     policy: Policy,
 ) -> Decision:
     """Judge a removal as a whole, whatever else it waits for; what is gone needs no permission."""
@@ -126,7 +126,7 @@ def _removal_under_policy(
 
 
 def _under_policy(
-    decision: Decision, document: Document, memory: Memory, policy: Policy, uses: ActionKind
+    decision: Decision, document: Document, memory: ResourceState, policy: Policy, uses: ActionKind
 ) -> Decision:
     """Hold back what the site does not allow, or not without a person's consent.
 

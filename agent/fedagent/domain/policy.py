@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedagent.domain.decision import ActionKind
 from fedagent.domain.document import Document, EndpointDocument, ParticipantDocument
-from fedproto.errors import FieldFault, Invalid
+from fedcore.errors import FieldError, Invalid
 
 _SERVICE_NAMESPACE: Final = "kube-fate"
 """Where KubeFATE lives; a participant shares it where the agent has one namespace alone."""
@@ -151,16 +151,16 @@ def decide(policy: Policy, kind: ActionKind) -> Allowed | RefusedBy | NeedsAppro
 
 
 def parse_policy(tree: object) -> Policy:
-    """Make a policy of a parsed file; raise Invalid with the dotted path of every fault."""
+    """Make a policy of a parsed file; raise Invalid with the dotted path of every error."""
     try:
         return Policy.model_validate(tree)
     except ValidationError as error:
-        faults = tuple(
-            FieldFault(".".join(str(part) for part in item["loc"]), str(item["msg"]))
+        errors = tuple(
+            FieldError(".".join(str(part) for part in item["loc"]), str(item["msg"]))
             for item in error.errors(include_url=False, include_input=False)
         )
-        text = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
-        raise Invalid(f"the policy file cannot be used: {text}", faults=faults) from error
+        text = "; ".join(f"{field_error.path}: {field_error.message}" for field_error in errors)
+        raise Invalid(f"the policy file cannot be used: {text}", errors=errors) from error
 
 
 def check_document(policy: Policy, document: Document) -> RefusedBy | None:

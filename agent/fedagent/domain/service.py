@@ -15,9 +15,9 @@ from fedagent.domain.decision import (
     UninstallService,
 )
 from fedagent.domain.document import EndpointDocument, EndpointMode
-from fedagent.domain.memory import Memory
 from fedagent.domain.observed import OwnerView, ServiceObserved
 from fedagent.domain.stage import CALM_S, SOON_S
+from fedagent.domain.state import ResourceState
 
 _STEP: Final = "service"
 LOOK_S: Final = 5.0
@@ -32,7 +32,7 @@ class GivenService:
 
     document: EndpointDocument
     observed: ServiceObserved
-    memory: Memory
+    memory: ResourceState
     hub_id: str
 
     @property

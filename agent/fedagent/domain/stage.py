@@ -10,8 +10,8 @@ from typing import Final
 from fedagent.domain.decision import Action, Decision, Finding, Phase, Step, StepState
 from fedagent.domain.diagnosis import findings_of
 from fedagent.domain.document import ParticipantDocument
-from fedagent.domain.memory import Memory, Submission
 from fedagent.domain.observed import OwnerView, ParticipantObserved, ServiceAccess
+from fedagent.domain.state import ResourceState, Submission
 
 SOON_S: Final = 1.0
 CALM_S: Final = 60.0
@@ -20,12 +20,12 @@ BACKOFF_S: Final = (1.0, 5.0, 30.0, 120.0, 300.0, 600.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class PlanContext:
     """All that a participant's plan depends on."""
 
     document: ParticipantDocument
     observed: ParticipantObserved
-    memory: Memory
+    memory: ResourceState
     now: datetime
     hub_id: str
 
@@ -52,7 +52,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Halt:
+class StageResult:
     """Why a plan stops at a stage, and what is done about it."""
 
     phase: Phase
@@ -65,19 +65,19 @@ class Halt:
     findings: tuple[Finding, ...] = ()
 
 
-Stage = Callable[[Given], Halt | None]
+Stage = Callable[[PlanContext], StageResult | None]
 
 
-def decide_by(
-    given: Given,
+def run_stages(
+    given: PlanContext,
     stages: Sequence[tuple[str, Stage]],
-    otherwise: Halt,
+    otherwise: StageResult,
     *,
     beside: tuple[Action, ...] = (),
 ) -> Decision:
     """Go through the stages up to the one that halts; ``beside`` are actions at any rate."""
     steps: list[Step] = []
-    halt: Halt | None = None
+    halt: StageResult | None = None
     for name, stage in stages:
         if halt is not None:
             steps.append(Step(name, StepState.PENDING))
@@ -101,7 +101,7 @@ def decide_by(
     )
 
 
-def backoff_left_s(given: Given, tries: int, last: Submission | None) -> float:
+def backoff_left_s(given: PlanContext, tries: int, last: Submission | None) -> float:
     """Return the seconds until the next try after ``tries`` of them; 0 when it is due."""
     if tries == 0 or last is None:
         return 0.0
@@ -109,9 +109,9 @@ def backoff_left_s(given: Given, tries: int, last: Submission | None) -> float:
     return max(0.0, wait - given.age_s(last.ended_at or last.begun_at))
 
 
-def owned_by_another(what: str, owner: object) -> Halt:
+def owned_by_another(what: str, owner: object) -> StageResult:
     """Return the halt for something that is not ours: named, never touched."""
-    return Halt(
+    return StageResult(
         phase=Phase.REFUSED,
         reason="OwnedByAnother",
         message=f"{what} belongs to {owner}; nothing of it is touched",
@@ -120,7 +120,7 @@ def owned_by_another(what: str, owner: object) -> Halt:
     )
 
 
-def without_service(given: Given) -> Halt | None:
+def without_service(given: PlanContext) -> StageResult | None:
     """Return the halt of work that needs KubeFATE, which does not answer; None when all is done."""
     view = given.observed.kubefate
     is_refused = view.access is ServiceAccess.UNAUTHORIZED
@@ -130,4 +130,4 @@ def without_service(given: Given) -> Halt | None:
     nothing_yet = not given.memory.submissions and not given.memory.ready_generation
     phase = Phase.WAITING if nothing_yet else given.busy_phase
     message = view.message or "KubeFATE does not answer; work goes on when it does"
-    return Halt(phase, reason, message, next_check_s=_KUBEFATE_CHECK_S)
+    return StageResult(phase, reason, message, next_check_s=_KUBEFATE_CHECK_S)

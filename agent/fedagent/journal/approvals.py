@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from fedagent.journal.database import Database, from_text, to_text
-from fedproto.errors import NotFound
+from fedcore.errors import NotFound
 
 _ID_CHARS: Final = 10
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import structlog
 
 from fedagent.journal.database import Database, to_text
+from fedcore.clock import Clock
 from fedproto.agent.v1 import document_pb2, link_pb2
-from fedproto.ids import Clock
 
 log = structlog.get_logger()
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from fedagent.journal.approvals import Approvals
 from fedagent.journal.database import Database, open_database, to_text
 from fedagent.journal.documents import Documents
-from fedagent.journal.memories import Memories
 from fedagent.journal.spool import Spool
+from fedagent.journal.states import Memories
 from fedagent.journal.statuses import Statuses, write_status
+from fedcore.clock import Clock
+from fedcore.ids import new_id
 from fedproto.agent.v1 import event_pb2, status_pb2
-from fedproto.ids import Clock, new_id
 
 
 class Journal:

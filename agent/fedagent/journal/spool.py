@@ -10,10 +10,10 @@ from typing import Final
 import aiosqlite
 
 from fedagent.journal.database import Database
-from fedproto import limits
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError
+from fedcore.ids import new_id
 from fedproto.agent.v1 import event_pb2
-from fedproto.errors import ErrorCode, FedError
-from fedproto.ids import new_id
 
 _RESERVE: Final = 0.2
 """Share of the budget that only work already begun may use."""

@@ -24,8 +24,8 @@ from fedagent.kube.client import Json, Kube, reading
 from fedagent.kube.errors import KubeError, Unavailable, error_of
 from fedagent.kube.kinds import Kind
 from fedagent.kube.lists import read_list, selector_query
-from fedproto import tasks
-from fedproto.tasks import LoopBoard, full_jitter_s
+from fedcore import tasks
+from fedcore.tasks import LoopHealth, full_jitter_s
 
 log = structlog.get_logger()
 
@@ -120,7 +120,7 @@ class Informer:
         namespace: str | None,
         labels: Mapping[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
-        board: LoopBoard,
+        loop_health: LoopHealth,
         rng: random.Random | None = None,
         timing: WatchTiming = DEFAULT_TIMING,
     ) -> None:
@@ -132,7 +132,7 @@ class Informer:
         self._kind = kind
         self._namespace = namespace
         self._query = selector_query(kind, namespace, labels, fields)
-        self._board = board
+        self._loop_health = loop_health
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._timing = timing
         self._objects: dict[tuple[str, str], Json] = {}
@@ -174,8 +174,8 @@ class Informer:
                 await asyncio.sleep(delay_s)
 
     def stop(self) -> None:
-        """Take the informer off the loop board, once its ``run`` is cancelled for good."""
-        self._board.records.pop(self.name, None)
+        """Take the informer off the loop loop_health, once its ``run`` is cancelled for good."""
+        self._loop_health.records.pop(self.name, None)
 
     async def _follow(self) -> AsyncGenerator[None, None]:
         """List, then watch again and again; each sign of life of a watch is yielded.
@@ -231,7 +231,7 @@ class Informer:
             event.set()
 
     def _beat(self) -> None:
-        self._board.beat(self.name)
+        self._loop_health.heartbeat(self.name)
 
 
 async def _lines(

@@ -27,7 +27,7 @@ from fedagent.kube.kinds import DEPLOYMENTS, SECRETS, SERVICES
 from fedagent.kube.objects import find, get, list_all
 from fedagent.kubefate.client import Credentials, KubeFate
 from fedagent.kubefate.errors import KubeFateError, Unavailable
-from fedproto.ids import Clock
+from fedcore.clock import Clock
 
 log = structlog.get_logger()
 

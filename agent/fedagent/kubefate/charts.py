@@ -7,7 +7,7 @@ import hmac
 from typing import Final
 
 from fedagent.kubefate.errors import KubeFateError
-from fedproto.limits import MAX_CHART_BYTES
+from fedcore.limits import MAX_CHART_BYTES
 
 _GZIP: Final = b"\x1f\x8b"
 

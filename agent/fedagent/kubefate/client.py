@@ -31,7 +31,7 @@ from fedagent.kubefate.records import (
     parse_cluster,
     parse_job,
 )
-from fedproto.ids import Clock, SystemClock
+from fedcore.clock import Clock, SystemClock
 
 log = structlog.get_logger()
 R = TypeVar("R")

@@ -39,7 +39,7 @@ from fedagent.kube.objects import (
     wait_gone,
 )
 from fedagent.kube.ownership import GENERATION, Owner, is_created_namespace, owner_of
-from fedagent.kube.rights import Rights
+from fedagent.kube.rbac import NamespaceAccess
 from fedagent.kubefate import manifests
 from fedagent.kubefate.access import LABELS, Access, AccessMode, find_deployment
 from fedagent.kubefate.errors import KubeFateError, Unauthorized
@@ -141,7 +141,7 @@ async def observe_service(
 
 
 async def install_service(
-    kube: Kube, plan: ServicePlan, owner: Owner, *, rights: Rights | None = None
+    kube: Kube, plan: ServicePlan, owner: Owner, *, rights: NamespaceAccess | None = None
 ) -> None:
     """Apply every object of the installation; idempotent, and nothing waits for readiness.
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fedca.renewal import renew_at
-from fedproto.errors import Invalid, NotFound
+from fedcore.errors import Invalid, NotFound
 
 _FILE: Final = "identity.json"
 
@@ -81,7 +81,7 @@ class Identities(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredIdentity:
     """An identity, and where it is kept."""
 
     identity: Identity

@@ -20,7 +20,7 @@ from fedagent.kube.kinds import SECRETS
 from fedagent.kube.objects import create, find, replace
 from fedagent.kube.ownership import HUB_LABEL, MANAGED_BY_LABEL, MANAGER
 from fedagent.link.identity import Identity, make_key, read_identity, write_identity
-from fedproto.errors import ErrorCode, FedError, Invalid, NotFound, Unavailable
+from fedcore.errors import ErrorCode, FedError, Invalid, NotFound, Unavailable
 
 log = structlog.get_logger()
 

@@ -10,12 +10,12 @@ import grpc.aio
 import structlog
 
 from fedagent.journal import Journal, SpoolPosition
-from fedagent.link.checks import checked
-from fedproto import limits
+from fedagent.link.validation import checked
+from fedcore import limits
+from fedcore.clock import Clock
+from fedcore.errors import FedError, Unavailable
+from fedcore.tasks import LoopHealth, await_with_heartbeat, sleep_with_heartbeat
 from fedproto.agent.v1 import command_pb2, link_pb2, link_pb2_grpc
-from fedproto.errors import FedError, Unavailable
-from fedproto.ids import Clock
-from fedproto.tasks import LoopBoard, abide, rest
 from fedproto.transport import error_from_rpc
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class Session:
 
     stream: Stream
     journal: Journal
-    board: LoopBoard
+    loop_health: LoopHealth
     clock: Clock
     commands: Commands
     on_trust: Callable[[int, bytes], Awaitable[None]]
@@ -105,7 +105,7 @@ class Session:
             raise _first(errors) from None
         finally:
             for name in (_RECEIVE, _STATUSES, _EVENTS, _HEARTBEATS):
-                self.board.records.pop(name, None)
+                self.loop_health.records.pop(name, None)
 
     async def _read(self) -> link_pb2.HubFrame:
         try:
@@ -137,7 +137,7 @@ class Session:
 
     async def _receive(self) -> None:
         while True:
-            frame = await abide(_RECEIVE, self._read(), board=self.board)
+            frame = await await_with_heartbeat(_RECEIVE, self._read(), loop_health=self.loop_health)
             if frame.epoch not in {0, self.epoch}:
                 continue
             self.heard_at = self.clock.monotonic()
@@ -187,11 +187,13 @@ class Session:
             changed.clear()
             pending = await self.journal.statuses.unsent(_STATUS_LIMIT)
             if not pending:
-                await rest(_STATUSES, _LOOK_AGAIN_S, board=self.board, wake=changed)
+                await sleep_with_heartbeat(
+                    _STATUSES, _LOOK_AGAIN_S, loop_health=self.loop_health, wake=changed
+                )
                 changed.set()
                 continue
             for item in pending:
-                self.board.beat(_STATUSES)
+                self.loop_health.heartbeat(_STATUSES)
                 report = link_pb2.StatusReport(statuses=[item.status])
                 await self._write(link_pb2.AgentFrame(status=report))
             await self.journal.statuses.mark_sent(pending)
@@ -199,7 +201,7 @@ class Session:
     async def _send_events(self) -> None:
         changed = self.journal.spool.changed
         while True:
-            self.board.beat(_EVENTS)
+            self.loop_health.heartbeat(_EVENTS)
             changed.clear()
             self.acked.clear()
             batch = None
@@ -219,7 +221,7 @@ class Session:
         }
         try:
             first = asyncio.wait(waits, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
-            await abide(_EVENTS, first, board=self.board)
+            await await_with_heartbeat(_EVENTS, first, loop_health=self.loop_health)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -228,7 +230,7 @@ class Session:
     async def _send_heartbeats(self) -> None:
         sequence = 0
         while True:
-            await rest(_HEARTBEATS, self.heartbeat_s, board=self.board)
+            await sleep_with_heartbeat(_HEARTBEATS, self.heartbeat_s, loop_health=self.loop_health)
             silent_s = self.clock.monotonic() - self.heard_at
             if silent_s > limits.LEASE_INTERVALS * self.heartbeat_s:
                 raise Unavailable(f"the hub has been silent for {silent_s:.0f} s")
@@ -236,11 +238,11 @@ class Session:
             await self._write(link_pb2.AgentFrame(heartbeat=await self._heartbeat(sequence)))
 
     async def _heartbeat(self, sequence: int) -> link_pb2.Heartbeat:
-        stalled = {record.name for record in self.board.stalled()}
+        stalled = {record.name for record in self.loop_health.stalled()}
         position = await self.journal.spool.position()
         heartbeat = link_pb2.Heartbeat(sequence=sequence, spool_depth=position.depth)
         heartbeat.sent_at.FromDatetime(self.clock.now())
-        for record in self.board.records.values():
+        for record in self.loop_health.records.values():
             health = heartbeat.loops.add(name=record.name, stalled=record.name in stalled)
             health.last_success_at.FromDatetime(record.last_success_at)
         return heartbeat

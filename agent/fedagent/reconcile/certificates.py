@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from fedagent.domain.document import CertificateWish, KeyAlgorithm, KeyFormat
+from fedagent.domain.document import CertificateSpec, KeyAlgorithm, KeyFormat
 from fedagent.domain.observed import CertificateView, OwnerView, SecretView
 from fedagent.kube.ownership import PREFIX, Owner, owner_of
+from fedcore.errors import Internal
 from fedproto.agent.v1 import certificate_pb2
-from fedproto.errors import Internal
 
 Issue = Callable[[str, str, bytes], Awaitable[certificate_pb2.CertificateResponse]]
 """Ask the hub: (resource id, Secret's name, CSR as PEM). Unavailable when the hub is away."""
@@ -37,7 +37,7 @@ _MAX_CHAIN: Final = 10
 
 
 async def issue_secret(
-    wish: CertificateWish, owner: Owner, namespace: str, issue: Issue, *, now: datetime
+    wish: CertificateSpec, owner: Owner, namespace: str, issue: Issue, *, now: datetime
 ) -> dict[str, Any]:
     """Make a key, have it signed, and return the Secret's body, ready to be applied.
 
@@ -151,7 +151,7 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(extension.value.get_values_for_type(x509.DNSName))
 
 
-def read_secret(wish: CertificateWish, body: Mapping[str, Any]) -> SecretView:
+def read_secret(wish: CertificateSpec, body: Mapping[str, Any]) -> SecretView:
     """Return what a Secret of the cluster holds; a content that is no use gets its fault named."""
     found = owner_of(body)
     owner = None if found is None else OwnerView(found.hub_id, found.resource_id)
@@ -182,7 +182,7 @@ def read_secret(wish: CertificateWish, body: Mapping[str, Any]) -> SecretView:
 def _load_key(pem: bytes) -> Any:
     """Read a private key; ValueError where it is none, or its parts do not fit together.
 
-    To prove that RSA's primes are primes takes 0.13 s of a core, and proves nothing here: the
+    Proving that RSA's primes are primes takes 0.13 s of a core, and proves nothing here: the
     modulus is compared with a certificate's, which the hub gave for a key that was made here, and
     has no other factors.
     """
@@ -206,7 +206,7 @@ def _fits_together(key: rsa.RSAPrivateNumbers) -> bool:
     )
 
 
-def roots_of(wish: CertificateWish, body: Mapping[str, Any]) -> bytes:
+def roots_of(wish: CertificateSpec, body: Mapping[str, Any]) -> bytes:
     """Return the roots that a Secret holds, PEM; empty when there are none."""
     try:
         return base64.b64decode((body.get("data") or {})[wish.ca_key], validate=True)

@@ -14,9 +14,9 @@ from typing import Any, Final
 import structlog
 
 from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table
-from fedagent.domain.memory import ProxyNote
 from fedagent.domain.observed import ParticipantObserved, PodView
-from fedagent.domain.telling import GIVEN_UP
+from fedagent.domain.proxy_sync import GIVEN_UP
+from fedagent.domain.state import ProxyState
 from fedagent.kube.client import Kube
 from fedagent.kube.errors import KubeError, NotFound, Unavailable
 from fedagent.kube.kinds import PODS
@@ -70,9 +70,9 @@ class Proxies:
         self,
         document: ParticipantDocument,
         observed: ParticipantObserved,
-        note: ProxyNote,
-        before: ProxyNote | None,
-    ) -> ProxyNote:
+        note: ProxyState,
+        before: ProxyState | None,
+    ) -> ProxyState:
         """Have every pod of the proxy read its table; return the note that is true then.
 
         Raises NotYet while a pod lacks the new file. A pod that takes no commands gives a note
@@ -168,7 +168,7 @@ def mounted_table(pod: Mapping[str, Any], table: Table) -> MountedTable | None:
     return None
 
 
-def _failed(note: ProxyNote, tries: int) -> ProxyNote:
+def _failed(note: ProxyState, tries: int) -> ProxyState:
     """Return the note of a proxy that knows no table for sure; the keys it had are kept."""
     before = note.tries if note.tries < GIVEN_UP else 0
     return replace(note, table_digest="", tries=before + tries)

@@ -9,7 +9,7 @@ import structlog
 from fedagent.domain.decision import AdoptSubmission, EndSubmission, Submit
 from fedagent.domain.diagnosis import cause_of
 from fedagent.domain.document import ParticipantDocument
-from fedagent.domain.memory import Memory, Method, Outcome, Submission
+from fedagent.domain.state import Method, Outcome, ResourceState, Submission
 from fedagent.journal import Journal
 from fedagent.kubefate.client import KubeFate
 from fedagent.kubefate.errors import KubeFateError, Unauthorized, Unavailable
@@ -17,8 +17,8 @@ from fedagent.kubefate.jobs import Outcome as Sent
 from fedagent.kubefate.jobs import Submission as SentSubmission
 from fedagent.kubefate.jobs import prepare_values, submit_delete, submit_install, submit_update
 from fedagent.kubefate.records import Cluster, ClusterArgs, ClusterStatus
-from fedagent.reconcile.desk import ServiceDesk
-from fedproto.ids import Clock
+from fedagent.reconcile.kubefate_service import KubeFateService
+from fedcore.clock import Clock
 
 log = structlog.get_logger()
 
@@ -28,7 +28,9 @@ _CHART_MISSING: Final = "ChartMissing"
 class Submitter:
     """Sends what the planner decided; the journal is written before and after."""
 
-    def __init__(self, journal: Journal, desk: ServiceDesk, *, hub_id: str, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, desk: KubeFateService, *, hub_id: str, clock: Clock
+    ) -> None:
         self._journal = journal
         self._desk = desk
         self._hub_id = hub_id
@@ -124,7 +126,7 @@ class Submitter:
         await self._forget_chart(cause)
 
     async def adopt(
-        self, document: ParticipantDocument, memory: Memory, action: AdoptSubmission
+        self, document: ParticipantDocument, memory: ResourceState, action: AdoptSubmission
     ) -> None:
         """Note the job of a request that is in doubt, or that this journal does not know."""
         known = any(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from fedagent.domain.document import AddressWish, WorkloadKind
+from fedagent.domain.document import AddressSpec, WorkloadKind
 from fedagent.domain.observed import (
     AddressView,
     ClaimView,
@@ -156,7 +156,7 @@ def claim_view(body: Json, release: str) -> ClaimView:
 
 
 def address_view(
-    wish: AddressWish, service: Json | None, *, node_ip: str, resolve: Mapping[str, str]
+    wish: AddressSpec, service: Json | None, *, node_ip: str, resolve: Mapping[str, str]
 ) -> AddressView | None:
     """Return where a Service port is reached from outside; None while nobody knows.
 
@@ -187,7 +187,7 @@ def _is_port(item: Json, name: str) -> bool:
 
 
 def _balanced(
-    wish: AddressWish, service: Json, port: int, resolve: Mapping[str, str]
+    wish: AddressSpec, service: Json, port: int, resolve: Mapping[str, str]
 ) -> AddressView | None:
     balancer = (service.get("status") or {}).get("loadBalancer") or {}
     for item in balancer.get("ingress") or ():

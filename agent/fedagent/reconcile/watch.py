@@ -18,7 +18,7 @@ from fedagent.kube.kinds import (
     Kind,
 )
 from fedagent.kube.watches import Informer
-from fedproto.tasks import LoopBoard
+from fedcore.tasks import LoopHealth
 
 Json = dict[str, Any]
 KINDS: Final[tuple[Kind, ...]] = (DEPLOYMENTS, STATEFULSETS, PODS, SERVICES, CONFIGMAPS, PVCS)
@@ -34,17 +34,22 @@ class NamespaceWatch:
         namespace: str,
         secrets: Iterable[str],
         *,
-        board: LoopBoard,
+        loop_health: LoopHealth,
         wake: asyncio.Event,
     ) -> None:
         self.namespace = namespace
         self.secrets = tuple(secrets)
         self._informers = {
-            kind: Informer(kube, kind, namespace=namespace, board=board) for kind in KINDS
+            kind: Informer(kube, kind, namespace=namespace, loop_health=loop_health)
+            for kind in KINDS
         }
         self._secrets = [
             Informer(
-                kube, SECRETS, namespace=namespace, fields={"metadata.name": name}, board=board
+                kube,
+                SECRETS,
+                namespace=namespace,
+                fields={"metadata.name": name},
+                loop_health=loop_health,
             )
             for name in self.secrets
         ]

@@ -19,25 +19,25 @@ from fedagent.domain.decision import (
     kind_of,
 )
 from fedagent.domain.document import Document, ParticipantDocument
-from fedagent.domain.memory import Good, Memory
 from fedagent.domain.observed import ParticipantObserved
 from fedagent.domain.plan import plan
 from fedagent.domain.policy import Policy
-from fedagent.domain.reading import read_document
-from fedagent.domain.removing import begins_removal
-from fedagent.domain.telling import first_notes
+from fedagent.domain.proxy_sync import first_notes
+from fedagent.domain.removal import begins_removal
+from fedagent.domain.state import LastGoodConfig, ResourceState
 from fedagent.journal import Journal, SpoolFull
 from fedagent.journal.approvals import Wanted
 from fedagent.kube.errors import KubeError
-from fedagent.reconcile.faults import FaultBook, code_of
-from fedagent.reconcile.happenings import events_between
+from fedagent.reconcile.backoff import ActionBackoff, code_of
+from fedagent.reconcile.controllers import Observed, ResourceController
 from fedagent.reconcile.proxies import NotYet
-from fedagent.reconcile.report import PHASES, Told, status_of, steps_after
-from fedagent.reconcile.subjects import Observed, Subject
+from fedagent.wire.decode import read_document
+from fedagent.wire.events import events_between
+from fedagent.wire.status import PHASES, StatusInputs, status_of, steps_after
+from fedcore.clock import Clock
+from fedcore.errors import Invalid
+from fedcore.tasks import PULSE_S, LoopHealth, sleep_with_heartbeat, wait_for_wake
 from fedproto.agent.v1 import document_pb2, status_pb2
-from fedproto.errors import Invalid
-from fedproto.ids import Clock
-from fedproto.tasks import PULSE_S, LoopBoard, rest, wait_for_wake
 
 log = structlog.get_logger()
 
@@ -61,22 +61,22 @@ class Site:
 
     journal: Journal
     policy: Policy
-    board: LoopBoard
+    loop_health: LoopHealth
     clock: Clock
     hub_id: str
 
 
-class Worker:
+class ResourceWorker:
     """Looks after one resource until its document is forgotten."""
 
     def __init__(
-        self, resource_id: str, site: Site, subject: Subject, *, wake: asyncio.Event
+        self, resource_id: str, site: Site, subject: ResourceController, *, wake: asyncio.Event
     ) -> None:
         self.resource_id = resource_id
         self.wake = wake
         self.subject = subject
         self._site = site
-        self._faults = FaultBook()
+        self._faults = ActionBackoff()
         self._last_actions: tuple[Action, ...] = ()
         self._repeats = 0
         self._failures = 0
@@ -96,19 +96,21 @@ class Worker:
                 await asyncio.sleep(_QUIET_S)
                 self.wake.clear()
         finally:
-            self._site.board.records.pop(self._beat_name, None)
+            self._site.loop_health.records.pop(self._beat_name, None)
             await self.subject.stop()
 
     def _beat(self, actions: Sequence[Action] = ()) -> None:
         """Show that this loop is well and goes on, now with these actions."""
         is_long = any(isinstance(action, _LONG) for action in actions)
         interval_s = _ACTION_LIMIT_S / 3 if is_long else PULSE_S
-        self._site.board.beat(self._beat_name, interval_s)
+        self._site.loop_health.heartbeat(self._beat_name, interval_s)
 
     async def _wait(self, wait_s: float) -> None:
         """Wait for a change; a loop whose turn failed does not say meanwhile that it is well."""
         if self._is_well:
-            await rest(self._beat_name, wait_s, board=self._site.board, wake=self.wake)
+            await sleep_with_heartbeat(
+                self._beat_name, wait_s, loop_health=self._site.loop_health, wake=self.wake
+            )
         else:
             await wait_for_wake(self.wake, wait_s)
 
@@ -167,7 +169,9 @@ class Worker:
         await self._report(document, observed, memory, decision)
         return await self._act(document, observed, memory, decision)
 
-    async def _note_tables(self, document: Document, observed: Observed, memory: Memory) -> Memory:
+    async def _note_tables(
+        self, document: Document, observed: Observed, memory: ResourceState
+    ) -> ResourceState:
         """Note when each table was first seen as it is: pods that are younger have read it."""
         if not isinstance(observed, ParticipantObserved) or not isinstance(
             document, ParticipantDocument
@@ -189,8 +193,8 @@ class Worker:
         return replace(memory, table_seen=seen)
 
     async def _note_progress(
-        self, document: Document, decision: Decision, memory: Memory
-    ) -> Memory:
+        self, document: Document, decision: Decision, memory: ResourceState
+    ) -> ResourceState:
         memories = self._site.journal.memories
         now = self._site.clock.now()
         steps = steps_after(decision, document.generation, memory, now)
@@ -236,11 +240,11 @@ class Worker:
         )
 
     async def _report(
-        self, document: Document, observed: Observed, memory: Memory, decision: Decision
+        self, document: Document, observed: Observed, memory: ResourceState, decision: Decision
     ) -> None:
         journal, now = self._site.journal, self._site.clock.now()
         before = await journal.statuses.get(self.resource_id)
-        told = Told(document, observed, memory, decision, self._site.policy, now)
+        told = StatusInputs(document, observed, memory, decision, self._site.policy, now)
         after = status_of(told, before)
         if before != after:
             await journal.report(after, events_between(document, before, after, now))
@@ -279,7 +283,7 @@ class Worker:
         await self._site.journal.report(status)
 
     async def _act(
-        self, document: Document, observed: Observed, memory: Memory, decision: Decision
+        self, document: Document, observed: Observed, memory: ResourceState, decision: Decision
     ) -> float:
         """Do the actions side by side; return the seconds until the next round."""
         if not decision.actions:
@@ -300,7 +304,7 @@ class Worker:
         return min(_REPEAT_S * 2.0 ** min(self._repeats, 8), 10.0)
 
     async def _do(
-        self, document: Document, observed: Observed, memory: Memory, action: Action
+        self, document: Document, observed: Observed, memory: ResourceState, action: Action
     ) -> float | None:
         """Do one action; return the seconds to wait when it was not done."""
         name = type(action).__name__
@@ -326,8 +330,8 @@ class Worker:
         return None
 
 
-def _good_of(document: Document) -> Good | None:
+def _good_of(document: Document) -> LastGoodConfig | None:
     """Return what is kept of a document that is Ready, for when a later one fails."""
     if not isinstance(document, ParticipantDocument):
         return None
-    return Good(document.generation, document.cluster_json)
+    return LastGoodConfig(document.generation, document.cluster_json)

@@ -36,7 +36,7 @@ def delete(  # noqa: PLR0913 - one parameter per option
     abandon: Annotated[
         bool,
         typer.Option(
-            "--abandon",
+            "--force",
             help="Of a participant that is being removed at a site that never comes back: forget "
             "it, and say what may be left there.",
         ),
@@ -75,7 +75,7 @@ def _check(kind: Kind, *, for_federations: bool, abandon: bool) -> None:
         raise Failure(
             ExitCode.USAGE,
             "a participant cannot be deleted by itself",
-            hint="participants leave when the file that is applied no longer has them; --abandon "
+            hint="participants leave when the file that is applied no longer has them; --force "
             "is for one whose site never comes back",
         )
     if kind.plural not in (*_DELETABLE, "participants"):
@@ -87,7 +87,7 @@ def _check(kind: Kind, *, for_federations: bool, abandon: bool) -> None:
     if kind.plural != "federations" and for_federations:
         raise Failure(ExitCode.USAGE, "--cascade and --dry-run are for federations")
     if kind.plural != "participants" and abandon:
-        raise Failure(ExitCode.USAGE, "--abandon is for participants")
+        raise Failure(ExitCode.USAGE, "--force is for participants")
 
 
 async def _abandon(client: Client, kind: Kind, name: str, output: Output, *, may_ask: bool) -> None:
@@ -95,7 +95,7 @@ async def _abandon(client: Client, kind: Kind, name: str, output: Output, *, may
     if may_ask:
         _ask(subject)
     path = address_of(kind, name)
-    body = (await client.request("DELETE", path, query={"abandon": True})).body
+    body = (await client.request("DELETE", path, query={"force": True})).body
     if emit(output, body):
         return
     if output is Output.NAME:
@@ -103,7 +103,7 @@ async def _abandon(client: Client, kind: Kind, name: str, output: Output, *, may
         return
     say(f"{subject} abandoned: the hub has forgotten it, nothing was done at its site")
     for item in body["items"]:
-        left = ", ".join(item["left"])
+        left = ", ".join(item["leftovers"])
         say(clean(f"  at {item['site']} there may be left: {left}"), style="yellow")
 
 

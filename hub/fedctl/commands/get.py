@@ -145,8 +145,8 @@ def routes(
     ctx: typer.Context,
     federation: Annotated[str, typer.Argument(help="Name of the federation.")],
     *,
-    prove: Annotated[
-        bool, typer.Option("--prove", help="First try every route of the exchange, now.")
+    probe: Annotated[
+        bool, typer.Option("--probe", help="First try every route of the exchange, now.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -154,16 +154,16 @@ def routes(
     name = federation.removeprefix("federation/")
 
     async def work(client: Client) -> None:
-        proofs: dict[str, Json] = {}
-        if prove:
-            path = path_of("participants", name, "exchange", "proofs")
+        probes: dict[str, Json] = {}
+        if probe:
+            path = path_of("participants", name, "exchange", "probes")
             reply = await client.request("POST", path)
-            proofs = {str(one["key"]).lower(): one for one in reply.body["proofs"]}
+            probes = {str(one["key"]).lower(): one for one in reply.body["probes"]}
         found = await client.get(path_of("federations", name, "routes"))
         for row in found["routes"]:
-            fresh = proofs.get(str(row["key"]).lower()) if row["table"] == "sni" else None
+            fresh = probes.get(str(row["key"]).lower()) if row["table"] == "sni" else None
             if fresh is not None:
-                row["proof"], row["proof_message"] = fresh["state"], fresh["message"]
+                row["probe"], row["probe_message"] = fresh["state"], fresh["message"]
         if not emit(output, found):
             _show_routes(found)
 
@@ -178,18 +178,18 @@ def _show_routes(found: Json) -> None:
             clean(row["table"]),
             clean(row["key"]),
             clean(f"{row['host']}:{row['port']}"),
-            "yes" if row["found"] else "no",
-            clean(row["proof"]),
-            clean(row["proof_message"]),
+            "yes" if row["deployed"] else "no",
+            clean(row["probe"]),
+            clean(row["probe_message"]),
         ]
         for row in found["routes"]
     ]
     if rows:
-        titles = ("PARTICIPANT", "SITE", "TABLE", "KEY", "TO", "AT SITE", "PROOF", "")
+        titles = ("PARTICIPANT", "SITE", "TABLE", "KEY", "TO", "AT SITE", "PROBE", "")
         show_table(grid(titles, rows))
     else:
         say("No routes yet.", is_error=True)
-    for waiting in found["left_out"]:
+    for waiting in found["unrouted"]:
         say(
             Text("left out: ", style="yellow")
             + Text(clean(f"{waiting['participant']}: {waiting['reason']}"))

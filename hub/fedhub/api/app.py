@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from fedcore.errors import Unavailable
 from fedhub.api import (
     certificates,
     charts,
@@ -21,13 +22,12 @@ from fedhub.api import (
     releases,
     sites,
 )
-from fedhub.api.calls import HUB, STOPPING
 from fedhub.api.idempotency import Idempotency
+from fedhub.api.request import HUB, STOPPING
 from fedhub.domain.access import Principal
 from fedhub.services.access import authenticate
+from fedhub.services.context import HubContext
 from fedhub.services.health import Health
-from fedhub.services.hub import Hub
-from fedproto.errors import Unavailable
 from fedweb.openapi import openapi
 from fedweb.problems import harden, problems
 from fedweb.routes import Route, register
@@ -58,7 +58,7 @@ def document() -> dict[str, Any]:
     )
 
 
-def build(hub: Hub, health: Health, registry: CollectorRegistry) -> web.Application:
+def build(hub: HubContext, health: Health, registry: CollectorRegistry) -> web.Application:
     """Build the application around a hub."""
     app = web.Application(middlewares=[problems])
     app.on_response_prepare.append(harden)

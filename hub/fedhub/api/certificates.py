@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
-from fedhub.api.calls import NameFilter, PageQuery, hub_of
+from fedhub.api.request import NameFilter, PageQuery, hub_of
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import SiteCertificate
+from fedhub.domain.models import SiteCertificate
 from fedhub.services import certificates
 from fedweb.routes import Answer, Call, Route
 

@@ -7,11 +7,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from fedhub.api.calls import PageQuery, hub_of
+from fedcore import limits
+from fedhub.api.request import PageQuery, hub_of
 from fedhub.domain.access import Principal
-from fedhub.domain.records import Chart
+from fedhub.domain.models import Chart
 from fedhub.services import charts
-from fedproto import limits
 from fedweb.routes import Answer, Call, Route
 
 ARCHIVE: Final = "application/gzip"

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from fedhub.api.calls import PageQuery, hub_of
 from fedhub.api.operations import StepView
-from fedhub.api.reported import reported
+from fedhub.api.request import PageQuery, hub_of
 from fedhub.api.sites import FindingView
+from fedhub.api.status_views import reported
 from fedhub.domain.access import Principal
+from fedhub.domain.effective_status import StatusInputs, effective_status
 from fedhub.domain.phases import Phase
-from fedhub.domain.shown import Known, show
 from fedhub.services import participants
 from fedhub.services.participants import ResourceDetail
 from fedhub.services.progress import steps_of
@@ -53,8 +53,8 @@ def view(found: ResourceDetail) -> EndpointView:
     endpoint = found.endpoint_row()
     stored = found.status
     status = stored.status if stored is not None else status_pb2.ResourceStatus()
-    shown = show(
-        Known(
+    shown = effective_status(
+        StatusInputs(
             site=found.site.name,
             site_state=found.site.state,
             created_at=endpoint.created_at,

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from fedhub.api.calls import STOPPING, NameFilter, hub_of
+from fedhub.api.request import STOPPING, NameFilter, hub_of
 from fedhub.domain.access import Principal
 from fedhub.services import events
 from fedhub.services.events import EventFilter, ToldEvent

@@ -7,23 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from fedhub.api.calls import IF_MATCH, PageQuery, hub_of, revision_etag, wanted_revision
 from fedhub.api.operations import OperationView
 from fedhub.api.operations import view as operation_view
+from fedhub.api.request import IF_MATCH, PageQuery, hub_of, revision_etag, wanted_revision
 from fedhub.domain.access import Principal
 from fedhub.domain.federation import FederationIntent
-from fedhub.domain.records import Federation
+from fedhub.domain.models import Federation
 from fedhub.services import federations, removal, routes
-from fedhub.services.hub import Hub
-from fedhub.services.preview import Applied
+from fedhub.services.context import HubContext
+from fedhub.services.dry_run import ApplyResult
+from fedweb.problems import FieldErrorView
 from fedweb.routes import Answer, Call, Query, Route
-
-
-class FaultView(BaseModel):
-    """One fault of an intent."""
-
-    path: str = Field(description="Dotted, with list indexes: parties.1.id.")
-    message: str = Field(description="What is wrong, and the cure.")
 
 
 class FederationView(BaseModel):
@@ -39,11 +33,11 @@ class FederationView(BaseModel):
     updated_at: datetime
     party_count: int
     intent: dict[str, Any] = Field(description="What was applied, defaults filled in.")
-    faults: list[FaultView] = Field(
+    errors: list[FieldErrorView] = Field(
         description="What today's rules say against the stored intent; apply a corrected file."
     )
-    held: bool = Field(
-        description="True: the faults keep it from being planned; it stays as it is."
+    unplannable: bool = Field(
+        description="True: the errors keep it from being planned; it stays as it is."
     )
 
 
@@ -72,7 +66,7 @@ class WaitingView(BaseModel):
     message: str
 
 
-class LeftOutView(BaseModel):
+class UnroutedView(BaseModel):
     """A participant without a route, and why."""
 
     participant: str
@@ -90,10 +84,10 @@ class AppliedView(BaseModel):
     )
     changes: list[DocumentDiffView]
     waiting: list[WaitingView]
-    left_out: list[LeftOutView] = Field(
+    unrouted: list[UnroutedView] = Field(
         description="Participants that no route table mentions until their addresses are known."
     )
-    taken_back: list[str] = Field(
+    restored: list[str] = Field(
         description="Participants that were being removed and stay by this."
     )
 
@@ -121,9 +115,9 @@ class RouteView(BaseModel):
     host: str
     port: int
     generation: int
-    found: bool = Field(description="True: the site's ConfigMap holds it.")
-    proof: str = Field(description="Proven, Unreachable, NotServed, PartyDown, or empty.")
-    proof_message: str
+    deployed: bool = Field(description="True: the site's ConfigMap holds it.")
+    probe: str = Field(description="Reachable, Unreachable, NotServed, PartyDown, or empty.")
+    probe_message: str
 
 
 class RoutesView(BaseModel):
@@ -131,10 +125,10 @@ class RoutesView(BaseModel):
 
     federation: str
     routes: list[RouteView]
-    left_out: list[LeftOutView]
+    unrouted: list[UnroutedView]
 
 
-def view(hub: Hub, federation: Federation) -> FederationView:
+def view(hub: HubContext, federation: Federation) -> FederationView:
     """Build the public form of a federation."""
     parties = federation.intent.get("parties")
     stored = hub.intents.of(federation)
@@ -149,12 +143,12 @@ def view(hub: Hub, federation: Federation) -> FederationView:
         updated_at=federation.updated_at,
         party_count=len(parties) if isinstance(parties, list) else 0,
         intent=federation.intent,
-        faults=[FaultView(path=one.path, message=one.message) for one in stored.faults],
-        held=stored.is_held,
+        errors=[FieldErrorView(path=one.path, message=one.message) for one in stored.errors],
+        unplannable=stored.is_unplannable,
     )
 
 
-def _applied(hub: Hub, applied: Applied, *, dry_run: bool) -> Answer:
+def _applied(hub: HubContext, applied: ApplyResult, *, dry_run: bool) -> Answer:
     body = AppliedView(
         federation=view(hub, applied.federation),
         created=applied.created,
@@ -182,14 +176,14 @@ def _applied(hub: Hub, applied: Applied, *, dry_run: bool) -> Answer:
             )
             for participant_id, waiting in applied.waiting.items()
         ],
-        left_out=[
-            LeftOutView(
+        unrouted=[
+            UnroutedView(
                 participant=applied.names.get(one.participant_id, one.participant_id),
                 reason=f"{one.reason}: {one.message}",
             )
-            for one in applied.replanned.plan.left_out
+            for one in applied.replanned.plan.unrouted
         ],
-        taken_back=list(applied.taken_back),
+        restored=list(applied.restored),
     )
     headers = {"ETag": revision_etag(applied.federation.revision)}
     if body.operation is None:
@@ -256,9 +250,9 @@ async def get_routes(call: Call[Principal]) -> Answer:
         RoutesView(
             federation=found.federation.name,
             routes=[RouteView.model_validate(row, from_attributes=True) for row in found.rows],
-            left_out=[
-                LeftOutView(participant=name, reason=reason)
-                for name, reason in found.left_out.items()
+            unrouted=[
+                UnroutedView(participant=name, reason=reason)
+                for name, reason in found.unrouted.items()
             ],
         )
     )
@@ -325,7 +319,7 @@ ROUTES = (
         "GET",
         _BASE + "/{name}/routes",
         get_routes,
-        "Get the route tables: computed, found and proved.",
+        "Get the route tables: computed, deployed and probed.",
         "federations",
         RoutesView,
     ),

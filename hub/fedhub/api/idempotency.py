@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from fedhub.services.hub import Hub
+from fedcore.errors import Conflict, Invalid
+from fedhub.services.context import HubContext
 from fedhub.services.idempotency import Remembered, recall, remember
-from fedproto.errors import Conflict, Invalid
 from fedweb.openapi import IDEMPOTENCY_KEY
 from fedweb.routes import JSON, Call, Route
 
@@ -29,7 +29,7 @@ class Idempotency:
     again: a repeated invitation gives a token that works, and voids the one that got lost.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: HubContext) -> None:
         self._hub = hub
         self._under_way: dict[tuple[str, str], asyncio.Event] = {}
 

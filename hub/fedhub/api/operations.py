@@ -6,10 +6,10 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from fedhub.api.calls import NameFilter, PageQuery, hub_of
+from fedhub.api.request import NameFilter, PageQuery, hub_of
 from fedhub.domain.access import Principal
+from fedhub.domain.models import Operation
 from fedhub.domain.phases import OperationState
-from fedhub.domain.records import Operation
 from fedhub.services import operations, progress
 from fedhub.services.progress import TargetProgress
 from fedweb.routes import Answer, Call, Route

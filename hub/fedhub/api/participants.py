@@ -6,26 +6,26 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from fedhub.api.calls import NameFilter, PageQuery, hub_of
+from fedcore.errors import Conflict
 from fedhub.api.operations import StepView
-from fedhub.api.reported import (
+from fedhub.api.request import NameFilter, PageQuery, hub_of
+from fedhub.api.sites import FindingView
+from fedhub.api.status_views import (
     AddressView,
     ComponentView,
     JobView,
-    ProofView,
+    ProbeView,
     ReportedCertificateView,
     TableView,
     reported,
 )
-from fedhub.api.sites import FindingView
 from fedhub.domain.access import Principal
+from fedhub.domain.effective_status import StatusInputs, effective_status
 from fedhub.domain.phases import Phase
-from fedhub.domain.shown import Known, show
-from fedhub.services import abandoning, agents, participants
+from fedhub.services import agents, force_removal, participants
 from fedhub.services.progress import steps_of
 from fedhub.store.participants import ParticipantRow
 from fedproto.agent.v1 import status_pb2
-from fedproto.errors import Conflict
 from fedweb.routes import Answer, Call, Query, Route
 
 
@@ -68,40 +68,40 @@ class ParticipantDetail(BaseModel):
     addresses: list[AddressView]
     certificates: list[ReportedCertificateView]
     tables: list[TableView]
-    proofs: list[ProofView]
+    probes: list[ProbeView]
     findings: list[FindingView]
     job: JobView | None
     leftovers: list[str]
 
 
-class ProofsView(BaseModel):
+class ProbesView(BaseModel):
     """The routes of an exchange, tried just now."""
 
-    proofs: list[ProofView]
+    probes: list[ProbeView]
 
 
 class RemovalQuery(Query):
     """Options of a removal of one participant."""
 
-    abandon: bool = Field(
+    force: bool = Field(
         default=False,
         description="Forget it though its site, Offline or Revoked, cannot remove it any more.",
     )
 
 
-class LeftBehindView(BaseModel):
+class LeftoversView(BaseModel):
     """A participant that was given up, and what of it may be at its site still."""
 
     participant: str
     site: str
     namespace: str
-    left: list[str]
+    leftovers: list[str]
 
 
-class AbandonedView(BaseModel):
+class ForceRemovalView(BaseModel):
     """What was given up; nothing of it was touched."""
 
-    items: list[LeftBehindView]
+    items: list[LeftoversView]
 
 
 class ParticipantQuery(PageQuery):
@@ -114,8 +114,8 @@ class ParticipantQuery(PageQuery):
 
 def view(row: ParticipantRow) -> ParticipantView:
     """Build the public form of a participant."""
-    shown = show(
-        Known(
+    shown = effective_status(
+        StatusInputs(
             site=row.site,
             site_state=row.site_state,
             created_at=row.created_at,
@@ -186,7 +186,7 @@ async def get_participant(call: Call[Principal]) -> Answer:
             addresses=said.addresses,
             certificates=said.certificates,
             tables=said.tables,
-            proofs=said.proofs,
+            probes=said.probes,
             findings=said.findings,
             job=said.job,
             leftovers=list(status.leftovers),
@@ -196,26 +196,26 @@ async def get_participant(call: Call[Principal]) -> Answer:
 
 async def delete_participant(call: Call[Principal]) -> Answer:
     """Give up a participant at a site that never comes back."""
-    if not call.query.abandon:
+    if not call.query.force:
         raise Conflict(
-            "a participant leaves when its federation's file no longer has it; abandon=true "
-            "(`fedctl delete participant NAME --abandon`) is for one at a site that never comes "
+            "a participant leaves when its federation's file no longer has it; force=true "
+            "(`fedctl delete participant NAME --force`) is for one at a site that never comes "
             "back"
         )
-    given_up = await abandoning.abandon(hub_of(call), call.principal, _name(call))
-    items = [LeftBehindView.model_validate(one, from_attributes=True) for one in given_up]
-    return Answer(AbandonedView(items=items))
+    given_up = await force_removal.abandon(hub_of(call), call.principal, _name(call))
+    items = [LeftoversView.model_validate(one, from_attributes=True) for one in given_up]
+    return Answer(ForceRemovalView(items=items))
 
 
-async def prove_routes(call: Call[Principal]) -> Answer:
+async def probe_routes(call: Call[Principal]) -> Answer:
     """Try every route of an exchange now."""
     hub = hub_of(call)
     found = await participants.get(hub, call.principal, _name(call))
-    proven = await agents.prove_routes(
+    probed = await agents.probe_routes(
         hub, call.principal, site_id=found.site.id, resource_id=found.participant_row().id
     )
     return Answer(
-        ProofsView(proofs=reported(status_pb2.ResourceStatus(proofs=proven.proofs)).proofs)
+        ProbesView(probes=reported(status_pb2.ResourceStatus(probes=probed.probes)).probes)
     )
 
 
@@ -244,15 +244,15 @@ ROUTES = (
         delete_participant,
         "Give up a participant that is being removed at a site that never comes back.",
         "participants",
-        AbandonedView,
+        ForceRemovalView,
         query=RemovalQuery,
     ),
     Route(
         "POST",
-        _ONE + "/proofs",
-        prove_routes,
+        _ONE + "/probes",
+        probe_routes,
         "Try every route of an exchange now, by a TLS handshake each.",
         "participants",
-        ProofsView,
+        ProbesView,
     ),
 )

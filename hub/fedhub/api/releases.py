@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from fedhub.api.calls import PageQuery, hub_of
+from fedhub.api.request import PageQuery, hub_of
 from fedhub.domain.access import Principal
 from fedhub.domain.release import Release
 from fedhub.services import releases

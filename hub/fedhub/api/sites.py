@@ -7,13 +7,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fedhub.api.calls import PageQuery, hub_of
+from fedcore import limits
+from fedcore.ids import NAME_PATTERN
+from fedhub.api.request import PageQuery, hub_of
 from fedhub.domain.access import Principal
+from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
-from fedhub.domain.records import Site
 from fedhub.services import sites
-from fedproto import limits
-from fedproto.ids import NAME_PATTERN
 from fedweb.routes import Answer, Call, Route
 
 

@@ -10,8 +10,8 @@ from typing import Final
 import yaml
 from pydantic import ValidationError
 
+from fedcore.errors import FieldError, Invalid, NotFound
 from fedhub.domain.release import Release
-from fedproto.errors import FieldFault, Invalid, NotFound
 
 MAX_RELEASE_BYTES: Final = 1024 * 1024
 
@@ -69,13 +69,13 @@ def read_release(path: Path) -> Release:
     except (OSError, yaml.YAMLError) as error:
         raise Invalid(f"release file {path.name} cannot be read: {error}") from error
     except ValidationError as error:
-        faults = tuple(
-            FieldFault(".".join(str(part) for part in each["loc"]), each["msg"])
+        errors = tuple(
+            FieldError(".".join(str(part) for part in each["loc"]), each["msg"])
             for each in error.errors(include_url=False)
         )
-        first = faults[0]
+        first = errors[0]
         raise Invalid(
-            f"release file {path.name}: {first.path}: {first.message}", faults=faults
+            f"release file {path.name}: {first.path}: {first.message}", errors=errors
         ) from error
 
 

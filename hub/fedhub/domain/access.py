@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fedproto.errors import Denied
+from fedcore.errors import Denied
 
 
 class Permission(StrEnum):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from fedproto.ids import NAME_PATTERN, is_domain, is_name
+from fedcore.ids import NAME_PATTERN, is_domain, is_name
 
 MAX_PARTIES: Final = 1_000
 MAX_PARTY_ID: Final = 999_999
@@ -36,8 +36,8 @@ class Repair(StrEnum):
     REPORT = "report"
 
 
-class Misplaced(ValueError):
-    """A fault that only shows when fields are seen together; ``path`` is the one to change."""
+class CrossFieldError(ValueError):
+    """An error that only shows when fields are seen together; ``path`` is the one to change."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(message)
@@ -61,9 +61,9 @@ def split_host_port(text: str) -> tuple[str, int]:
         raise ValueError(f"write host:port, for example 203.0.113.7:30109, not {text!r}")
     if not 1 <= int(port) <= 65_535:  # noqa: PLR2004 - the range of TCP ports
         raise ValueError(f"port {port} is not between 1 and 65535")
-    fault = _host_fault(host)
-    if fault:
-        raise ValueError(fault)
+    field_error = _host_fault(host)
+    if field_error:
+        raise ValueError(field_error)
     return host, int(port)
 
 
@@ -228,14 +228,14 @@ class FederationIntent(Strict):
             places[self.exchange.site, self.exchange.namespace] = "exchange"
         for index, party in enumerate(self.parties):
             if party.id in seen:
-                raise Misplaced(
+                raise CrossFieldError(
                     f"parties.{index}.id",
                     f"party id {party.id} is written twice; give each party its own",
                 )
             seen.add(party.id)
             place = (party.site, party.effective_namespace)
             if place in places:
-                raise Misplaced(
+                raise CrossFieldError(
                     f"parties.{index}.namespace",
                     f"party {party.id} and {places[place]} share namespace {place[1]} at site "
                     f"{place[0]}; a namespace holds one participant: set `namespace`",

@@ -24,7 +24,7 @@ class ChartPin(Strict):
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
-class CertificateWish(Strict):
+class CertificateTemplate(Strict):
     """A certificate that the charts expect as a Secret."""
 
     profile: str
@@ -41,14 +41,14 @@ class CertificateWish(Strict):
     topology: Topology = "any"
 
 
-class ComponentWish(Strict):
+class ComponentTemplate(Strict):
     """A workload that must be healthy."""
 
     name: str
     kind: Literal["Deployment", "StatefulSet"] = "Deployment"
 
 
-class AddressWish(Strict):
+class AddressTemplate(Strict):
     """A Service port whose outside address matters, by the way of exposure."""
 
     role: Literal["pulsar", "nginx", "ats"]
@@ -66,7 +66,7 @@ class Exposure(Strict):
     values: dict[str, Any]
 
 
-class TableWish(Strict):
+class TableTemplate(Strict):
     """Where a route table stands, and which proxy reads it."""
 
     kind: Literal["sni", "nginx", "pulsar"]
@@ -110,10 +110,10 @@ class RoleRelease(Strict):
     )
     requirements: tuple[Requirement, ...] = Field(default=(), strict=False)
     exposures: tuple[Exposure, ...] = Field(strict=False)
-    components: tuple[ComponentWish, ...] = Field(strict=False)
-    addresses: tuple[AddressWish, ...] = Field(strict=False)
-    certificates: tuple[CertificateWish, ...] = Field(strict=False)
-    tables: tuple[TableWish, ...] = Field(strict=False)
+    components: tuple[ComponentTemplate, ...] = Field(strict=False)
+    addresses: tuple[AddressTemplate, ...] = Field(strict=False)
+    certificates: tuple[CertificateTemplate, ...] = Field(strict=False)
+    tables: tuple[TableTemplate, ...] = Field(strict=False)
 
 
 class Release(Strict):

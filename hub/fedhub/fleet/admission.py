@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from fedcore import limits
+from fedcore.errors import Denied, ErrorCode, FedError, FieldError, Invalid
+from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
-from fedhub.domain.records import Site
-from fedproto import limits
 from fedproto.agent.v1 import link_pb2
-from fedproto.errors import Denied, ErrorCode, FedError, FieldFault, Invalid
 
 PROBE_S: Final = 5.0
 """How long beyond its interval an older session may be silent and still count as alive."""
@@ -28,7 +28,7 @@ class PeerIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Incumbent:
+class CurrentSession:
     """The session that the site has at present: its instance and how long it has been silent."""
 
     instance_id: str
@@ -49,7 +49,7 @@ def check_identifier(path: str, text: str) -> None:
     """Raise Invalid unless ``text`` can be an identifier that an agent chose."""
     if not 1 <= len(text) <= MAX_IDENTIFIER or not text.isascii() or not text.isprintable():
         message = f"must have 1 to {MAX_IDENTIFIER} printable ASCII characters"
-        raise Invalid(f"{path} {message}", faults=(FieldFault(path, message),))
+        raise Invalid(f"{path} {message}", errors=(FieldError(path, message),))
 
 
 def check_hello(hello: link_pb2.Hello) -> int:
@@ -65,11 +65,11 @@ def check_hello(hello: link_pb2.Hello) -> int:
     return min(hello.protocol_max, limits.PROTOCOL_MAX)
 
 
-def judge(
+def decide_admission(
     hello: link_pb2.Hello,
     identity: PeerIdentity,
     site: Site,
-    incumbent: Incumbent | None,
+    current_session: CurrentSession | None,
     *,
     is_superseded: bool = False,
 ) -> Verdict:
@@ -87,7 +87,7 @@ def judge(
         return Verdict.DUPLICATE
     if is_superseded:
         return Verdict.SUPERSEDED
-    if incumbent is None or incumbent.instance_id == hello.instance_id:
+    if current_session is None or current_session.instance_id == hello.instance_id:
         return Verdict.ADMIT
-    is_silent = incumbent.silent_s > incumbent.interval_s + PROBE_S
+    is_silent = current_session.silent_s > current_session.interval_s + PROBE_S
     return Verdict.ADMIT if is_silent else Verdict.WAIT

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import structlog
 
-from fedhub.domain.records import ResourceKind, StoredDocument
-from fedhub.fleet.sessions import Fleet, LiveSession, Loop, document_frames
+from fedcore.errors import Unavailable
+from fedhub.domain.models import ResourceKind, StoredDocument
+from fedhub.fleet.sessions import LiveSession, Loop, SessionRegistry, document_frames
 from fedhub.store import documents
 from fedhub.store.engine import Database
 from fedproto.agent.v1 import document_pb2, link_pb2
-from fedproto.errors import Unavailable
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ class Notifier:
     Each session has a task of its own (``serve``), so that one that reads slowly holds up nobody.
     """
 
-    def __init__(self, database: Database, fleet: Fleet) -> None:
+    def __init__(self, database: Database, fleet: SessionRegistry) -> None:
         self._database = database
         self._fleet = fleet
 
@@ -79,7 +79,7 @@ class Notifier:
             forget=sorted(set(session.sent) - {document.resource_id for document in stored}),
         )
         session.sent = {document.resource_id: document.generation for document in stored}
-        session.claimed.clear()
+        session.reported_digests.clear()
         for frame in document_frames(missing):
             await session.send(frame)
 
@@ -88,4 +88,4 @@ def _is_missing(session: LiveSession, document: StoredDocument) -> bool:
     """Tell whether the agent lacks a document; what it claimed in Hello counts by its digest."""
     if session.sent.get(document.resource_id) != document.generation:
         return True
-    return session.claimed.get(document.resource_id, document.digest) != document.digest
+    return session.reported_digests.get(document.resource_id, document.digest) != document.digest

@@ -12,12 +12,12 @@ from typing import Final
 
 import structlog
 
-from fedhub.fleet.admission import Incumbent
-from fedhub.fleet.quota import EventQuota
-from fedproto import limits
+from fedcore import limits
+from fedcore.clock import Clock
+from fedcore.errors import NotFound, Unavailable
+from fedhub.fleet.admission import CurrentSession
+from fedhub.fleet.rate_limit import EventRateLimiter
 from fedproto.agent.v1 import command_pb2, event_pb2, link_pb2
-from fedproto.errors import NotFound, Unavailable
-from fedproto.ids import Clock
 
 log = structlog.get_logger()
 _SEND_MARGIN_BYTES: Final = 64 * 1024
@@ -54,10 +54,10 @@ class LiveSession:
     heard_at: float
     beat_at: float = 0.0
     sent: dict[str, int] = field(default_factory=dict)
-    claimed: dict[str, str] = field(default_factory=dict)
+    reported_digests: dict[str, str] = field(default_factory=dict)
     stale: asyncio.Event = field(default_factory=asyncio.Event)
     spool_id: str = ""
-    parked: deque[event_pb2.EventBatch] = field(default_factory=deque)
+    deferred: deque[event_pb2.EventBatch] = field(default_factory=deque)
     stalled_loops: frozenset[str] = frozenset()
     busy: dict[Loop, float] = field(default_factory=dict)
     heard_pending: bool = False
@@ -127,7 +127,7 @@ class LiveSession:
         self.tokens -= cost
 
 
-class Fleet:
+class SessionRegistry:
     """The live sessions of this process, by agent."""
 
     def __init__(self, clock: Clock, *, heartbeat_interval_s: float) -> None:
@@ -135,7 +135,7 @@ class Fleet:
         self._sessions: dict[str, LiveSession] = {}
         self._by_site: dict[str, LiveSession] = {}
         self._noted: dict[tuple[str, ...], float] = {}
-        self.quota = EventQuota(clock)
+        self.quota = EventRateLimiter(clock)
         self.heartbeat_interval_s = heartbeat_interval_s
         self.is_draining = False
 
@@ -154,13 +154,13 @@ class Fleet:
         finally:
             session.busy.pop(loop, None)
 
-    def incumbent(self, agent_id: str) -> Incumbent | None:
+    def current_session(self, agent_id: str) -> CurrentSession | None:
         """Return the present session of an agent, as admission sees it."""
         session = self._sessions.get(agent_id)
         if session is None:
             return None
         silent_s = self._clock.monotonic() - session.heard_at
-        return Incumbent(session.instance_id, silent_s, self.heartbeat_interval_s)
+        return CurrentSession(session.instance_id, silent_s, self.heartbeat_interval_s)
 
     def of_site(self, site_id: str) -> LiveSession | None:
         """Return the live session of a site, or None."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 from google.protobuf.json_format import MessageToDict
 
-from fedhub.domain.records import PlannedDocument, Spec, StoredDocument
+from fedhub.domain.models import PlannedDocument, Spec, StoredDocument
 from fedhub.planner.plan import stored_spec
 
 HIDDEN: Final = "(hidden)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from fedhub.domain.records import Spec
+from fedhub.domain.models import Spec
 
 
 def digest_of(spec: Spec, *, absent: bool) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from fedhub.domain.records import Endpoint, PlannedDocument, ResourceKind
+from fedcore.errors import FieldError, Invalid
+from fedhub.domain.models import Endpoint, PlannedDocument, ResourceKind
 from fedhub.planner.digest import digest_of
 from fedproto.agent.v1 import document_pb2 as pb
-from fedproto.errors import FieldFault, Invalid
 
 NAMESPACE: Final = "kube-fate"
 SERVICE_IMAGE: Final = "federatedai/kubefate:v1.4.5"
@@ -29,7 +29,7 @@ def endpoint_document(endpoint: Endpoint, release_minimum: str) -> PlannedDocume
     """
     if endpoint.mode not in MODES:
         message = f"{endpoint.mode!r} is none of {', '.join(MODES)}"
-        raise Invalid(f"mode: {message}", faults=(FieldFault("mode", message),))
+        raise Invalid(f"mode: {message}", errors=(FieldError("mode", message),))
     spec = pb.EndpointSpec(
         mode=MODES[endpoint.mode],
         namespace=NAMESPACE,

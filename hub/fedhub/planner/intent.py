@@ -1,4 +1,4 @@
-"""Read an intent and find every fault that can be known before a site is asked."""
+"""Read an intent and find every error that can be known before a site is asked."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from fedcore.errors import FieldError, Invalid, first_of
 from fedhub.domain.federation import (
     MAX_PARTIES,
     MAX_PARTY_ID,
+    CrossFieldError,
     ExchangeAdvertise,
     ExchangeIntent,
     FederationIntent,
-    Misplaced,
     PartyAdvertise,
     PartyIntent,
     is_ip,
@@ -22,10 +23,9 @@ from fedhub.domain.federation import (
 )
 from fedhub.domain.release import Release
 from fedhub.planner.endpoint import NAMESPACE as SERVICE_NAMESPACE
-from fedhub.planner.overlay import nearest, overlay_faults
-from fedhub.planner.payload import payload_fault
+from fedhub.planner.overlay import nearest, overlay_errors
+from fedhub.planner.payload import payload_error
 from fedhub.planner.routes import PULSAR, TUNNEL_PORTS_TEXT, ip_obstacle, is_tunnel_port
-from fedproto.errors import FieldFault, Invalid, first_of
 
 _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     (): FederationIntent,
@@ -58,9 +58,9 @@ _EXPECTED: Final = {
 def parse_intent(payload: object) -> FederationIntent:
     """Check a parsed JSON or YAML tree and turn it into an intent.
 
-    Raises Invalid with one FieldFault for each fault: a dotted path and the cure.
+    Raises Invalid with one FieldError each: a dotted path and the cure.
     """
-    bound = payload_fault(payload)
+    bound = payload_error(payload)
     if bound is not None:
         raise _invalid((bound,))
     try:
@@ -68,9 +68,9 @@ def parse_intent(payload: object) -> FederationIntent:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise _invalid(tuple(_fault(each) for each in found)) from error
-    faults = (*_namespace_faults(intent), *_advertise_faults(intent))
-    if faults:
-        raise _invalid(faults)
+    errors = (*_namespace_errors(intent), *_advertise_errors(intent))
+    if errors:
+        raise _invalid(errors)
     return intent
 
 
@@ -80,29 +80,29 @@ def check_intent(
     release: Release | None,
     known_sites: AbstractSet[str],
     known_releases: Sequence[str] = (),
-) -> tuple[FieldFault, ...]:
+) -> tuple[FieldError, ...]:
     """List what does not fit this hub: unknown sites, unknown release, overlays of other keys."""
-    faults = list(_site_faults(intent, known_sites))
+    errors = list(_site_errors(intent, known_sites))
     if release is None:
         known = f"; known: {', '.join(known_releases)}" if known_releases else ""
-        faults.append(
-            FieldFault(
+        errors.append(
+            FieldError(
                 "release",
                 f"FATE {intent.release} on {intent.engine} is not in the catalogue{known}",
             )
         )
-        return tuple(faults)
+        return tuple(errors)
     if intent.exchange is not None:
-        faults += overlay_faults(release.exchange, intent.exchange.values, "exchange.values")
+        errors += overlay_errors(release.exchange, intent.exchange.values, "exchange.values")
     for index, party in enumerate(intent.parties):
-        faults += overlay_faults(release.cluster, party.values, f"parties.{index}.values")
-    return tuple(faults)
+        errors += overlay_errors(release.cluster, party.values, f"parties.{index}.values")
+    return tuple(errors)
 
 
-def check_change(before: FederationIntent, after: FederationIntent) -> tuple[FieldFault, ...]:
+def check_change(before: FederationIntent, after: FederationIntent) -> tuple[FieldError, ...]:
     """List what cannot be changed in place: it would need a removal first."""
-    faults = [
-        FieldFault(field, f"cannot change from {getattr(before, field)}; make a new federation")
+    errors = [
+        FieldError(field, f"cannot change from {getattr(before, field)}; make a new federation")
         for field in ("name", "domain", "release", "engine")
         if getattr(before, field) != getattr(after, field)
     ]
@@ -110,53 +110,53 @@ def check_change(before: FederationIntent, after: FederationIntent) -> tuple[Fie
     if (before.exchange is None) != (after.exchange is None) and kept:
         parties = ", ".join(str(each) for each in sorted(kept))
         verb = "removed" if after.exchange is None else "added"
-        faults.append(
-            FieldFault(
+        errors.append(
+            FieldError(
                 "exchange",
                 f"cannot be {verb} while parties stay ({parties}); remove them first",
             )
         )
     if before.exchange is not None and after.exchange is not None:
-        faults.extend(_moved("exchange", before.exchange, after.exchange))
+        errors.extend(_moved("exchange", before.exchange, after.exchange))
     old = {each.id: each for each in before.parties}
     for index, party in enumerate(after.parties):
         if party.id in old:
-            faults.extend(_moved(f"parties.{index}", old[party.id], party))
-    return tuple(faults)
+            errors.extend(_moved(f"parties.{index}", old[party.id], party))
+    return tuple(errors)
 
 
 def _moved(
     path: str, before: ExchangeIntent | PartyIntent, after: ExchangeIntent | PartyIntent
-) -> Iterator[FieldFault]:
+) -> Iterator[FieldError]:
     cure = "remove it in one apply, and add it at its new place in the next"
     if before.site != after.site:
-        yield FieldFault(f"{path}.site", f"cannot move from {before.site}; {cure}")
+        yield FieldError(f"{path}.site", f"cannot move from {before.site}; {cure}")
     if _namespace(before) != _namespace(after):
-        yield FieldFault(f"{path}.namespace", f"cannot move from {_namespace(before)}; {cure}")
+        yield FieldError(f"{path}.namespace", f"cannot move from {_namespace(before)}; {cure}")
 
 
 def _namespace(intent: ExchangeIntent | PartyIntent) -> str:
     return intent.namespace if isinstance(intent, ExchangeIntent) else intent.effective_namespace
 
 
-def _invalid(faults: tuple[FieldFault, ...]) -> Invalid:
-    return Invalid(first_of(faults, whole="the federation"), faults=faults)
+def _invalid(errors: tuple[FieldError, ...]) -> Invalid:
+    return Invalid(first_of(errors, whole="the federation"), errors=errors)
 
 
-def _fault(error: Mapping[str, Any]) -> FieldFault:
+def _fault(error: Mapping[str, Any]) -> FieldError:
     loc = tuple(error["loc"])
     path = ".".join(str(part) for part in loc)
     kind = str(error["type"])
     if kind == "extra_forbidden":
-        return FieldFault(path, _unknown_key(loc))
+        return FieldError(path, _unknown_key(loc))
     cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, Misplaced):
-        return FieldFault(cause.path, str(cause))
+    if isinstance(cause, CrossFieldError):
+        return FieldError(cause.path, str(cause))
     if isinstance(cause, ValueError):
-        return FieldFault(path, str(cause))
+        return FieldError(path, str(cause))
     if not loc and kind.startswith("model_"):
-        return FieldFault("", "must be a mapping with name, domain, exchange and parties")
-    return FieldFault(path, _EXPECTED.get(kind, str(error["msg"])))
+        return FieldError("", "must be a mapping with name, domain, exchange and parties")
+    return FieldError(path, _EXPECTED.get(kind, str(error["msg"])))
 
 
 def _unknown_key(loc: tuple[object, ...]) -> str:
@@ -166,7 +166,7 @@ def _unknown_key(loc: tuple[object, ...]) -> str:
     return f"is no known key; {nearest(str(loc[-1]), known)}"
 
 
-def _namespace_faults(intent: FederationIntent) -> Iterator[FieldFault]:
+def _namespace_errors(intent: FederationIntent) -> Iterator[FieldError]:
     places = [(f"parties.{i}.namespace", p.namespace) for i, p in enumerate(intent.parties)]
     if intent.exchange is not None:
         places.append(("exchange.namespace", intent.exchange.namespace))
@@ -175,10 +175,10 @@ def _namespace_faults(intent: FederationIntent) -> Iterator[FieldFault]:
             # Where KubeFATE has rights in one namespace alone, a participant shares it.
             continue
         if namespace == "default" or namespace.startswith("kube-"):
-            yield FieldFault(path, f"{namespace} belongs to Kubernetes itself; choose another name")
+            yield FieldError(path, f"{namespace} belongs to Kubernetes itself; choose another name")
 
 
-def _advertise_faults(intent: FederationIntent) -> Iterator[FieldFault]:
+def _advertise_errors(intent: FederationIntent) -> Iterator[FieldError]:
     taken: dict[tuple[str, int], str] = {}
     if intent.exchange is not None:
         advertise = intent.exchange.advertise.model_dump(exclude_none=True)
@@ -194,7 +194,7 @@ def _advertise_faults(intent: FederationIntent) -> Iterator[FieldFault]:
             continue
         port = split_host_port(text)[1]
         if not is_tunnel_port(port):
-            yield FieldFault(
+            yield FieldError(
                 f"{path}.{PULSAR}",
                 f"port {port} is none that the exchange's Traffic Server tunnels to; "
                 f"use {TUNNEL_PORTS_TEXT}",
@@ -203,36 +203,36 @@ def _advertise_faults(intent: FederationIntent) -> Iterator[FieldFault]:
 
 def _addresses(
     path: str, advertise: Mapping[str, str], owner: str, taken: dict[tuple[str, int], str]
-) -> Iterator[FieldFault]:
+) -> Iterator[FieldError]:
     for role, text in advertise.items():
         host, port = split_host_port(text)
         if is_ip(host) and (unusable := ip_obstacle(host)):
-            yield FieldFault(f"{path}.{role}", f"{unusable}; write an IPv4 address or a DNS name")
+            yield FieldError(f"{path}.{role}", f"{unusable}; write an IPv4 address or a DNS name")
         other = taken.setdefault((host, port), owner)
         if other != owner:
-            yield FieldFault(
+            yield FieldError(
                 f"{path}.{role}", f"{text} is already advertised for {other}; each needs its own"
             )
 
 
-def _own_names(path: str, advertise: Mapping[str, str], domain: str) -> Iterator[FieldFault]:
+def _own_names(path: str, advertise: Mapping[str, str], domain: str) -> Iterator[FieldError]:
     for role, text in advertise.items():
         host = split_host_port(text)[0]
         if host == domain or host.endswith(f".{domain}"):
-            yield FieldFault(
+            yield FieldError(
                 f"{path}.{role}",
                 f"{host} is in the federation's own domain, whose names lead to the proxies "
                 "themselves; write an IPv4 address or a DNS name outside it",
             )
 
 
-def _site_faults(intent: FederationIntent, known_sites: AbstractSet[str]) -> Iterator[FieldFault]:
+def _site_errors(intent: FederationIntent, known_sites: AbstractSet[str]) -> Iterator[FieldError]:
     places = [(f"parties.{index}.site", party.site) for index, party in enumerate(intent.parties)]
     if intent.exchange is not None:
         places.insert(0, ("exchange.site", intent.exchange.site))
     for path, site in places:
         if site not in known_sites:
-            yield FieldFault(path, f"there is no site {site}; {_sites(site, known_sites)}")
+            yield FieldError(path, f"there is no site {site}; {_sites(site, known_sites)}")
 
 
 def _sites(site: str, known: AbstractSet[str]) -> str:

@@ -1,6 +1,6 @@
 """Check an operator's overlay of cluster.yaml against what a release's chart takes.
 
-KubeFATE ignores a misspelt key in silence and fails an hour later on a wrong one, so each fault is
+KubeFATE ignores a misspelt key in silence and fails an hour later on a wrong one, so each error is
 found here, with its path and its cure.
 """
 
@@ -11,33 +11,33 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from fedcore.errors import FieldError
 from fedhub.domain.release import RoleRelease
 from fedhub.planner.values import merge
-from fedproto.errors import FieldFault
 
 MAX_OVERLAY_BYTES: Final = 32 * 1024
 """KubeFATE keeps the whole cluster.yaml in a column of 64 KB."""
 AGENT_KEYS: Final = ("lcmOwner", "lcmRevision", "lcmDigest")
 
 
-def overlay_faults(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> list[FieldFault]:
+def overlay_errors(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> list[FieldError]:
     """List what is wrong with ``overlay``, which stands at ``path`` of the intent."""
     if not overlay:
         return []
-    faults = [*_unknown(role, overlay, path)]
-    faults.extend(_reserved(role, overlay, path))
+    errors = [*_unknown(role, overlay, path)]
+    errors.extend(_reserved(role, overlay, path))
     shape = {block: {} for block in _blocks(role)} | role.defaults
-    faults.extend(_misshapen(shape, overlay, path))
-    if not faults:
-        faults.extend(_incomplete(role, overlay, path))
+    errors.extend(_misshapen(shape, overlay, path))
+    if not errors:
+        errors.extend(_incomplete(role, overlay, path))
     size = len(json.dumps(overlay))
     if size > MAX_OVERLAY_BYTES:
-        faults.append(
-            FieldFault(
+        errors.append(
+            FieldError(
                 path, f"is {size} bytes of JSON; {MAX_OVERLAY_BYTES} are allowed: shorten it"
             )
         )
-    return faults
+    return errors
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -52,21 +52,21 @@ def _blocks(role: RoleRelease) -> set[str]:
     return {key.partition(".")[0] for key in role.known_keys if "." in key}
 
 
-def _unknown(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+def _unknown(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldError]:
     top = {key for key in role.known_keys if "." not in key}
     offered = top - set(role.reserved)
     blocks = _blocks(role)
     for key, value in overlay.items():
         if key in AGENT_KEYS:
-            yield FieldFault(f"{path}.{key}", "is set by the product; remove it")
+            yield FieldError(f"{path}.{key}", "is set by the product; remove it")
         elif key not in top:
-            yield FieldFault(f"{path}.{key}", f"is no key of the chart; {nearest(key, offered)}")
+            yield FieldError(f"{path}.{key}", f"is no key of the chart; {nearest(key, offered)}")
         elif key in blocks and isinstance(value, Mapping):
             known = {each.partition(".")[2] for each in role.known_keys if _within(each, key)}
             free = {each for each in known if f"{key}.{each}" not in role.reserved}
             for inner in value:
                 if inner not in known:
-                    yield FieldFault(
+                    yield FieldError(
                         f"{path}.{key}.{inner}",
                         f"is no key of the chart's {key}; {nearest(inner, free)}",
                     )
@@ -76,10 +76,10 @@ def _within(dotted: str, block: str) -> bool:
     return dotted.startswith(f"{block}.")
 
 
-def _reserved(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+def _reserved(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldError]:
     for dotted in role.reserved:
         if _lookup(overlay, dotted, missing=overlay) is not overlay:
-            yield FieldFault(
+            yield FieldError(
                 f"{path}.{dotted}",
                 "is computed from the federation and cannot be overlaid; remove it",
             )
@@ -87,26 +87,26 @@ def _reserved(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Itera
 
 def _misshapen(
     shape: Mapping[str, Any], overlay: Mapping[str, Any], path: str
-) -> Iterator[FieldFault]:
+) -> Iterator[FieldError]:
     """Find blocks replaced by a bare value: every default in them would be lost."""
     for key, value in overlay.items():
         below = shape.get(key)
         if not isinstance(below, Mapping):
             continue
         if not isinstance(value, Mapping):
-            yield FieldFault(f"{path}.{key}", "must be a mapping, for example {type: ClusterIP}")
+            yield FieldError(f"{path}.{key}", "must be a mapping, for example {type: ClusterIP}")
         else:
             yield from _misshapen(below, value, f"{path}.{key}")
 
 
-def _incomplete(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+def _incomplete(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterator[FieldError]:
     values = merge(role.defaults, overlay)
     for requirement in role.requirements:
         if not _lookup(values, requirement.when, missing=None):
             continue
         for dotted in requirement.needs:
             if not _lookup(values, dotted, missing=None):
-                yield FieldFault(
+                yield FieldError(
                     f"{path}.{dotted}",
                     f"must be given with `{requirement.when}`, because {requirement.reason}",
                 )

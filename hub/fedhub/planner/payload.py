@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from fedproto.errors import FieldFault
-from fedproto.yamltext import WHOLE_KEYS, raw_fault, whole_fault
+from fedcore.errors import FieldError
+from fedcore.yaml_safety import WHOLE_KEYS, unsafe_document_reason, unsafe_reason
 
 MAX_DEPTH: Final = 32
 MAX_NODES: Final = 100_000
@@ -26,19 +26,19 @@ _LINE_ENDS: Final = "\u2028\u2029"
 Path = tuple[str, ...]
 
 
-def payload_fault(payload: object) -> FieldFault | None:
-    """Return the first fault of a parsed JSON or YAML tree, or None."""
+def payload_error(payload: object) -> FieldError | None:
+    """Return the reason against the first bad text of a parsed JSON or YAML tree, or None."""
     count = 0
     stack: list[tuple[Path, object]] = [((), payload)]
     while stack:
         path, value = stack.pop()
         count += 1
-        message = _fault_of(path, value) or _overlay_fault(path, value)
+        message = _reason_against(path, value) or _overlay_objection(path, value)
         if count > MAX_NODES:
             message = f"holds more than {MAX_NODES} values; split it"
             path = ()
         if message:
-            return FieldFault(".".join(path), message)
+            return FieldError(".".join(path), message)
         stack.extend(_children(path, value))
     return None
 
@@ -52,14 +52,14 @@ def _children(path: Path, value: object) -> Iterator[tuple[Path, object]]:
             yield (*path, str(index)), each
 
 
-def _fault_of(path: Path, value: object) -> str:
+def _reason_against(path: Path, value: object) -> str:
     if len(path) > MAX_DEPTH:
         return f"is nested deeper than {MAX_DEPTH} levels; flatten it"
     match value:
         case str():
-            return _text_fault(value)
+            return _text_objection(value)
         case Mapping():
-            return _keys_fault(value)
+            return _keys_objection(value)
         case bool() | None | list() | tuple():
             return ""
         case int() | float():
@@ -69,17 +69,19 @@ def _fault_of(path: Path, value: object) -> str:
             return f"is a {type(value).__name__}; only JSON's types are taken, quote it as text"
 
 
-def _overlay_fault(path: Path, value: object) -> str:
+def _overlay_objection(path: Path, value: object) -> str:
     """Keep an overlay's texts from being more than texts once KubeFATE has written them."""
     below = _below_values(path)
     if below is None:
         return ""
-    fault_of = whole_fault if below[:1] and below[0] in WHOLE_KEYS else raw_fault
+    reason_against = (
+        unsafe_document_reason if below[:1] and below[0] in WHOLE_KEYS else unsafe_reason
+    )
     if isinstance(value, str):
-        return fault_of(value)
+        return reason_against(value)
     for key in value if isinstance(value, Mapping) else ():
-        if fault := fault_of(key):
-            return f"has a key that {fault}"
+        if reason := reason_against(key):
+            return f"has a key that {reason}"
     return ""
 
 
@@ -92,16 +94,16 @@ def _below_values(path: Path) -> Path | None:
             return None
 
 
-def _keys_fault(value: Mapping[Any, Any]) -> str:
+def _keys_objection(value: Mapping[Any, Any]) -> str:
     for key in value:
         if not isinstance(key, str):
             return f"has the key {key!r}, which is no text; quote it"
-        if fault := _text_fault(key):
-            return f"has a key that {fault}"
+        if reason := _text_objection(key):
+            return f"has a key that {reason}"
     return ""
 
 
-def _text_fault(text: str) -> str:
+def _text_objection(text: str) -> str:
     if len(text) > MAX_TEXT_CHARS:
         return f"is longer than {MAX_TEXT_CHARS} characters"
     if text.isprintable():

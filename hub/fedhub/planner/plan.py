@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedhub.domain.records import PlannedDocument, ResourceKind, Spec, StoredDocument
+from fedhub.domain.models import PlannedDocument, ResourceKind, Spec, StoredDocument
 from fedhub.planner.digest import digest_of
-from fedhub.planner.given import (
-    Cast,
+from fedhub.planner.inputs import (
     Member,
+    MemberGroups,
     Plan,
     PlanInput,
     Report,
     Routes,
     Waiting,
-    cast_of,
+    group_members,
     report_of,
 )
 from fedhub.planner.routes import (
     ExchangeTargets,
-    Obstacle,
     Peer,
     Reason,
     RouteTables,
+    Unresolved,
     exchange_targets,
     route_tables,
 )
-from fedhub.planner.spec import SpecBuilder, retabled
+from fedhub.planner.spec import SpecBuilder, with_tables
 from fedproto.agent.v1 import document_pb2
 
 __all__ = ["Member", "Plan", "PlanInput", "Report", "Waiting", "plan", "report_of", "stored_spec"]
@@ -66,7 +66,7 @@ class _Draft:
 
     given: PlanInput
     scope: frozenset[str] | None
-    cast: Cast
+    cast: MemberGroups
     peers: tuple[Peer, ...]
     builder: SpecBuilder
     documents: list[PlannedDocument]
@@ -74,7 +74,7 @@ class _Draft:
 
     @classmethod
     def of(cls, given: PlanInput, scope: frozenset[str] | None) -> _Draft:
-        cast = cast_of(given)
+        cast = group_members(given)
         return cls(
             given=given,
             scope=scope,
@@ -89,7 +89,7 @@ class _Draft:
         routes = self._plan_direct() if self.cast.is_direct else self._plan_relayed()
         for member in self.cast.leaving:
             self._plan_removal(member)
-        return Plan(tuple(self.documents), self.waiting, routes, routes.left_out)
+        return Plan(tuple(self.documents), self.waiting, routes, routes.unrouted)
 
     def _wants(self, member: Member) -> bool:
         return self.scope is None or member.participant.id in self.scope
@@ -101,19 +101,19 @@ class _Draft:
         if exchange is None:
             self._hold_parties(Reason.EXCHANGE_HAS_NO_ADDRESS, "the exchange is not there yet")
             tables = route_tables(domain, self.peers, {}, tunnelled=True)
-            return Routes(domain, None, tables.routes, tables.left_out)
+            return Routes(domain, None, tables.routes, tables.unrouted)
         peer = exchange.peer()
         seen = exchange_targets(peer, exchange.resolutions)
-        targets = None if isinstance(seen, Obstacle) else seen
+        targets = None if isinstance(seen, Unresolved) else seen
         tables = route_tables(
             domain, self.peers, exchange.resolutions, tunnelled=True, occupied=_places(targets)
         )
-        if self.cast.exchange_lingers:
-            self._plan_lingering(exchange, tables)
+        if self.cast.exchange_is_draining:
+            self._plan_draining(exchange, tables)
         else:
             self._plan_exchange(exchange, peer, tables)
             self._plan_parties(peer, exchange.resolutions, seen)
-        return Routes(domain, targets, tables.routes, tables.left_out)
+        return Routes(domain, targets, tables.routes, tables.unrouted)
 
     def _plan_exchange(self, exchange: Member, peer: Peer, tables: RouteTables) -> None:
         if self._wants(exchange):
@@ -121,7 +121,7 @@ class _Draft:
             spec = self.builder.exchange(exchange, tables, names)
             self.documents.append(planned(exchange, spec, absent=False))
 
-    def _plan_lingering(self, exchange: Member, tables: RouteTables) -> None:
+    def _plan_draining(self, exchange: Member, tables: RouteTables) -> None:
         """Keep an exchange that nobody wants until its last cluster is gone.
 
         Its tables lose each leaving party at once; everything else stays as stored.
@@ -135,10 +135,10 @@ class _Draft:
         stored = self.given.current.get(exchange.participant.id)
         spec = None if stored is None or stored.absent else stored_spec(stored)
         if isinstance(spec, document_pb2.ParticipantSpec):
-            self.documents.append(planned(exchange, retabled(spec, tables), absent=False))
+            self.documents.append(planned(exchange, with_tables(spec, tables), absent=False))
 
     def _plan_parties(
-        self, exchange: Peer, fallback: Mapping[str, str], seen: ExchangeTargets | Obstacle
+        self, exchange: Peer, fallback: Mapping[str, str], seen: ExchangeTargets | Unresolved
     ) -> None:
         """Plan each party by what its own site resolved, or else the exchange's site.
 
@@ -155,7 +155,7 @@ class _Draft:
                 own = member.resolutions
                 known = {name: own.get(name) or fallback.get(name, "") for name in names}
                 targets = exchange_targets(exchange, known)
-            if isinstance(targets, Obstacle):
+            if isinstance(targets, Unresolved):
                 self._hold(member, targets.reason, targets.message)
                 continue
             spec = self.builder.party(member, targets, names)
@@ -195,7 +195,7 @@ class _Draft:
             spec = self.builder.peer(member, others, names)
             self.documents.append(planned(member, spec, absent=False))
         tables = route_tables(domain, self.peers, seen, tunnelled=False)
-        return Routes(domain, None, tables.routes, tables.left_out)
+        return Routes(domain, None, tables.routes, tables.unrouted)
 
     def _plan_removal(self, member: Member) -> None:
         """Say what there is to remove: the last document, now absent."""

@@ -103,7 +103,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class Unresolved:
     """Why there is no target: a code, and a sentence with the cure."""
 
     reason: Reason
@@ -122,7 +122,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class Unrouted:
     """A party that stands in no table, and why."""
 
     participant_id: str
@@ -145,12 +145,12 @@ class RouteTables:
 
     domain: str
     routes: tuple[Route, ...]
-    left_out: tuple[LeftOut, ...]
+    unrouted: tuple[Unrouted, ...]
 
     def without(self, participant_id: str) -> RouteTables:
         """Return the tables as a party needs them: without itself."""
         routes = tuple(each for each in self.routes if each.participant_id != participant_id)
-        return RouteTables(self.domain, routes, self.left_out)
+        return RouteTables(self.domain, routes, self.unrouted)
 
     def sni(self) -> list[tuple[str, str, int]]:
         """Return (fqdn, ip, port) for Traffic Server; the sentinel makes it never empty."""
@@ -195,14 +195,14 @@ def ip_obstacle(ip: str) -> str:
     return ""
 
 
-def locate(peer: Peer, role: str, resolutions: Mapping[str, str]) -> Target | Obstacle:
+def locate(peer: Peer, role: str, resolutions: Mapping[str, str]) -> Target | Unresolved:
     """Find where ``role`` of ``peer`` is reached, by what the viewer's site resolved."""
     advertised = peer.advertised.get(role)
     if advertised is not None:
         host, port = split_host_port(advertised)
         ip = host if is_ip(host) else resolutions.get(host, "")
         if not ip:
-            return Obstacle(
+            return Unresolved(
                 Reason.NAME_NOT_RESOLVED,
                 f"{peer.label} advertises {host} for {role}, which has not been resolved at the "
                 "site that needs it; check DNS there, or advertise an IP address",
@@ -211,13 +211,13 @@ def locate(peer: Peer, role: str, resolutions: Mapping[str, str]) -> Target | Ob
     else:
         reported = peer.reported.get(role)
         if reported is None or not reported.ip:
-            return Obstacle(
+            return Unresolved(
                 Reason.NO_ADDRESS,
                 f"site {peer.site_name} has reported no {role} address of {peer.label} yet",
             )
         target = Target(reported.host, reported.ip, reported.port, advertised=False)
     if unusable := ip_obstacle(target.ip):
-        return Obstacle(
+        return Unresolved(
             Reason.UNUSABLE_ADDRESS,
             f"the {role} address of {peer.label} cannot be used: {unusable}; "
             f"set `advertise.{role}` to an IPv4 address that other sites reach",
@@ -225,13 +225,15 @@ def locate(peer: Peer, role: str, resolutions: Mapping[str, str]) -> Target | Ob
     return target
 
 
-def exchange_targets(exchange: Peer, resolutions: Mapping[str, str]) -> ExchangeTargets | Obstacle:
+def exchange_targets(
+    exchange: Peer, resolutions: Mapping[str, str]
+) -> ExchangeTargets | Unresolved:
     """Find where a party with these resolutions reaches the exchange."""
     found: list[Target] = []
     for role in EXCHANGE_ROLES:
         target = locate(exchange, role, resolutions)
-        if isinstance(target, Obstacle):
-            return Obstacle(
+        if isinstance(target, Unresolved):
+            return Unresolved(
                 Reason.EXCHANGE_HAS_NO_ADDRESS, f"the exchange has no address yet: {target.message}"
             )
         found.append(target)
@@ -254,7 +256,7 @@ def route_tables(
     """
     taken: dict[tuple[str, int], str] = dict.fromkeys(occupied, EXCHANGE_KEY)
     routes: list[Route] = []
-    left_out: list[LeftOut] = []
+    unrouted: list[Unrouted] = []
     for peer in sorted(parties, key=attrgetter("participant_id")):
         route = _route(domain, peer, resolutions, tunnelled=tunnelled)
         if isinstance(route, Route):
@@ -264,38 +266,38 @@ def route_tables(
                 continue
         else:
             obstacle = route
-        left_out.append(LeftOut(peer.participant_id, peer.key, obstacle.reason, obstacle.message))
+        unrouted.append(Unrouted(peer.participant_id, peer.key, obstacle.reason, obstacle.message))
     return RouteTables(
         domain,
         tuple(sorted(routes, key=lambda each: int(each.key))),
-        tuple(sorted(left_out, key=lambda each: int(each.key))),
+        tuple(sorted(unrouted, key=lambda each: int(each.key))),
     )
 
 
 def _route(
     domain: str, peer: Peer, resolutions: Mapping[str, str], *, tunnelled: bool
-) -> Route | Obstacle:
+) -> Route | Unresolved:
     pulsar = locate(peer, PULSAR, resolutions)
-    if isinstance(pulsar, Obstacle):
+    if isinstance(pulsar, Unresolved):
         return pulsar
     if tunnelled and not is_tunnel_port(pulsar.port):
-        return Obstacle(
+        return Unresolved(
             Reason.PORT_NOT_ALLOWED,
             f"the pulsar port {pulsar.port} of {peer.label} is none that the exchange tunnels to; "
             f"set `advertise.pulsar` to one with port {TUNNEL_PORTS_TEXT}",
         )
     nginx = locate(peer, NGINX, resolutions)
-    if isinstance(nginx, Obstacle):
+    if isinstance(nginx, Unresolved):
         return nginx
     return Route(peer.participant_id, peer.key, f"{peer.key}.{domain}", pulsar, nginx)
 
 
-def _claim(route: Route, peer: Peer, taken: dict[tuple[str, int], str]) -> Obstacle | None:
+def _claim(route: Route, peer: Peer, taken: dict[tuple[str, int], str]) -> Unresolved | None:
     places = ((route.pulsar.ip, route.pulsar.port), (route.nginx.ip, route.nginx.port))
     for ip, port in places:
         owner = taken.get((ip, port))
         if owner is not None:
-            return Obstacle(
+            return Unresolved(
                 Reason.ADDRESS_TAKEN,
                 f"{peer.label} is said to be at {ip}:{port}, where {label_of(owner)} is; "
                 f"set `advertise` of {peer.label} to its own address",

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from fedhub.domain.federation import ExchangeIntent, Expose, PartyIntent, Repair
-from fedhub.domain.records import Participant
-from fedhub.domain.release import CertificateWish, RoleRelease, TableWish, Topology
-from fedhub.planner.given import Member, PlanInput
+from fedhub.domain.models import Participant
+from fedhub.domain.release import CertificateTemplate, RoleRelease, TableTemplate, Topology
+from fedhub.planner.inputs import Member, PlanInput
 from fedhub.planner.routes import (
     NOWHERE,
     NOWHERE_HTTP_PORT,
@@ -181,7 +181,7 @@ class SpecBuilder:
         )
 
 
-def retabled(spec: pb.ParticipantSpec, tables: RouteTables) -> pb.ParticipantSpec:
+def with_tables(spec: pb.ParticipantSpec, tables: RouteTables) -> pb.ParticipantSpec:
     """Return an exchange's spec with other tables and nothing else changed."""
     changed = pb.ParticipantSpec()
     changed.CopyFrom(spec)
@@ -199,7 +199,7 @@ def _intent(member: Member) -> ExchangeIntent | PartyIntent:
     return member.intent
 
 
-def _certificate(wish: CertificateWish, party_id: int, domain: str) -> pb.CertificateSpec:
+def _certificate(wish: CertificateTemplate, party_id: int, domain: str) -> pb.CertificateSpec:
     return pb.CertificateSpec(
         secret_name=wish.secret,
         profile=wish.profile,
@@ -214,7 +214,7 @@ def _certificate(wish: CertificateWish, party_id: int, domain: str) -> pb.Certif
 
 
 def _table(
-    wish: TableWish, chart_keys: Iterable[str], rows: Iterable[tuple[str, str, int]]
+    wish: TableTemplate, chart_keys: Iterable[str], rows: Iterable[tuple[str, str, int]]
 ) -> pb.TableSpec:
     table = pb.TableSpec(kind=TABLES[wish.kind], config_map=wish.config_map, key=wish.key)
     written = _write(table, rows)

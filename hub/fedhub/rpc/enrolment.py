@@ -7,14 +7,14 @@ from typing import Any
 import grpc.aio
 
 from fedhub.services import enrolment
-from fedhub.services.hub import Hub
+from fedhub.services.context import HubContext
 from fedproto.agent.v1 import certificate_pb2, enrolment_pb2, enrolment_pb2_grpc
 
 
 class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
     """Serves ``Enrolment``."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: HubContext) -> None:
         self._hub = hub
 
     async def GetTrust(
@@ -50,7 +50,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
         )
 
 
-def trust_of(hub: Hub) -> certificate_pb2.TrustBundle:
+def trust_of(hub: HubContext) -> certificate_pb2.TrustBundle:
     """Return the CA's roots as a message."""
     bundle = hub.authority.trust_bundle()
     return certificate_pb2.TrustBundle(version=bundle.version, roots_pem=bundle.roots_pem)

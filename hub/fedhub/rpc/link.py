@@ -10,14 +10,14 @@ import grpc.aio
 import structlog
 
 from fedca.authority import IssuedCertificate, peer_identity
+from fedcore import limits
+from fedcore.errors import Denied, ErrorCode, FedError, Invalid, Unauthenticated, Unavailable
 from fedhub.fleet.admission import PeerIdentity
 from fedhub.fleet.sessions import LiveSession, Loop
 from fedhub.rpc.enrolment import trust_of
 from fedhub.services import agents, certificates, charts, presence, reports
-from fedhub.services.hub import Hub
-from fedproto import limits
+from fedhub.services.context import HubContext
 from fedproto.agent.v1 import certificate_pb2, event_pb2, link_pb2, link_pb2_grpc
-from fedproto.errors import Denied, ErrorCode, FedError, Invalid, Unauthenticated, Unavailable
 
 log = structlog.get_logger()
 DATABASE_RETRY_S: Final = 0.5
@@ -27,7 +27,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class LinkServicer(link_pb2_grpc.AgentLinkServicer):
     """Serves ``AgentLink``; the peer is whom its certificate names, never whom a message names."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: HubContext) -> None:
         self._hub = hub
         self._closing: set[asyncio.Task[None]] = set()
 

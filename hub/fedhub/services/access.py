@@ -9,10 +9,10 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from fedcore.errors import Invalid, Unauthenticated
 from fedhub.domain.access import Permission, Principal
 from fedhub.store import tokens
 from fedhub.store.engine import Database
-from fedproto.errors import Invalid, Unauthenticated
 
 ADMIN: Final = "admin"
 PREFIX: Final = "flm_api_"

@@ -7,19 +7,19 @@ from typing import Final, NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore import limits
+from fedcore.errors import Denied, ErrorCode, FedError, Unavailable
+from fedcore.ids import new_id
 from fedhub.domain.access import Permission, Principal
+from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
-from fedhub.domain.records import Site
-from fedhub.fleet.admission import PeerIdentity, Verdict, check_hello, judge
-from fedhub.fleet.reports import clean, clean_text
+from fedhub.fleet.admission import PeerIdentity, Verdict, check_hello, decide_admission
+from fedhub.fleet.ingest import clean, clean_text
 from fedhub.fleet.sessions import LiveSession
 from fedhub.services import standstill
-from fedhub.services.hub import Hub, record
+from fedhub.services.context import HubContext, record
 from fedhub.store import certificates, events, sessions, sites
-from fedproto import limits
 from fedproto.agent.v1 import command_pb2, link_pb2
-from fedproto.errors import Denied, ErrorCode, FedError, Unavailable
-from fedproto.ids import new_id
 
 HUB_VERSION: Final = "0.1.0"
 SUPERSEDED_GRACE: Final = timedelta(hours=1)
@@ -29,7 +29,7 @@ MAX_LOOP_NAME: Final = 150
 
 
 async def open_session(
-    hub: Hub, hello: link_pb2.Hello, identity: PeerIdentity
+    hub: HubContext, hello: link_pb2.Hello, identity: PeerIdentity
 ) -> tuple[LiveSession, link_pb2.Welcome]:
     """Admit an agent: a new epoch, the site online, and what to go on from.
 
@@ -41,11 +41,11 @@ async def open_session(
         site = await sites.find(db, identity.site_id)
         if site is None:
             raise Denied("this site was deleted; ask for a new invitation")
-        verdict = judge(
+        verdict = decide_admission(
             hello,
             identity,
             site,
-            hub.fleet.incumbent(identity.agent_id),
+            hub.fleet.current_session(identity.agent_id),
             is_superseded=await is_superseded(hub, db, site, identity.serial),
         )
         admitted = None
@@ -57,7 +57,7 @@ async def open_session(
     return admitted
 
 
-async def is_superseded(hub: Hub, db: AsyncSession, site: Site, serial: str) -> bool:
+async def is_superseded(hub: HubContext, db: AsyncSession, site: Site, serial: str) -> bool:
     """Tell whether a certificate is older than one that the site's agent has used for an hour.
 
     A newer certificate that was issued but never used (its answer got lost) supersedes nothing.
@@ -72,7 +72,7 @@ async def is_superseded(hub: Hub, db: AsyncSession, site: Site, serial: str) -> 
 
 
 async def _turn_away(
-    hub: Hub, verdict: Verdict, site: Site, identity: PeerIdentity, hello: link_pb2.Hello
+    hub: HubContext, verdict: Verdict, site: Site, identity: PeerIdentity, hello: link_pb2.Hello
 ) -> NoReturn:
     if verdict is Verdict.WAIT:
         raise Unavailable(f"an older instance of the agent of site {site.name} is still connected")
@@ -89,7 +89,7 @@ async def _turn_away(
     )
 
 
-async def report_superseded(hub: Hub, site: Site, serial: str) -> None:
+async def report_superseded(hub: HubContext, site: Site, serial: str) -> None:
     """Raise an alarm: an old key of an agent was used after its newer one."""
     if not hub.fleet.is_news("superseded", site.id, serial):
         return
@@ -106,7 +106,7 @@ async def report_superseded(hub: Hub, site: Site, serial: str) -> None:
 
 
 async def _admit(
-    hub: Hub,
+    hub: HubContext,
     db: AsyncSession,
     hello: link_pb2.Hello,
     identity: PeerIdentity,
@@ -138,7 +138,7 @@ async def _admit(
         heard_at=hub.clock.monotonic(),
         beat_at=hub.clock.monotonic(),
         sent={ref.resource_id: ref.generation for ref in hello.documents},
-        claimed={ref.resource_id: ref.digest for ref in hello.documents},
+        reported_digests={ref.resource_id: ref.digest for ref in hello.documents},
         spool_id=hello.spool_id,
         stalled_loops=standstill.named_in(site),
     )
@@ -146,7 +146,7 @@ async def _admit(
     return session, _welcome(hub, session, protocol, resume)
 
 
-def _welcome(hub: Hub, session: LiveSession, protocol: int, resume: int) -> link_pb2.Welcome:
+def _welcome(hub: HubContext, session: LiveSession, protocol: int, resume: int) -> link_pb2.Welcome:
     welcome = link_pb2.Welcome(
         epoch=session.epoch,
         session_id=session.session_id,
@@ -168,7 +168,7 @@ def _welcome(hub: Hub, session: LiveSession, protocol: int, resume: int) -> link
 
 
 async def _site_online(
-    hub: Hub, db: AsyncSession, hello: link_pb2.Hello, identity: PeerIdentity, site: Site
+    hub: HubContext, db: AsyncSession, hello: link_pb2.Hello, identity: PeerIdentity, site: Site
 ) -> None:
     now = hub.clock.now()
     await sites.update(
@@ -199,7 +199,7 @@ def _inventory_columns(inventory: link_pb2.Inventory) -> dict[str, object]:
     }
 
 
-async def _report_duplicate(hub: Hub, site: Site, hello: link_pb2.Hello) -> None:
+async def _report_duplicate(hub: HubContext, site: Site, hello: link_pb2.Hello) -> None:
     if not hub.fleet.is_news("duplicate", site.id, hello.cluster_uid, hello.instance_id):
         return
     async with hub.database.begin() as db:
@@ -219,7 +219,7 @@ async def _report_duplicate(hub: Hub, site: Site, hello: link_pb2.Hello) -> None
 
 
 async def heartbeat(
-    hub: Hub, session: LiveSession, beat: link_pb2.Heartbeat
+    hub: HubContext, session: LiveSession, beat: link_pb2.Heartbeat
 ) -> link_pb2.HeartbeatAck:
     """Take a heartbeat: stalled loops become findings of the site."""
     session.beat_at = hub.clock.monotonic()
@@ -233,28 +233,30 @@ async def heartbeat(
     return answer
 
 
-async def note_inventory(hub: Hub, session: LiveSession, inventory: link_pb2.Inventory) -> None:
+async def note_inventory(
+    hub: HubContext, session: LiveSession, inventory: link_pb2.Inventory
+) -> None:
     """Keep what an agent says of its site."""
     async with hub.database.begin() as db:
         await sessions.check_epoch(db, session.agent_id, session.epoch)
         await sites.update(db, session.site_id, **_inventory_columns(inventory))
 
 
-async def prove_routes(
-    hub: Hub, principal: Principal, *, site_id: str, resource_id: str, limit_s: float = 30.0
-) -> command_pb2.RoutesProven:
+async def probe_routes(
+    hub: HubContext, principal: Principal, *, site_id: str, resource_id: str, limit_s: float = 30.0
+) -> command_pb2.RoutesProbed:
     """Ask an exchange's agent to try every route now."""
     principal.require(Permission.MANAGE_FEDERATIONS)
     command = command_pb2.Command(
         command_id=new_id(),
-        prove_routes=command_pb2.ProveRoutes(resource_id=resource_id),
+        probe_routes=command_pb2.ProbeRoutes(resource_id=resource_id),
     )
     command.deadline_at.FromDatetime(hub.clock.now() + timedelta(seconds=limit_s))
     result = await hub.fleet.command(site_id, command)
     clean(result)
     if not result.succeeded:
         raise FedError(result.message or "the site could not try the routes", code=_code(result))
-    return result.routes_proven
+    return result.routes_probed
 
 
 def _code(result: command_pb2.CommandResult) -> ErrorCode:

@@ -8,21 +8,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedca.authority import IssuedCertificate, IssueRequest, Subject
 from fedca.records import RevocationReason
+from fedcore import limits
+from fedcore.errors import Denied, ErrorCode, FedError, NotFound
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import Page, Participant, ResourceKind, Site, SiteCertificate
+from fedhub.domain.models import Page, Participant, ResourceKind, Site, SiteCertificate
 from fedhub.services.agents import is_superseded, report_superseded
+from fedhub.services.context import HubContext, record
 from fedhub.services.enrolment import remember_agent_certificate
-from fedhub.services.hub import Hub, record
-from fedhub.services.naming import names_of, participants_called
+from fedhub.services.name_index import names_of, participant_ids_for_name
 from fedhub.services.sites import require as require_site
 from fedhub.store import certificates, documents, federations, participants, sites
-from fedproto import limits
 from fedproto.agent.v1 import document_pb2
-from fedproto.errors import Denied, ErrorCode, FedError, NotFound
 
 
 async def issue_for_resource(
-    hub: Hub, site_id: str, *, resource_id: str, secret_name: str, csr_pem: bytes
+    hub: HubContext, site_id: str, *, resource_id: str, secret_name: str, csr_pem: bytes
 ) -> IssuedCertificate:
     """Issue the certificate that a participant's document lists under ``secret_name``.
 
@@ -70,7 +70,7 @@ async def _listed(
     raise refusal
 
 
-async def _check_quota(hub: Hub, db: AsyncSession, site: Site) -> None:
+async def _check_quota(hub: HubContext, db: AsyncSession, site: Site) -> None:
     """Raise TOO_MANY for a site that got its day's certificates; calls at once may pass by few."""
     since = hub.clock.now() - timedelta(days=1)
     if await certificates.count_since(db, site.id, since) >= limits.MAX_SITE_CERTIFICATES_PER_DAY:
@@ -82,7 +82,7 @@ async def _check_quota(hub: Hub, db: AsyncSession, site: Site) -> None:
 
 
 async def _remember(
-    hub: Hub,
+    hub: HubContext,
     db: AsyncSession,
     site: Site,
     row: Participant,
@@ -118,7 +118,7 @@ async def _remember(
 
 
 async def renew_agent(
-    hub: Hub, *, site_id: str, agent_id: str, old_serial: str, csr_pem: bytes
+    hub: HubContext, *, site_id: str, agent_id: str, old_serial: str, csr_pem: bytes
 ) -> IssuedCertificate:
     """Issue an agent's next certificate, with a new key; every policy is checked again."""
     async with hub.database.read() as db:
@@ -152,7 +152,7 @@ async def renew_agent(
     return issued
 
 
-async def revoke(hub: Hub, principal: Principal, serial: str) -> SiteCertificate:
+async def revoke(hub: HubContext, principal: Principal, serial: str) -> SiteCertificate:
     """Revoke one certificate; that of an agent ends its stream at once."""
     principal.require(Permission.MANAGE_CERTIFICATES)
     async with hub.database.read() as db:
@@ -178,7 +178,7 @@ async def revoke(hub: Hub, principal: Principal, serial: str) -> SiteCertificate
     return revoked if revoked is not None else found
 
 
-async def revoke_of_gone(hub: Hub, site_id: str) -> None:
+async def revoke_of_gone(hub: HubContext, site_id: str) -> None:
     """Revoke the certificates of a site's participants that are gone; call after the commit.
 
     Those that an earlier call missed, because the process died, are revoked with them. The ledger
@@ -210,7 +210,7 @@ async def revoke_of_gone(hub: Hub, site_id: str) -> None:
 
 
 async def list_page(
-    hub: Hub,
+    hub: HubContext,
     principal: Principal,
     *,
     site: str | None,
@@ -226,7 +226,7 @@ async def list_page(
             db,
             site_id=(await require_site(db, site)).id if site is not None else None,
             resource_ids=(
-                await participants_called(db, participant) if participant is not None else None
+                await participant_ids_for_name(db, participant) if participant is not None else None
             ),
             expiring_before=expiring_before,
             cursor=cursor,

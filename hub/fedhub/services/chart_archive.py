@@ -13,8 +13,8 @@ from typing import Any, Final, TypeGuard
 
 import yaml
 
-from fedproto import limits
-from fedproto.errors import ErrorCode, FedError, Invalid
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError, Invalid
 
 _MAX_CHART_YAML: Final = 64 * 1024
 _MAX_RATIO: Final = 100

@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore import limits
+from fedcore.errors import Invalid, NotFound
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import Chart, Page
+from fedhub.domain.models import Chart, Page
 from fedhub.services import operations as operation_service
 from fedhub.services.chart_archive import ChartFacts, read_chart
-from fedhub.services.hub import Hub, record, tell_sites
-from fedhub.services.planning import gather_unless_held, replan
+from fedhub.services.context import HubContext, notify_sites, record
+from fedhub.services.planning import replan, try_load_plan_input
 from fedhub.store import charts, federations
-from fedproto import limits
-from fedproto.errors import Invalid, NotFound
 
 
-async def upload(hub: Hub, principal: Principal, archive: bytes) -> Chart:
+async def upload(hub: HubContext, principal: Principal, archive: bytes) -> Chart:
     """Check and store an archive; the same archive again changes nothing.
 
     An archive that bears a catalogued name and version must have the catalogued digest.
@@ -56,11 +56,11 @@ async def upload(hub: Hub, principal: Principal, archive: bytes) -> Chart:
             facts={"sha256": digest},
         )
         told = await _replan_all(hub, db)
-    tell_sites(hub, told)
+    notify_sites(hub, told)
     return chart
 
 
-async def _replan_all(hub: Hub, db: AsyncSession) -> set[str]:
+async def _replan_all(hub: HubContext, db: AsyncSession) -> set[str]:
     """Let every document say whether the hub serves its chart; return the sites to tell."""
     told: set[str] = set()
     for federation in await federations.all(db):
@@ -68,7 +68,7 @@ async def _replan_all(hub: Hub, db: AsyncSession) -> set[str]:
         locked = await federations.find(db, federation.id)
         if locked is None:
             continue
-        given = await gather_unless_held(hub, db, locked)
+        given = await try_load_plan_input(hub, db, locked)
         if given is None:
             continue
         replanned = await replan(hub, db, given)
@@ -77,7 +77,7 @@ async def _replan_all(hub: Hub, db: AsyncSession) -> set[str]:
     return told
 
 
-def _check_pin(hub: Hub, facts: ChartFacts, digest: str) -> None:
+def _check_pin(hub: HubContext, facts: ChartFacts, digest: str) -> None:
     pins = {
         role.chart.sha256
         for release in hub.catalogue.releases
@@ -92,7 +92,7 @@ def _check_pin(hub: Hub, facts: ChartFacts, digest: str) -> None:
         )
 
 
-async def delete(hub: Hub, principal: Principal, sha256: str) -> None:
+async def delete(hub: HubContext, principal: Principal, sha256: str) -> None:
     """Forget an archive; agents that hold it keep it."""
     principal.require(Permission.MANAGE_CHARTS)
     async with hub.database.begin() as db:
@@ -107,11 +107,11 @@ async def delete(hub: Hub, principal: Principal, sha256: str) -> None:
             facts={"sha256": sha256},
         )
         told = await _replan_all(hub, db)
-    tell_sites(hub, told)
+    notify_sites(hub, told)
 
 
 async def list_page(
-    hub: Hub, principal: Principal, *, cursor: str | None, limit: int
+    hub: HubContext, principal: Principal, *, cursor: str | None, limit: int
 ) -> Page[Chart]:
     """Return charts by name and version."""
     principal.require(Permission.READ)
@@ -119,7 +119,9 @@ async def list_page(
         return await charts.list_page(db, cursor=cursor, limit=limit)
 
 
-async def chunks(hub: Hub, sha256: str, offset: int) -> AsyncIterator[tuple[int, bytes, int]]:
+async def chunks(
+    hub: HubContext, sha256: str, offset: int
+) -> AsyncIterator[tuple[int, bytes, int]]:
     """Yield (offset, data, total) of an archive from ``offset`` on, for FetchBlob."""
     async with hub.database.read() as db:
         chart = await charts.get(db, sha256)

@@ -11,13 +11,13 @@ from fedca.csr import parse_csr
 from fedca.names import ProfileName
 from fedca.profiles import PROFILES
 from fedca.tokens import TokenGrant
+from fedcore.errors import Conflict, Denied, Unauthenticated
+from fedhub.domain.models import Site, SiteCertificate
 from fedhub.domain.phases import SiteState
-from fedhub.domain.records import Site, SiteCertificate
 from fedhub.fleet.admission import check_identifier
-from fedhub.fleet.reports import clean_text
-from fedhub.services.hub import Hub, record
+from fedhub.fleet.ingest import clean_text
+from fedhub.services.context import HubContext, record
 from fedhub.store import certificates, sites
-from fedproto.errors import Conflict, Denied, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,13 @@ class Enrolled:
 
 
 async def enrol(
-    hub: Hub, *, token: str, csr_pem: bytes, cluster_uid: str, instance_id: str, agent_version: str
+    hub: HubContext,
+    *,
+    token: str,
+    csr_pem: bytes,
+    cluster_uid: str,
+    instance_id: str,
+    agent_version: str,
 ) -> Enrolled:
     """Redeem ``token`` for a certificate of the CSR's key.
 
@@ -72,7 +78,7 @@ async def enrol(
 
 
 async def _accept(
-    hub: Hub, grant: TokenGrant, cluster_uid: str, instance_id: str, agent_version: str
+    hub: HubContext, grant: TokenGrant, cluster_uid: str, instance_id: str, agent_version: str
 ) -> Site:
     async with hub.database.begin() as db:
         site = await sites.get(db, grant.site_id)
@@ -88,7 +94,7 @@ async def _accept(
         )
 
 
-async def _raise_alarm(hub: Hub, error: Denied) -> None:
+async def _raise_alarm(hub: HubContext, error: Denied) -> None:
     site_id = error.facts.get("site_id")
     async with hub.database.begin() as db:
         await record(
@@ -102,7 +108,7 @@ async def _raise_alarm(hub: Hub, error: Denied) -> None:
 
 
 async def remember_agent_certificate(
-    hub: Hub, db: AsyncSession, site_id: str, certificate: IssuedCertificate
+    hub: HubContext, db: AsyncSession, site_id: str, certificate: IssuedCertificate
 ) -> None:
     """List an agent's certificate; a repeated answer is listed once."""
     await certificates.add(

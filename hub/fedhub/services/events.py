@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
+from fedcore.errors import Unavailable
+from fedcore.tasks import wait_for_wake
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import Event
-from fedhub.services.hub import Hub
-from fedhub.services.naming import federations_called, names_of, participants_called
+from fedhub.domain.models import Event
+from fedhub.services.context import HubContext
+from fedhub.services.name_index import federation_ids_for_name, names_of, participant_ids_for_name
 from fedhub.services.sites import require as require_site
 from fedhub.store import events
-from fedproto.errors import Unavailable
-from fedproto.tasks import wait_for_wake
 
 FOLLOW_POLL_S: Final = 0.5
 FOLLOW_BATCH: Final = 100
@@ -39,7 +39,7 @@ class ToldEvent:
 
 
 async def filter_by_names(
-    hub: Hub,
+    hub: HubContext,
     principal: Principal,
     *,
     site: str | None,
@@ -56,15 +56,15 @@ async def filter_by_names(
         site_id = (await require_site(db, site)).id if site is not None else None
         federation_ids = None
         if federation is not None:
-            federation_ids = await federations_called(db, federation)
+            federation_ids = await federation_ids_for_name(db, federation)
         resource_ids = None
         if participant is not None:
-            resource_ids = await participants_called(db, participant)
+            resource_ids = await participant_ids_for_name(db, participant)
     return EventFilter(site_id, federation_ids, resource_ids, kind)
 
 
 async def list_after(
-    hub: Hub,
+    hub: HubContext,
     principal: Principal,
     wanted: EventFilter,
     *,
@@ -90,7 +90,7 @@ async def list_after(
 
 
 async def follow(
-    hub: Hub, principal: Principal, wanted: EventFilter, *, after_id: int
+    hub: HubContext, principal: Principal, wanted: EventFilter, *, after_id: int
 ) -> AsyncIterator[tuple[ToldEvent, ...]]:
     """Yield events as they come, for ever; an empty tuple says that nothing came for a while.
 

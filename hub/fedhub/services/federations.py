@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import Conflict, ErrorCode, FedError, FieldError, Invalid, NotFound
+from fedcore.ids import new_id
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.federation import FederationIntent
-from fedhub.domain.records import Federation, Operation, OperationTarget, Page
+from fedhub.domain.models import Federation, Operation, OperationTarget, Page
 from fedhub.planner.intent import check_change, check_intent, parse_intent
 from fedhub.services import operations as operation_service
-from fedhub.services.hub import Hub, record, tell_sites
+from fedhub.services.context import HubContext, notify_sites, record
+from fedhub.services.dry_run import ApplyResult, DryRunRollback, end_preview, names_of, with_diffs
 from fedhub.services.membership import Membership, sync_members
-from fedhub.services.planning import Replanned, gather, intent_of, replan
-from fedhub.services.preview import Applied, DryRunRollback, end_preview, names_of, with_diffs
+from fedhub.services.planning import Replanned, intent_of, load_plan_input, replan
 from fedhub.store import federations, sites
-from fedproto.errors import Conflict, ErrorCode, FedError, FieldFault, Invalid, NotFound
-from fedproto.ids import new_id
 
 
 async def apply(
-    hub: Hub,
+    hub: HubContext,
     principal: Principal,
     payload: object,
     *,
@@ -27,12 +27,12 @@ async def apply(
     if_revision: int | None = None,
     must_be_new: bool = False,
     dry_run: bool = False,
-) -> Applied:
+) -> ApplyResult:
     """Make the stored intent equal ``payload`` and replan; the same intent again changes nothing.
 
     What is being removed and is in ``payload`` again, the federation itself too, is taken back.
     ``name`` is the name in the address, which the payload must repeat. ``if_revision`` guards
-    against a change in between (ETag). Raises Invalid with every fault's path and cure, Conflict
+    against a change in between (ETag). Raises Invalid with every error's path and cure, Conflict
     where the change needs another one first.
     """
     principal.require(Permission.MANAGE_FEDERATIONS)
@@ -49,25 +49,25 @@ async def apply(
             end_preview(applied, dry_run=dry_run)
     except DryRunRollback as preview:
         return await with_diffs(preview.applied)
-    tell_sites(hub, replanned.site_ids())
+    notify_sites(hub, replanned.site_ids())
     return await with_diffs(applied)
 
 
 async def _apply_in(
-    hub: Hub,
+    hub: HubContext,
     db: AsyncSession,
     principal: Principal,
     intent: FederationIntent,
     *,
     if_revision: int | None,
     must_be_new: bool,
-) -> tuple[Applied, Replanned]:
+) -> tuple[ApplyResult, Replanned]:
     old = await locked(db, intent.name)
     _check_revision(old, intent, if_revision=if_revision, must_be_new=must_be_new)
     await _check(hub, db, old, intent)
     federation, unchanged = await _store_intent(hub, db, old, intent)
     membership = await sync_members(hub, db, federation, old, intent)
-    replanned = await replan(hub, db, await gather(hub, db, federation))
+    replanned = await replan(hub, db, await load_plan_input(hub, db, federation))
     operation = None
     if not (unchanged and not replanned.changed):
         operation = await _begin(
@@ -80,14 +80,14 @@ async def _apply_in(
             replanned=replanned,
         )
     return (
-        Applied(
+        ApplyResult(
             federation=federation,
             created=old is None,
             operation=operation,
             replanned=replanned,
             waiting=replanned.plan.waiting,
             names=await names_of(db, federation, replanned),
-            taken_back=tuple(row.name for row in membership.taken_back),
+            restored=tuple(row.name for row in membership.restored),
         ),
         replanned,
     )
@@ -117,24 +117,24 @@ def _check_revision(
 
 
 async def _check(
-    hub: Hub, db: AsyncSession, old: Federation | None, intent: FederationIntent
+    hub: HubContext, db: AsyncSession, old: Federation | None, intent: FederationIntent
 ) -> None:
     release = hub.catalogue.find(intent.release, intent.engine)
     known = frozenset(site.name for site in await sites.all(db))
-    faults = check_intent(
+    errors = check_intent(
         intent, release=release, known_sites=known, known_releases=hub.catalogue.names()
     )
     if old is not None:
-        faults = (*faults, *check_change(intent_of(old), intent))
-    if faults:
-        raise Invalid(f"federation {intent.name} cannot be applied", faults=faults)
+        errors = (*errors, *check_change(intent_of(old), intent))
+    if errors:
+        raise Invalid(f"federation {intent.name} cannot be applied", errors=errors)
     for other in await federations.all(db):
         # The CA of the outer domain could name hosts of the inner one.
         if other.name != intent.name and _overlap(other.domain, intent.domain):
             raise Invalid(
                 f"federation {intent.name} cannot be applied",
-                faults=(
-                    FieldFault(
+                errors=(
+                    FieldError(
                         "domain",
                         f"{intent.domain} overlaps with {other.domain} of federation "
                         f"{other.name}: choose a domain beside it",
@@ -148,7 +148,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 async def _store_intent(
-    hub: Hub, db: AsyncSession, old: Federation | None, intent: FederationIntent
+    hub: HubContext, db: AsyncSession, old: Federation | None, intent: FederationIntent
 ) -> tuple[Federation, bool]:
     """Store the intent; the flag tells that it was the same already."""
     now = hub.clock.now()
@@ -181,7 +181,7 @@ async def _store_intent(
 
 
 async def _begin(
-    hub: Hub,
+    hub: HubContext,
     db: AsyncSession,
     principal: Principal,
     federation: Federation,
@@ -194,7 +194,7 @@ async def _begin(
         document.resource_id: OperationTarget(document.resource_id, document.generation)
         for document in replanned.changed
     }
-    for row in membership.taken_back:
+    for row in membership.restored:
         # One whose removal had not begun has its document still, and is waited for all the same.
         before = replanned.before.get(row.id)
         if before is not None:
@@ -221,11 +221,11 @@ async def _begin(
         operation_id=operation.id,
         facts={"revision": str(federation.revision)},
     )
-    for row in membership.taken_back:
+    for row in membership.restored:
         await record(
             hub,
             db,
-            "participant.taken_back",
+            "participant.restored",
             f"the removal of {row.name} is taken back",
             actor=principal,
             site_id=row.site_id,
@@ -240,7 +240,7 @@ async def _begin(
 def _word_of(old: Federation | None) -> str:
     if old is None:
         return "federation.created"
-    return "federation.taken_back" if old.removing else "federation.changed"
+    return "federation.restored" if old.removing else "federation.changed"
 
 
 async def require(db: AsyncSession, name: str) -> Federation:
@@ -256,7 +256,7 @@ def not_there(name: str) -> NotFound:
     return NotFound(f"there is no federation {name}; `fedctl get federations` lists them")
 
 
-async def get(hub: Hub, principal: Principal, name: str) -> Federation:
+async def get(hub: HubContext, principal: Principal, name: str) -> Federation:
     """Return one federation."""
     principal.require(Permission.READ)
     async with hub.database.read() as db:
@@ -264,7 +264,7 @@ async def get(hub: Hub, principal: Principal, name: str) -> Federation:
 
 
 async def list_page(
-    hub: Hub, principal: Principal, *, cursor: str | None, limit: int
+    hub: HubContext, principal: Principal, *, cursor: str | None, limit: int
 ) -> Page[Federation]:
     """Return federations by name."""
     principal.require(Permission.READ)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedcore.errors import FedError
+from fedcore.tasks import LoopHealth
 from fedhub.store.engine import Database
-from fedproto.errors import FedError
-from fedproto.tasks import LoopBoard
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +14,13 @@ class Health:
     """The database and the loops that must turn."""
 
     database: Database
-    board: LoopBoard
+    loop_health: LoopHealth
 
     async def causes(self) -> list[str]:
         """Return why requests should go elsewhere; empty when all is well."""
         causes = [
             f"loop {record.name} has stood still since {record.last_success_at.isoformat()}"
-            for record in self.board.stalled()
+            for record in self.loop_health.stalled()
         ]
         try:
             await self.database.ping()

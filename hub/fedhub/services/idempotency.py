@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from fedhub.domain.access import Principal
-from fedhub.services.hub import Hub
+from fedhub.services.context import HubContext
 from fedhub.store import idempotency
 
 KEEP: Final = timedelta(hours=24)
@@ -23,7 +23,7 @@ class Remembered:
     headers: dict[str, str]
 
 
-async def recall(hub: Hub, principal: Principal, key: str) -> Remembered | None:
+async def recall(hub: HubContext, principal: Principal, key: str) -> Remembered | None:
     """Return the answer that ``key`` got before, if it did within a day."""
     async with hub.database.read() as db:
         found = await idempotency.find(db, key=key, principal=principal.name)
@@ -32,7 +32,7 @@ async def recall(hub: Hub, principal: Principal, key: str) -> Remembered | None:
     return Remembered(found.request_sha256, found.status, found.body, found.headers)
 
 
-async def remember(hub: Hub, principal: Principal, key: str, answer: Remembered) -> None:
+async def remember(hub: HubContext, principal: Principal, key: str, answer: Remembered) -> None:
     """Keep an answer for a day."""
     async with hub.database.begin() as db:
         await idempotency.remember(
@@ -47,7 +47,7 @@ async def remember(hub: Hub, principal: Principal, key: str, answer: Remembered)
         )
 
 
-async def purge(hub: Hub) -> None:
+async def purge(hub: HubContext) -> None:
     """Forget answers older than a day."""
     async with hub.database.begin() as db:
         await idempotency.purge(db, hub.clock.now() - KEEP)

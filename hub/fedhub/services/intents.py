@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from fedcore.errors import Conflict, FieldError, Invalid, first_of
 from fedhub.domain.federation import (
     ExchangeAdvertise,
     ExchangeIntent,
@@ -20,9 +21,8 @@ from fedhub.domain.federation import (
     PartyAdvertise,
     PartyIntent,
 )
-from fedhub.domain.records import Federation
+from fedhub.domain.models import Federation
 from fedhub.planner.intent import parse_intent
-from fedproto.errors import Conflict, FieldFault, Invalid, first_of
 
 MAX_INTENTS: Final = 100
 CURE: Final = "apply a corrected file, or remove the federation"
@@ -36,19 +36,19 @@ class StoredIntent:
     """
 
     intent: FederationIntent
-    faults: tuple[FieldFault, ...] = ()
-    is_held: bool = False
+    errors: tuple[FieldError, ...] = ()
+    is_unplannable: bool = False
 
-    def why_held(self, name: str) -> str:
+    def unplannable_reason(self, name: str) -> str:
         """Say for people what is wrong and what to do."""
         return (
             f"federation {name} stays as it is: its stored intent is refused by this hub: "
-            f"{first_of(self.faults)}; {CURE}"
+            f"{first_of(self.errors)}; {CURE}"
         )
 
 
-class Held(Conflict):
-    """A federation whose stored intent cannot be planned; the message names fault and cure."""
+class Unplannable(Conflict):
+    """A federation whose stored intent cannot be planned; the message names error and cure."""
 
 
 class IntentCache:
@@ -77,11 +77,11 @@ def read_intent(written: Mapping[str, object]) -> StoredIntent:
     try:
         return StoredIntent(parse_intent(written))
     except Invalid as error:
-        faults = error.faults
+        errors = error.errors
     try:
-        return StoredIntent(FederationIntent.model_validate(written, strict=False), faults)
+        return StoredIntent(FederationIntent.model_validate(written, strict=False), errors)
     except ValidationError:
-        return StoredIntent(_unchecked(written), faults, is_held=True)
+        return StoredIntent(_unchecked(written), errors, is_unplannable=True)
 
 
 def _unchecked(written: Mapping[str, Any]) -> FederationIntent:

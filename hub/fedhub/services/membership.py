@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import ErrorCode, FieldError, Invalid
+from fedcore.ids import new_id
 from fedhub.domain.federation import (
     EXCHANGE_KEY,
     EXCHANGE_PARTY_ID,
@@ -14,25 +16,23 @@ from fedhub.domain.federation import (
     FederationIntent,
     PartyIntent,
 )
-from fedhub.domain.records import Federation, Participant, ParticipantRole
+from fedhub.domain.models import Federation, Participant, ParticipantRole
 from fedhub.services import operations as operation_service
-from fedhub.services.hub import Hub, record
+from fedhub.services.context import HubContext, record
 from fedhub.services.planning import intent_of
 from fedhub.store import documents, events, federations, participants, sites, statuses
-from fedproto.errors import ErrorCode, FieldFault, Invalid
-from fedproto.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
     """What an apply did to the participants.
 
-    ``touched`` are ids whose own intent changed; ``taken_back`` were being removed and shall stay;
+    ``touched`` are ids whose own intent changed; ``restored`` were being removed and shall stay;
     ``remaining`` are those being removed that have something at a site.
     """
 
     added: tuple[Participant, ...]
-    taken_back: tuple[Participant, ...]
+    restored: tuple[Participant, ...]
     changed: tuple[Participant, ...]
     removed: tuple[Participant, ...]
     remaining: tuple[Participant, ...]
@@ -40,21 +40,21 @@ class Membership:
     @property
     def touched(self) -> frozenset[str]:
         """Ids of participants whose own intent changed."""
-        touched = (*self.added, *self.taken_back, *self.changed, *self.removed)
+        touched = (*self.added, *self.restored, *self.changed, *self.removed)
         return frozenset(row.id for row in touched)
 
     def summary(self) -> str:
         """Say it for people: +10000 9999 (taken back) ~exchange -9998."""
         words = [
             *(f"+{row.key}" for row in self.added),
-            *(f"{row.key} (taken back)" for row in self.taken_back),
+            *(f"{row.key} (taken back)" for row in self.restored),
             *(f"~{row.key}" for row in self.changed),
             *(f"-{row.key}" for row in self.removed),
         ]
         return " ".join(words) or "no participant changes"
 
 
-class Taken(Invalid):
+class NamespaceInUse(Invalid):
     """The input names a place that another participant holds: a conflict, with the field."""
 
     code = ErrorCode.CONFLICT
@@ -95,7 +95,7 @@ def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
 
 
 async def sync_members(
-    hub: Hub,
+    hub: HubContext,
     db: AsyncSession,
     federation: Federation,
     old: Federation | None,
@@ -114,7 +114,7 @@ async def sync_members(
     leaving = {_place(row): row for row in rows if row.removing}
     wanted = {(w.key, site_ids[w.site], w.namespace): w for w in _wanted(intent)}
     before = {w.key: w.intent for w in _wanted(intent_of(old))} if old is not None else {}
-    taken_back = [
+    restored = [
         await participants.update(db, row.id, removing=False)
         for place, row in leaving.items()
         if place in wanted
@@ -136,10 +136,10 @@ async def sync_members(
     ]
     going = [row for place, row in leaving.items() if place not in wanted] + removed
     remaining = [row for row in going if not await _drop_if_nowhere(hub, db, row)]
-    _refuse_bare_parties(intent, taken_back, remaining)
+    _refuse_bare_parties(intent, restored, remaining)
     return Membership(
         added=tuple(added),
-        taken_back=tuple(taken_back),
+        restored=tuple(restored),
         changed=tuple(changed),
         removed=tuple(removed),
         remaining=tuple(remaining),
@@ -147,13 +147,13 @@ async def sync_members(
 
 
 def _refuse_bare_parties(
-    intent: FederationIntent, taken_back: Sequence[Participant], remaining: Sequence[Participant]
+    intent: FederationIntent, restored: Sequence[Participant], remaining: Sequence[Participant]
 ) -> None:
     """Raise where parties come back without the exchange that their tables lead to."""
-    leads = any(row.role is ParticipantRole.CLUSTER for row in taken_back)
+    leads = any(row.role is ParticipantRole.CLUSTER for row in restored)
     if leads and intent.exchange is None and any(row.key == EXCHANGE_KEY for row in remaining):
         message = "is being removed, and parties that are taken back use it; write it again"
-        raise Taken(f"exchange: {message}", faults=(FieldFault("exchange", message),))
+        raise NamespaceInUse(f"exchange: {message}", errors=(FieldError("exchange", message),))
 
 
 def _place(row: Participant) -> tuple[str, str, str]:
@@ -161,7 +161,7 @@ def _place(row: Participant) -> tuple[str, str, str]:
 
 
 async def _add(
-    hub: Hub, db: AsyncSession, federation: Federation, site_id: str, wanted: _Wanted
+    hub: HubContext, db: AsyncSession, federation: Federation, site_id: str, wanted: _Wanted
 ) -> Participant:
     for other in await participants.of_site(db, site_id):
         if other.namespace == wanted.namespace:
@@ -181,23 +181,23 @@ async def _add(
     return row
 
 
-def _taken(other: Participant, wanted: _Wanted) -> Taken:
+def _taken(other: Participant, wanted: _Wanted) -> NamespaceInUse:
     if other.removing:
         state, cure = "is being removed from", "wait until it is gone, or set another `namespace`"
     else:
         state, cure = "runs in", "a namespace holds one participant: set another `namespace`"
     message = f"{other.name} {state} namespace {other.namespace} at site {wanted.site}; {cure}"
-    return Taken(f"{wanted.path}: {message}", faults=(FieldFault(wanted.path, message),))
+    return NamespaceInUse(f"{wanted.path}: {message}", errors=(FieldError(wanted.path, message),))
 
 
-async def _drop_if_nowhere(hub: Hub, db: AsyncSession, row: Participant) -> bool:
+async def _drop_if_nowhere(hub: HubContext, db: AsyncSession, row: Participant) -> bool:
     if await documents.get(db, row.id) is not None:
         return False
     await forget(hub, db, row)
     return True
 
 
-async def forget(hub: Hub, db: AsyncSession, row: Participant) -> None:
+async def forget(hub: HubContext, db: AsyncSession, row: Participant) -> None:
     """Drop a participant and what was wanted and reported of it; no operation waits for it."""
     await documents.delete(db, row.id)
     await statuses.delete(db, row.id)
@@ -205,13 +205,13 @@ async def forget(hub: Hub, db: AsyncSession, row: Participant) -> None:
     await participants.delete(db, row.id)
 
 
-async def drop_if_empty(hub: Hub, db: AsyncSession, federation_id: str) -> bool:
+async def drop_if_empty(hub: HubContext, db: AsyncSession, federation_id: str) -> bool:
     """Forget a federation that is being removed once its last participant is gone."""
     federation = await federations.get(db, federation_id)
     if not federation.removing or await participants.of_federation(db, federation_id):
         return False
     await federations.delete(db, federation_id)
-    given_up = await events.facts_of(db, federation_id, kind="participant.abandoned")
+    given_up = await events.facts_of(db, federation_id, kind="participant.force_removed")
     left = ", ".join(f"namespace {one['namespace']} at {one['site']}" for one in given_up)
     await record(
         hub,

@@ -7,23 +7,23 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import NotFound
+from fedcore.ids import new_id
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.phases import NEEDS_A_PERSON, OPERATION_FINAL, OperationState, Phase
-from fedhub.domain.records import (
+from fedhub.domain.models import (
     Operation,
     OperationTarget,
     Page,
     StoredDocument,
     StoredStatus,
 )
-from fedhub.services.hub import Hub, record
+from fedhub.domain.phases import NEEDS_A_PERSON, OPERATION_FINAL, OperationState, Phase
+from fedhub.services.context import HubContext, record
 from fedhub.store import federations, operations, participants, sites, statuses
-from fedproto.errors import NotFound
-from fedproto.ids import new_id
 
 
 async def begin(
-    hub: Hub,
+    hub: HubContext,
     db: AsyncSession,
     principal: Principal,
     *,
@@ -61,7 +61,7 @@ async def begin(
 
 
 async def supersede(
-    hub: Hub, db: AsyncSession, federation_id: str, resource_ids: frozenset[str], by: str
+    hub: HubContext, db: AsyncSession, federation_id: str, resource_ids: frozenset[str], by: str
 ) -> None:
     """End open operations that still wait for one of ``resource_ids``, which ``by`` now changes."""
     for operation in await operations.open_all(db):
@@ -90,7 +90,7 @@ async def follow_changes(
 
 
 async def settle(
-    hub: Hub, db: AsyncSession, status: StoredStatus, *, before: StoredStatus | None = None
+    hub: HubContext, db: AsyncSession, status: StoredStatus, *, before: StoredStatus | None = None
 ) -> None:
     """Let one report move the operations that wait for its resource.
 
@@ -119,7 +119,7 @@ async def _cause(db: AsyncSession, target: OperationTarget, status: StoredStatus
     return f"{who} at {site} is {status.phase.value}: {status.reason}: {status.message}"
 
 
-async def _reopen(hub: Hub, db: AsyncSession, status: StoredStatus) -> None:
+async def _reopen(hub: HubContext, db: AsyncSession, status: StoredStatus) -> None:
     """Let the newest operation that names a resource go on, if it failed and nobody is needed.
 
     Older ones stay as they ended: a newer change took their place.
@@ -162,7 +162,7 @@ async def _is_reached(db: AsyncSession, status: StoredStatus) -> bool:
     return status.phase is Phase.READY and (row is None or not row.removing)
 
 
-async def _finish_if_done(hub: Hub, db: AsyncSession, operation_id: str) -> None:
+async def _finish_if_done(hub: HubContext, db: AsyncSession, operation_id: str) -> None:
     if await operations.has_unmet(db, operation_id):
         return
     operation = await operations.get(db, operation_id)
@@ -171,7 +171,7 @@ async def _finish_if_done(hub: Hub, db: AsyncSession, operation_id: str) -> None
 
 
 async def _end(
-    hub: Hub, db: AsyncSession, operation: Operation, state: OperationState, message: str
+    hub: HubContext, db: AsyncSession, operation: Operation, state: OperationState, message: str
 ) -> None:
     await operations.update(
         db, operation.id, state=state, message=message, ended_at=hub.clock.now()
@@ -188,7 +188,7 @@ async def _end(
     )
 
 
-async def settle_all_of(hub: Hub, db: AsyncSession, operation: Operation) -> None:
+async def settle_all_of(hub: HubContext, db: AsyncSession, operation: Operation) -> None:
     """Settle a fresh operation against what is already reported (nothing may need to happen)."""
     known = await statuses.of_resources(db, [t.resource_id for t in operation.targets])
     for status in known.values():
@@ -196,7 +196,7 @@ async def settle_all_of(hub: Hub, db: AsyncSession, operation: Operation) -> Non
     await _finish_if_done(hub, db, operation.id)
 
 
-async def drop_target(hub: Hub, db: AsyncSession, resource_id: str) -> None:
+async def drop_target(hub: HubContext, db: AsyncSession, resource_id: str) -> None:
     """Count a resource as done that is forgotten, or that never had a document."""
     waiting = await operations.open_targets(db, resource_id)
     # In those that failed, too: they may go on, and then would wait for it for ever.
@@ -234,7 +234,7 @@ async def refresh_stalled(db: AsyncSession, lost_sites: frozenset[str]) -> None:
 
 
 async def list_page(
-    hub: Hub,
+    hub: HubContext,
     principal: Principal,
     *,
     federation: str | None,

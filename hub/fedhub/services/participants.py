@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import Conflict, NotFound
 from fedhub.domain.access import Permission, Principal
+from fedhub.domain.models import Endpoint, Page, Site, StoredDocument, StoredStatus
 from fedhub.domain.phases import Phase
-from fedhub.domain.records import Endpoint, Page, Site, StoredDocument, StoredStatus
+from fedhub.services.context import HubContext, notify_sites, record
 from fedhub.services.federations import not_there as no_federation
-from fedhub.services.hub import Hub, record, tell_sites
 from fedhub.services.sites import require as require_site
 from fedhub.store import documents, endpoints, federations, participants, sites, statuses
 from fedhub.store.participants import ParticipantRow
-from fedproto.errors import Conflict, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ResourceDetail:
 
 
 async def list_page(
-    hub: Hub,
+    hub: HubContext,
     principal: Principal,
     *,
     federation: str | None,
@@ -69,7 +69,7 @@ async def _id_of(db: AsyncSession, federation: str) -> str:
     return found
 
 
-async def get(hub: Hub, principal: Principal, name: str) -> ResourceDetail:
+async def get(hub: HubContext, principal: Principal, name: str) -> ResourceDetail:
     """Return one participant by ``federation/key`` or id."""
     principal.require(Permission.READ)
     async with hub.database.read() as db:
@@ -96,7 +96,7 @@ def unknown(name: str) -> NotFound:
 
 
 async def list_endpoints(
-    hub: Hub, principal: Principal, *, cursor: str | None, limit: int
+    hub: HubContext, principal: Principal, *, cursor: str | None, limit: int
 ) -> Page[ResourceDetail]:
     """Return endpoints by name, each with its latest report."""
     principal.require(Permission.READ)
@@ -115,7 +115,7 @@ async def list_endpoints(
     )
 
 
-async def get_endpoint(hub: Hub, principal: Principal, site_name: str) -> ResourceDetail:
+async def get_endpoint(hub: HubContext, principal: Principal, site_name: str) -> ResourceDetail:
     """Return the endpoint of a site."""
     principal.require(Permission.READ)
     async with hub.database.read() as db:
@@ -133,7 +133,7 @@ async def get_endpoint(hub: Hub, principal: Principal, site_name: str) -> Resour
         )
 
 
-async def remove_endpoint(hub: Hub, principal: Principal, site_name: str) -> None:
+async def remove_endpoint(hub: HubContext, principal: Principal, site_name: str) -> None:
     """Remove the KubeFATE that we installed at a site (an adopted one is only let go).
 
     Conflict names the participants that still need it.
@@ -161,4 +161,4 @@ async def remove_endpoint(hub: Hub, principal: Principal, site_name: str) -> Non
             site_id=site.id,
             resource_id=endpoint.id,
         )
-    tell_sites(hub, [site.id])
+    notify_sites(hub, [site.id])

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.ids import new_id
 from fedhub.domain.federation import EXCHANGE_KEY, ExchangeIntent, FederationIntent, PartyIntent
-from fedhub.domain.records import (
+from fedhub.domain.models import (
     Endpoint,
     Federation,
     Participant,
@@ -20,10 +21,9 @@ from fedhub.domain.records import (
 )
 from fedhub.planner.endpoint import endpoint_document
 from fedhub.planner.plan import Member, Plan, PlanInput, plan, report_of
-from fedhub.services.hub import Hub, record
-from fedhub.services.intents import Held, read_intent
+from fedhub.services.context import HubContext, record
+from fedhub.services.intents import Unplannable, read_intent
 from fedhub.store import charts, documents, endpoints, participants, sites, statuses
-from fedproto.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ def _member_intent(
     return parties.get(participant.key)
 
 
-async def gather(
-    hub: Hub, db: AsyncSession, federation: Federation, *, with_documents: bool = True
+async def load_plan_input(
+    hub: HubContext, db: AsyncSession, federation: Federation, *, with_documents: bool = True
 ) -> PlanInput:
     """Read everything that the planner looks at for one federation.
 
@@ -66,8 +66,8 @@ async def gather(
     that is being removed no member's intent counts.
     """
     stored = hub.intents.of(federation)
-    if stored.is_held and not federation.removing:
-        raise Held(stored.why_held(federation.name), faults=stored.faults)
+    if stored.is_unplannable and not federation.removing:
+        raise Unplannable(stored.unplannable_reason(federation.name), errors=stored.errors)
     intent = stored.intent
     rows = await participants.of_federation(db, federation.id)
     reported = await statuses.of_resources(db, [row.id for row in rows])
@@ -93,18 +93,18 @@ async def gather(
     )
 
 
-async def gather_unless_held(
-    hub: Hub, db: AsyncSession, federation: Federation, *, with_documents: bool = True
+async def try_load_plan_input(
+    hub: HubContext, db: AsyncSession, federation: Federation, *, with_documents: bool = True
 ) -> PlanInput | None:
     """Gather; None for a federation that is held, which is told, not again within ten minutes."""
     try:
-        return await gather(hub, db, federation, with_documents=with_documents)
-    except Held as held:
+        return await load_plan_input(hub, db, federation, with_documents=with_documents)
+    except Unplannable as held:
         if hub.fleet.is_news("held", federation.id):
             await record(
                 hub,
                 db,
-                "federation.held",
+                "federation.unplannable",
                 held.message,
                 severity="error",
                 federation_id=federation.id,
@@ -113,7 +113,7 @@ async def gather_unless_held(
 
 
 async def replan(
-    hub: Hub, db: AsyncSession, given: PlanInput, *, scope: frozenset[str] | None = None
+    hub: HubContext, db: AsyncSession, given: PlanInput, *, scope: frozenset[str] | None = None
 ) -> Replanned:
     """Compute and store the documents of ``scope`` (participant ids).
 
@@ -138,7 +138,7 @@ async def replan(
 
 
 async def _endpoint_documents(
-    hub: Hub, db: AsyncSession, given: PlanInput
+    hub: HubContext, db: AsyncSession, given: PlanInput
 ) -> list[PlannedDocument]:
     """Give every site that takes part a KubeFATE endpoint, and plan it."""
     wanted = {

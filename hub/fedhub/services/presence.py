@@ -12,13 +12,13 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import Unavailable
 from fedhub.domain.phases import SiteState
 from fedhub.fleet.sessions import LiveSession
 from fedhub.services import operations as operation_service
 from fedhub.services import standstill
-from fedhub.services.hub import Hub, record
+from fedhub.services.context import HubContext, record
 from fedhub.store import replicas, sessions, sites
-from fedproto.errors import Unavailable
 
 log = structlog.get_logger()
 MIN_HOLIDAY_S: Final = 120.0
@@ -26,7 +26,7 @@ REPLICA_SILENT: Final = timedelta(seconds=20)
 """A hub process that did not say for this long that it lives is taken for dead."""
 
 
-async def begin(hub: Hub) -> None:
+async def begin(hub: HubContext) -> None:
     """Announce this process, and show sites of dead ones as Disconnected: call before serving."""
     async with hub.database.begin() as db:
         await replicas.beat(db, hub.replica_id, hub.clock.now())
@@ -34,7 +34,7 @@ async def begin(hub: Hub) -> None:
         await _release_dead(hub, db, timedelta() if hub.database.is_sqlite else REPLICA_SILENT)
 
 
-async def end(hub: Hub) -> None:
+async def end(hub: HubContext) -> None:
     """Give up this process's sessions, all at once: call after the streams ended.
 
     With the database away it is left to the next start, or to another process.
@@ -46,13 +46,13 @@ async def end(hub: Hub) -> None:
         log.warning("hub.sessions_kept")
 
 
-async def _release_dead(hub: Hub, db: AsyncSession, silence: timedelta) -> None:
+async def _release_dead(hub: HubContext, db: AsyncSession, silence: timedelta) -> None:
     for replica_id in await replicas.silent(db, hub.clock.now() - silence):
         if replica_id != hub.replica_id:
             await _release(hub, db, replica_id)
 
 
-async def _release(hub: Hub, db: AsyncSession, replica_id: str) -> None:
+async def _release(hub: HubContext, db: AsyncSession, replica_id: str) -> None:
     now = hub.clock.now()
     cut_off = await sessions.release(db, replica_id)
     for site_id in cut_off:
@@ -68,7 +68,7 @@ async def _release(hub: Hub, db: AsyncSession, replica_id: str) -> None:
         )
 
 
-async def flush_heartbeats(hub: Hub) -> None:
+async def flush_heartbeats(hub: HubContext) -> None:
     """Write the heartbeats since the last flush in one statement."""
     beats = [session for session in hub.fleet if session.heard_pending]
     if not beats:
@@ -88,7 +88,7 @@ async def flush_heartbeats(hub: Hub) -> None:
 class Sweeper:
     """Looks after what nobody announces: silence, what hangs, dead processes, lost streams."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: HubContext) -> None:
         self._hub = hub
         self._holiday_until = hub.clock.monotonic() + self._holiday_s()
         self._orphans: frozenset[str] = frozenset()
@@ -147,7 +147,7 @@ class Sweeper:
             await note_disconnected(hub, db, row.site_id)
 
 
-async def note_disconnected(hub: Hub, db: AsyncSession, site_id: str) -> None:
+async def note_disconnected(hub: HubContext, db: AsyncSession, site_id: str) -> None:
     """Show a site as Disconnected, with its event, unless it is so already or worse."""
     if not await sites.set_state(db, site_id, SiteState.DISCONNECTED, hub.clock.now()):
         return
@@ -162,7 +162,7 @@ async def note_disconnected(hub: Hub, db: AsyncSession, site_id: str) -> None:
     )
 
 
-async def mark_offline(hub: Hub) -> None:
+async def mark_offline(hub: HubContext) -> None:
     """Mark the sites Offline whose lease has lapsed."""
     async with hub.database.read() as db:
         if not await sessions.lapsed(db, hub.clock.now() - hub.lease):
@@ -184,7 +184,7 @@ async def mark_offline(hub: Hub) -> None:
             )
 
 
-async def refresh_operations(hub: Hub) -> None:
+async def refresh_operations(hub: HubContext) -> None:
     """Let open operations know which sites are out of sight."""
     async with hub.database.read() as db:
         lost = await sites.ids_in_states(db, [SiteState.OFFLINE, SiteState.REVOKED])
@@ -194,7 +194,7 @@ async def refresh_operations(hub: Hub) -> None:
             await operation_service.refresh_stalled(db, lost)
 
 
-async def close_session(hub: Hub, session: LiveSession) -> None:
+async def close_session(hub: HubContext, session: LiveSession) -> None:
     """Note that a stream ended: the site is Disconnected, unless a newer session took over."""
     if not hub.fleet.unregister(session) or hub.fleet.is_draining:
         # While the hub stops, ``end`` gives up all sessions at once.

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import Operation, OperationTarget, Site, StoredStatus
-from fedhub.services.hub import Hub
+from fedhub.domain.models import Operation, OperationTarget, Site, StoredStatus
+from fedhub.services.context import HubContext
 from fedhub.store import endpoints, operations, participants, sites, statuses
 from fedproto.agent.v1 import status_pb2
 
@@ -51,7 +51,9 @@ class OperationProgress:
     targets: tuple[TargetProgress, ...]
 
 
-async def of_operation(hub: Hub, principal: Principal, operation_id: str) -> OperationProgress:
+async def of_operation(
+    hub: HubContext, principal: Principal, operation_id: str
+) -> OperationProgress:
     """Return one operation with the progress of every resource."""
     principal.require(Permission.READ)
     async with hub.database.read() as db:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from fedcore.errors import Invalid
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import Page
+from fedhub.domain.models import Page
 from fedhub.domain.release import Release
-from fedhub.services.hub import Hub
+from fedhub.services.context import HubContext
 from fedhub.store.cursors import decode, encode
-from fedproto.errors import Invalid
 
 
-def list_page(hub: Hub, principal: Principal, *, cursor: str | None, limit: int) -> Page[Release]:
+def list_page(
+    hub: HubContext, principal: Principal, *, cursor: str | None, limit: int
+) -> Page[Release]:
     """Return releases, oldest first. Invalid for a cursor whose release is no longer there."""
     principal.require(Permission.READ)
     releases = hub.catalogue.releases

@@ -6,23 +6,23 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import Conflict
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import Federation, Operation, OperationTarget, StoredDocument
+from fedhub.domain.models import Federation, Operation, OperationTarget, StoredDocument
 from fedhub.services import operations as operation_service
+from fedhub.services.context import HubContext, notify_sites, record
+from fedhub.services.dry_run import ApplyResult, DryRunRollback, end_preview, names_of, with_diffs
 from fedhub.services.federations import locked, not_there
-from fedhub.services.hub import Hub, record, tell_sites
 from fedhub.services.membership import Membership, drop_if_empty, sync_members
-from fedhub.services.planning import Replanned, gather, intent_of, replan
-from fedhub.services.preview import Applied, DryRunRollback, end_preview, names_of, with_diffs
+from fedhub.services.planning import Replanned, intent_of, load_plan_input, replan
 from fedhub.store import federations, operations
-from fedproto.errors import Conflict
 
 DELETE: Final = "delete"
 
 
 async def remove(
-    hub: Hub, principal: Principal, name: str, *, cascade: bool, dry_run: bool = False
-) -> Applied:
+    hub: HubContext, principal: Principal, name: str, *, cascade: bool, dry_run: bool = False
+) -> ApplyResult:
     """Remove a federation and, with ``cascade``, every participant of it.
 
     Without ``cascade`` Conflict names what would go. Removing twice changes nothing, and answers
@@ -35,13 +35,13 @@ async def remove(
             end_preview(applied, dry_run=dry_run)
     except DryRunRollback as preview:
         return await with_diffs(preview.applied)
-    tell_sites(hub, replanned.site_ids())
+    notify_sites(hub, replanned.site_ids())
     return await with_diffs(applied)
 
 
 async def _remove_in(
-    hub: Hub, db: AsyncSession, principal: Principal, name: str, *, cascade: bool
-) -> tuple[Applied, Replanned]:
+    hub: HubContext, db: AsyncSession, principal: Principal, name: str, *, cascade: bool
+) -> tuple[ApplyResult, Replanned]:
     old = await locked(db, name)
     if old is None:
         raise not_there(name)
@@ -66,14 +66,14 @@ async def _remove_in(
         removing=True,
     )
     membership = await sync_members(hub, db, federation, old, intent_of(federation))
-    replanned = await replan(hub, db, await gather(hub, db, federation))
+    replanned = await replan(hub, db, await load_plan_input(hub, db, federation))
     operation = await _begin_removal(
         hub, db, principal, federation, membership=membership, replanned=replanned
     )
     names = await names_of(db, federation, replanned)
     await drop_if_empty(hub, db, federation.id)
     return (
-        Applied(
+        ApplyResult(
             federation=federation,
             created=False,
             operation=operation,
@@ -86,16 +86,16 @@ async def _remove_in(
 
 
 async def _already_removing(
-    hub: Hub, db: AsyncSession, federation: Federation
-) -> tuple[Applied, Replanned]:
+    hub: HubContext, db: AsyncSession, federation: Federation
+) -> tuple[ApplyResult, Replanned]:
     """Answer a repeated removal: the operation that is under way, and no change."""
-    replanned = await replan(hub, db, await gather(hub, db, federation), scope=frozenset())
+    replanned = await replan(hub, db, await load_plan_input(hub, db, federation), scope=frozenset())
     under_way = [
         one
         for one in await operations.open_all(db)
         if one.federation_id == federation.id and one.kind == DELETE
     ]
-    applied = Applied(
+    applied = ApplyResult(
         federation=federation,
         created=False,
         operation=under_way[-1] if under_way else None,
@@ -107,7 +107,7 @@ async def _already_removing(
 
 
 async def _begin_removal(
-    hub: Hub,
+    hub: HubContext,
     db: AsyncSession,
     principal: Principal,
     federation: Federation,

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError, Unavailable
+from fedhub.domain.models import Participant, StoredDocument, StoredStatus
 from fedhub.domain.phases import Phase
-from fedhub.domain.records import Participant, StoredDocument, StoredStatus
-from fedhub.fleet.quota import cost_of
-from fedhub.fleet.reports import StatusChange, store_events, store_statuses
+from fedhub.fleet.ingest import StatusChange, store_events, store_statuses
+from fedhub.fleet.rate_limit import cost_of
 from fedhub.fleet.sessions import LiveSession
+from fedhub.planner.impact import affected_by
 from fedhub.planner.plan import Report, report_of
-from fedhub.planner.scope import scope_of_report
 from fedhub.services import operations as operation_service
 from fedhub.services.certificates import revoke_of_gone
-from fedhub.services.hub import Hub, record, tell_sites
+from fedhub.services.context import HubContext, notify_sites, record
 from fedhub.services.membership import drop_if_empty, forget
-from fedhub.services.planning import gather_unless_held, replan
+from fedhub.services.planning import replan, try_load_plan_input
 from fedhub.store import documents, endpoints, federations, participants, sites, statuses
-from fedproto import limits
 from fedproto.agent.v1 import event_pb2, status_pb2
-from fedproto.errors import ErrorCode, FedError, Unavailable
 
 
 async def receive_statuses(
-    hub: Hub, session: LiveSession, reported: Sequence[status_pb2.ResourceStatus]
+    hub: HubContext, session: LiveSession, reported: Sequence[status_pb2.ResourceStatus]
 ) -> None:
     """Store the latest statuses of a session's resources and act on what changed.
 
@@ -37,39 +37,39 @@ async def receive_statuses(
         changes = await store_statuses(db, session, reported, at=hub.clock.now())
         for change in changes:
             told |= await _follow(hub, db, change)
-    tell_sites(hub, told)
+    notify_sites(hub, told)
     if any(change.after.phase is Phase.GONE for change in changes):
         await revoke_of_gone(hub, session.site_id)
 
 
 async def receive_events(
-    hub: Hub, session: LiveSession, batch: event_pb2.EventBatch
+    hub: HubContext, session: LiveSession, batch: event_pb2.EventBatch
 ) -> tuple[event_pb2.EventAck, ...]:
     """Take a batch; the answers, of it and of earlier ones, may be sent: all are committed.
 
     What exceeds the site's quota waits here unacknowledged, so that an honest agent keeps it and
     sends no more than MAX_UNACKED_BATCHES; TOO_MANY for one that does.
     """
-    if len(session.parked) >= limits.MAX_UNACKED_BATCHES:
+    if len(session.deferred) >= limits.MAX_UNACKED_BATCHES:
         raise FedError(
             f"more than {limits.MAX_UNACKED_BATCHES} batches of events are under way",
             code=ErrorCode.TOO_MANY,
         )
-    session.parked.append(batch)
+    session.deferred.append(batch)
     try:
         return await resume_events(hub, session)
     except BaseException:
         # A caller that tries again brings it again.
-        if session.parked and session.parked[-1] is batch:
-            session.parked.pop()
+        if session.deferred and session.deferred[-1] is batch:
+            session.deferred.pop()
         raise
 
 
-async def resume_events(hub: Hub, session: LiveSession) -> tuple[event_pb2.EventAck, ...]:
+async def resume_events(hub: HubContext, session: LiveSession) -> tuple[event_pb2.EventAck, ...]:
     """Store what waits, in order, as far as the site's quota goes; return the answers."""
     acks: list[event_pb2.EventAck] = []
-    while session.parked:
-        batch = session.parked[0]
+    while session.deferred:
+        batch = session.deferred[0]
         cost = cost_of(batch)
         if not hub.fleet.quota.take(session.site_id, cost):
             await _note_quota(hub, session)
@@ -83,12 +83,12 @@ async def resume_events(hub: Hub, session: LiveSession) -> tuple[event_pb2.Event
                 # Each batch has its own answer: those that are committed must go out.
                 break
             raise
-        session.parked.popleft()
+        session.deferred.popleft()
         acks.append(event_pb2.EventAck(spool_id=batch.spool_id, acked_through=acked))
     return tuple(acks)
 
 
-async def _note_quota(hub: Hub, session: LiveSession) -> None:
+async def _note_quota(hub: HubContext, session: LiveSession) -> None:
     """Raise an alarm, not again within ten minutes: a site fills the record of events."""
     if not hub.fleet.is_news("events", session.site_id):
         return
@@ -96,7 +96,7 @@ async def _note_quota(hub: Hub, session: LiveSession) -> None:
         await record(
             hub,
             db,
-            "site.events_held",
+            "site.events_throttled",
             f"site {session.site_name} sends more than {limits.SITE_EVENTS_PER_HOUR} events an "
             "hour; they wait at the site. If nothing explains them, revoke it",
             severity="error",
@@ -104,7 +104,7 @@ async def _note_quota(hub: Hub, session: LiveSession) -> None:
         )
 
 
-async def _follow(hub: Hub, db: AsyncSession, change: StatusChange) -> set[str]:
+async def _follow(hub: HubContext, db: AsyncSession, change: StatusChange) -> set[str]:
     """Carry one stored status on: documents, operations. Returns sites to tell.
 
     That its phase changed is told by the agent's own event, which has the exact time.
@@ -122,7 +122,7 @@ async def _follow(hub: Hub, db: AsyncSession, change: StatusChange) -> set[str]:
 
 
 async def _replan_for(
-    hub: Hub, db: AsyncSession, row: Participant, change: StatusChange
+    hub: HubContext, db: AsyncSession, row: Participant, change: StatusChange
 ) -> set[str]:
     before = report_of(change.before) if change.before is not None else None
     after = report_of(change.after)
@@ -130,10 +130,10 @@ async def _replan_for(
         return set()
     await federations.lock(db, row.federation_id)
     federation = await federations.get(db, row.federation_id)
-    given = await gather_unless_held(hub, db, federation, with_documents=False)
+    given = await try_load_plan_input(hub, db, federation, with_documents=False)
     if given is None:
         return set()
-    scope = scope_of_report(given, row.id, before, after)
+    scope = affected_by(given, row.id, before, after)
     if scope is not None and not scope:
         return set()
     replanned = await replan(hub, db, given, scope=scope)
@@ -151,7 +151,7 @@ def _says_nothing_new(row: Participant, before: Report | None, after: Report) ->
 
 
 async def _forget(
-    hub: Hub, db: AsyncSession, row: Participant | None, status: StoredStatus
+    hub: HubContext, db: AsyncSession, row: Participant | None, status: StoredStatus
 ) -> set[str]:
     """Drop what a site has verified to be gone; its agent is told to forget it too."""
     document = await documents.get(db, status.resource_id)
@@ -172,7 +172,7 @@ async def _forget(
 
 
 async def _record_forgotten(
-    hub: Hub, db: AsyncSession, row: Participant | None, document: StoredDocument
+    hub: HubContext, db: AsyncSession, row: Participant | None, document: StoredDocument
 ) -> None:
     site = await sites.get(db, document.site_id)
     what = row.name if row is not None else f"the endpoint of site {site.name}"

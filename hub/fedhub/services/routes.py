@@ -1,4 +1,4 @@
-"""Route tables as computed, beside what the sites found and proved."""
+"""Route tables as computed, beside what the sites deployed and probed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.records import Federation, Participant, StoredDocument, StoredStatus
+from fedhub.domain.models import Federation, Participant, StoredDocument, StoredStatus
 from fedhub.planner.plan import plan
+from fedhub.services.context import HubContext
 from fedhub.services.federations import require
-from fedhub.services.hub import Hub
-from fedhub.services.intents import Held
-from fedhub.services.planning import gather
+from fedhub.services.intents import Unplannable
+from fedhub.services.planning import load_plan_input
 from fedhub.store import documents, participants, sites, statuses
 from fedproto.agent.v1 import document_pb2, status_pb2
 
@@ -26,7 +26,7 @@ TABLE_NAMES: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RouteRow:
-    """One entry of one table; ``found`` and ``proof`` come from the site's last report."""
+    """One entry of one table; ``deployed`` and ``probe`` come from the site's last report."""
 
     participant: str
     site: str
@@ -36,9 +36,9 @@ class RouteRow:
     host: str
     port: int
     generation: int
-    found: bool
-    proof: str
-    proof_message: str
+    deployed: bool
+    probe: str
+    probe_message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class RoutesView:
 
     federation: Federation
     rows: tuple[RouteRow, ...]
-    left_out: Mapping[str, str]
+    unrouted: Mapping[str, str]
 
 
-async def view(hub: Hub, principal: Principal, name: str) -> RoutesView:
+async def view(hub: HubContext, principal: Principal, name: str) -> RoutesView:
     """Return the routes of federation ``name``."""
     principal.require(Permission.READ)
     async with hub.database.read() as db:
@@ -59,23 +59,23 @@ async def view(hub: Hub, principal: Principal, name: str) -> RoutesView:
         current = await documents.of_resources(db, [row.id for row in members])
         reported = await statuses.of_resources(db, list(current))
         names = await sites.names(db)
-        left_out = await _left_out(hub, db, federation)
+        unrouted = await _left_out(hub, db, federation)
     rows: list[RouteRow] = []
     for row in members:
         if row.id in current:
             rows += _rows(row, names[row.site_id], current[row.id], reported.get(row.id))
-    return RoutesView(federation, tuple(rows), left_out)
+    return RoutesView(federation, tuple(rows), unrouted)
 
 
-async def _left_out(hub: Hub, db: AsyncSession, federation: Federation) -> dict[str, str]:
+async def _left_out(hub: HubContext, db: AsyncSession, federation: Federation) -> dict[str, str]:
     try:
-        given = await gather(hub, db, federation, with_documents=False)
-    except Held as held:
+        given = await load_plan_input(hub, db, federation, with_documents=False)
+    except Unplannable as held:
         return {federation.name: held.message}
     people = {member.participant.id: member.participant.name for member in given.members}
     return {
         people[one.participant_id]: f"{one.reason}: {one.message}"
-        for one in plan(given, scope=frozenset()).left_out
+        for one in plan(given, scope=frozenset()).unrouted
     }
 
 
@@ -84,13 +84,13 @@ def _rows(
 ) -> list[RouteRow]:
     spec = document_pb2.ParticipantSpec.FromString(document.spec_bytes)
     tables = {t.kind: t for t in status.status.tables} if status is not None else {}
-    proofs = {p.key.lower(): p for p in status.status.proofs} if status is not None else {}
+    probes = {p.key.lower(): p for p in status.status.probes} if status is not None else {}
     rows = []
     for table in spec.tables:
         found = tables.get(table.kind)
         for entry in table.entries:
-            proof = (
-                proofs.get(entry.key.lower()) if table.kind == document_pb2.TABLE_KIND_SNI else None
+            probe = (
+                probes.get(entry.key.lower()) if table.kind == document_pb2.TABLE_KIND_SNI else None
             )
             rows.append(
                 RouteRow(
@@ -102,15 +102,15 @@ def _rows(
                     host=entry.host,
                     port=entry.port,
                     generation=document.generation,
-                    found=found is not None and entry.key not in found.missing,
-                    proof=proof_word(proof.state) if proof is not None else "",
-                    proof_message=proof.message if proof is not None else "",
+                    deployed=found is not None and entry.key not in found.missing,
+                    probe=probe_word(probe.state) if probe is not None else "",
+                    probe_message=probe.message if probe is not None else "",
                 )
             )
     return rows
 
 
-def proof_word(state: status_pb2.ProofState.ValueType) -> str:
-    """Turn PROOF_STATE_NOT_SERVED into NotServed."""
-    name = status_pb2.ProofState.Name(state).removeprefix("PROOF_STATE_")
+def probe_word(state: status_pb2.ProbeState.ValueType) -> str:
+    """Turn PROBE_STATE_NOT_SERVED into NotServed."""
+    name = status_pb2.ProbeState.Name(state).removeprefix("PROBE_STATE_")
     return "".join(part.capitalize() for part in name.split("_"))

@@ -8,14 +8,14 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedca.records import RevocationReason
+from fedcore import limits
+from fedcore.errors import Conflict, FieldError, Invalid, NotFound
+from fedcore.ids import is_name, new_id
 from fedhub.domain.access import Permission, Principal
+from fedhub.domain.models import Page, Site
 from fedhub.domain.phases import SiteState
-from fedhub.domain.records import Page, Site
-from fedhub.services.hub import Hub, record
+from fedhub.services.context import HubContext, record
 from fedhub.store import certificates, documents, endpoints, participants, sites, statuses
-from fedproto import limits
-from fedproto.errors import Conflict, FieldFault, Invalid, NotFound
-from fedproto.ids import is_name, new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Invitation:
 
 
 async def invite(
-    hub: Hub,
+    hub: HubContext,
     principal: Principal,
     name: str,
     *,
@@ -65,20 +65,22 @@ async def invite(
 
 
 def _check(name: str, life_s: int) -> None:
-    faults = []
+    errors = []
     if not is_name(name):
-        faults.append(
-            FieldFault("name", f"{name!r} is no DNS label: lower-case letters, digits and '-'")
+        errors.append(
+            FieldError("name", f"{name!r} is no DNS label: lower-case letters, digits and '-'")
         )
     if not 1 <= life_s <= limits.JOIN_TOKEN_MAX_LIFE_S:
-        faults.append(
-            FieldFault("life_s", f"a token may live 1 to {limits.JOIN_TOKEN_MAX_LIFE_S} s")
+        errors.append(
+            FieldError("life_s", f"a token may live 1 to {limits.JOIN_TOKEN_MAX_LIFE_S} s")
         )
-    if faults:
-        raise Invalid("the invitation cannot be made", faults=tuple(faults))
+    if errors:
+        raise Invalid("the invitation cannot be made", errors=tuple(errors))
 
 
-async def _invited_site(hub: Hub, db: AsyncSession, name: str, labels: dict[str, str]) -> Site:
+async def _invited_site(
+    hub: HubContext, db: AsyncSession, name: str, labels: dict[str, str]
+) -> Site:
     site = await sites.by_name(db, name)
     now = hub.clock.now()
     if site is None:
@@ -103,7 +105,7 @@ async def _invited_site(hub: Hub, db: AsyncSession, name: str, labels: dict[str,
     return site
 
 
-async def revoke(hub: Hub, principal: Principal, name: str) -> Site:
+async def revoke(hub: HubContext, principal: Principal, name: str) -> Site:
     """Revoke a site's agent: its certificates end, its stream is cut; what it runs goes on."""
     principal.require(Permission.MANAGE_SITES)
     async with hub.database.read() as db:
@@ -133,7 +135,7 @@ async def revoke(hub: Hub, principal: Principal, name: str) -> Site:
     return site
 
 
-async def delete(hub: Hub, principal: Principal, name: str) -> None:
+async def delete(hub: HubContext, principal: Principal, name: str) -> None:
     """Forget a site that runs nothing; Conflict names what it still runs."""
     principal.require(Permission.MANAGE_SITES)
     async with hub.database.begin() as db:
@@ -171,7 +173,7 @@ async def require(db: AsyncSession, name: str) -> Site:
     return site
 
 
-async def get(hub: Hub, principal: Principal, name: str) -> Site:
+async def get(hub: HubContext, principal: Principal, name: str) -> Site:
     """Return one site."""
     principal.require(Permission.READ)
     async with hub.database.read() as db:
@@ -179,7 +181,12 @@ async def get(hub: Hub, principal: Principal, name: str) -> Site:
 
 
 async def list_page(
-    hub: Hub, principal: Principal, *, state: SiteState | None, cursor: str | None, limit: int
+    hub: HubContext,
+    principal: Principal,
+    *,
+    state: SiteState | None,
+    cursor: str | None,
+    limit: int,
 ) -> Page[Site]:
     """Return sites by name."""
     principal.require(Permission.READ)

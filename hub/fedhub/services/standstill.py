@@ -12,13 +12,13 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import Site
+from fedcore.errors import FedError
+from fedcore.tasks import LoopHealth
+from fedhub.domain.models import Site
 from fedhub.fleet.sessions import LiveSession, Loop, go_away
-from fedhub.services.hub import Hub, record
+from fedhub.services.context import HubContext, record
 from fedhub.store import sessions, sites
 from fedproto.agent.v1 import link_pb2
-from fedproto.errors import FedError
-from fedproto.tasks import LoopBoard
 
 log = structlog.get_logger()
 CODE: Final = "LoopStalled"
@@ -46,7 +46,7 @@ def named_in(site: Site) -> frozenset[str]:
     )
 
 
-async def note(hub: Hub, session: LiveSession, stalled: frozenset[str]) -> None:
+async def note(hub: HubContext, session: LiveSession, stalled: frozenset[str]) -> None:
     """Make the findings of a session's site name these loops and no others."""
     if stalled == session.stalled_loops:
         return
@@ -77,7 +77,7 @@ def _finding(name: str) -> dict[str, str]:
     }
 
 
-def seen_late(hub: Hub, session: LiveSession) -> frozenset[str]:
+def seen_late(hub: HubContext, session: LiveSession) -> frozenset[str]:
     """Return the loops of a session that stand still as the hub itself sees it."""
     now = hub.clock.monotonic()
     late = {str(loop) for loop, since in session.busy.items() if now - since > WORK_LIMIT_S}
@@ -87,7 +87,7 @@ def seen_late(hub: Hub, session: LiveSession) -> frozenset[str]:
     return frozenset(late)
 
 
-async def mind_sessions(hub: Hub) -> None:
+async def mind_sessions(hub: HubContext) -> None:
     """Name what hangs in a session as the hub sees it; end a session whose loop hangs on."""
     now = hub.clock.monotonic()
     for session in hub.fleet:
@@ -98,7 +98,7 @@ async def mind_sessions(hub: Hub) -> None:
             session.end(go_away(link_pb2.GO_AWAY_REASON_UNSPECIFIED, "the hub's end hangs"))
 
 
-async def _note_surely(hub: Hub, session: LiveSession, stalled: frozenset[str]) -> None:
+async def _note_surely(hub: HubContext, session: LiveSession, stalled: frozenset[str]) -> None:
     log.error("session.stalled", site=session.site_name, loops=sorted(stalled))
     try:
         await note(hub, session, stalled)
@@ -110,14 +110,14 @@ async def _note_surely(hub: Hub, session: LiveSession, stalled: frozenset[str]) 
 class Watchman:
     """Tells in the events which loops of this hub process stand still, and when they go on."""
 
-    def __init__(self, hub: Hub, board: LoopBoard) -> None:
+    def __init__(self, hub: HubContext, loop_health: LoopHealth) -> None:
         self._hub = hub
-        self._board = board
+        self._loop_health = loop_health
         self._told: frozenset[str] = frozenset()
 
     async def turn(self) -> None:
-        """Compare the board with what was told last."""
-        stalled = frozenset(one.name for one in self._board.stalled())
+        """Compare the loop_health with what was told last."""
+        stalled = frozenset(one.name for one in self._loop_health.stalled())
         if stalled == self._told:
             return
         async with self._hub.database.begin() as db:

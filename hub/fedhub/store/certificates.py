@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import Page, SiteCertificate
+from fedhub.domain.models import Page, SiteCertificate
 from fedhub.store.cursors import page_of
-from fedhub.store.sql import among, insert_or, many, one, values_of
+from fedhub.store.sql import in_list, many, one, upsert, values_of
 from fedhub.store.tables import CertificateTable, ParticipantTable, table_of
 
 _T: Final = table_of(CertificateTable)
@@ -22,7 +22,7 @@ _AGENT: Final = "agent"
 
 async def add(db: AsyncSession, certificate: SiteCertificate) -> None:
     """Store a certificate; one whose serial is there already is ignored."""
-    statement = insert_or(db, _T).values(values_of(certificate))
+    statement = upsert(db, _T).values(values_of(certificate))
     await db.execute(statement.on_conflict_do_nothing())
 
 
@@ -73,7 +73,7 @@ async def list_page(
     if site_id is not None:
         statement = statement.where(_T.c.site_id == site_id)
     if resource_ids is not None:
-        statement = statement.where(among(db, _T.c.resource_id, resource_ids))
+        statement = statement.where(in_list(db, _T.c.resource_id, resource_ids))
     if expiring_before is not None:
         statement = statement.where(_T.c.not_after < expiring_before)
     return await page_of(

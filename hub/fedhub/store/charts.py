@@ -8,11 +8,11 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import Chart, Page
+from fedcore.errors import NotFound
+from fedhub.domain.models import Chart, Page
 from fedhub.store.cursors import page_of
 from fedhub.store.sql import one, values_of
 from fedhub.store.tables import ArchiveTable, ChartTable, table_of
-from fedproto.errors import NotFound
 
 _T: Final = table_of(ChartTable)
 _ARCHIVE: Final = table_of(ArchiveTable)

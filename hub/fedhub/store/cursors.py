@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import ColumnElement, Select, literal, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import Page
-from fedproto.errors import Invalid
+from fedcore.errors import Invalid
+from fedhub.domain.models import Page
 
 T = TypeVar("T")
 _MAX_CHARS: Final = 2_000

@@ -12,10 +12,10 @@ from sqlalchemy import or_, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import PlannedDocument, StoredDocument
-from fedhub.store.sql import among, insert_or, many, one
+from fedcore.errors import NotFound
+from fedhub.domain.models import PlannedDocument, StoredDocument
+from fedhub.store.sql import in_list, many, one, upsert
 from fedhub.store.tables import DocumentTable, table_of
-from fedproto.errors import NotFound
 
 _T: Final = table_of(DocumentTable)
 
@@ -31,7 +31,7 @@ async def of_resources(
     """Return the documents of ``resource_ids`` by resource; those that have none are left out."""
     if not resource_ids:
         return {}
-    statement = select(_T).where(among(db, _T.c.resource_id, resource_ids))
+    statement = select(_T).where(in_list(db, _T.c.resource_id, resource_ids))
     return {each.resource_id: each for each in await many(db, StoredDocument, statement)}
 
 
@@ -46,7 +46,7 @@ async def put(db: AsyncSession, planned: PlannedDocument, at: datetime) -> Store
 
     One statement decides, so that two replicas that plan the same at once make one generation.
     """
-    statement = insert_or(db, _T).values(
+    statement = upsert(db, _T).values(
         resource_id=planned.resource_id,
         site_id=planned.site_id,
         kind=planned.kind,
@@ -57,7 +57,7 @@ async def put(db: AsyncSession, planned: PlannedDocument, at: datetime) -> Store
         updated_at=at,
     )
     new = statement.excluded
-    upsert = statement.on_conflict_do_update(
+    stored = statement.on_conflict_do_update(
         index_elements=["resource_id"],
         set_={
             "site_id": new.site_id,
@@ -69,7 +69,7 @@ async def put(db: AsyncSession, planned: PlannedDocument, at: datetime) -> Store
         },
         where=or_(_T.c.digest != new.digest, _T.c.absent != new.absent),
     ).returning(*_T.c)
-    row = (await db.execute(upsert)).mappings().first()
+    row = (await db.execute(stored)).mappings().first()
     if row is not None:
         return StoredDocument(**row)
     return await _existing(db, planned.resource_id)
@@ -121,7 +121,7 @@ async def generations_of_sites(
 ) -> dict[str, dict[str, int]]:
     """Map each site that has documents to the generations by resource; no body is read."""
     statement = select(_T.c.site_id, _T.c.resource_id, _T.c.generation).where(
-        among(db, _T.c.site_id, site_ids)
+        in_list(db, _T.c.site_id, site_ids)
     )
     found: dict[str, dict[str, int]] = {}
     rows: Any = await db.execute(statement)

@@ -9,11 +9,11 @@ from sqlalchemy import insert, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import Endpoint, Page
+from fedcore.errors import NotFound
+from fedhub.domain.models import Endpoint, Page
 from fedhub.store.cursors import page_of
 from fedhub.store.sql import many, one, values_of
 from fedhub.store.tables import EndpointTable, table_of
-from fedproto.errors import NotFound
 
 _T: Final = table_of(EndpointTable)
 

@@ -24,10 +24,10 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from fedcore.errors import Internal, Unavailable
+from fedhub.store.errors import translate, unavailable
 from fedhub.store.events import EventSession
-from fedhub.store.faults import translate, unavailable
 from fedhub.store.migrations.upgrade import upgrade
-from fedproto.errors import Internal, Unavailable
 
 TRANSACTION_LIMIT_S: Final = 60.0
 """Longest life of a transaction, the wait for a connection included."""

@@ -18,9 +18,9 @@ from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from fedhub.domain.records import Event
+from fedhub.domain.models import Event
 from fedhub.store.columns import storable
-from fedhub.store.sql import among, insert_or, many, values_of
+from fedhub.store.sql import in_list, many, upsert, values_of
 from fedhub.store.tables import EventTable, SpoolCursorTable, table_of
 
 _T: Final = table_of(EventTable)
@@ -98,7 +98,7 @@ async def append_from_agent(
 
 async def _locked_cursor(db: AsyncSession, agent_id: str, spool_id: str) -> int:
     """Return the cursor, made where it is missing, and keep others from raising it meanwhile."""
-    statement = insert_or(db, _CURSOR).values(agent_id=agent_id, spool_id=spool_id, acked_through=0)
+    statement = upsert(db, _CURSOR).values(agent_id=agent_id, spool_id=spool_id, acked_through=0)
     locking = statement.on_conflict_do_update(
         index_elements=["agent_id", "spool_id"],
         set_={"acked_through": _CURSOR.c.acked_through},
@@ -145,7 +145,7 @@ def _is_one_of(
     db: AsyncSession, column: Column[Any], values: Collection[str]
 ) -> ColumnElement[bool]:
     """Compare with one value where there is one: the index then gives the order, too."""
-    return column == next(iter(values)) if len(values) == 1 else among(db, column, values)
+    return column == next(iter(values)) if len(values) == 1 else in_list(db, column, values)
 
 
 async def facts_of(db: AsyncSession, federation_id: str, *, kind: str) -> list[dict[str, str]]:

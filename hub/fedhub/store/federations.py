@@ -9,11 +9,11 @@ from sqlalchemy import insert, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import Federation, Page
+from fedcore.errors import NotFound
+from fedhub.domain.models import Federation, Page
 from fedhub.store.cursors import page_of
 from fedhub.store.sql import is_sqlite, many, one, values_of
 from fedhub.store.tables import FederationTable, table_of
-from fedproto.errors import NotFound
 
 _T: Final = table_of(FederationTable)
 

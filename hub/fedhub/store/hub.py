@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.store.sql import insert_or
+from fedcore.ids import new_id
+from fedhub.store.sql import upsert
 from fedhub.store.tables import SettingTable, table_of
-from fedproto.ids import new_id
 
 _T: Final = table_of(SettingTable)
 _IDENTITY: Final = "hub_id"
@@ -17,6 +17,6 @@ _IDENTITY: Final = "hub_id"
 
 async def get_or_create_identity(db: AsyncSession) -> str:
     """Return the hub's id, made at the first call; all replicas get the same."""
-    statement = insert_or(db, _T).values(name=_IDENTITY, value=new_id()).on_conflict_do_nothing()
+    statement = upsert(db, _T).values(name=_IDENTITY, value=new_id()).on_conflict_do_nothing()
     await db.execute(statement)
     return str(await db.scalar(select(_T.c.value).where(_T.c.name == _IDENTITY)))

@@ -10,7 +10,7 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.store.sql import insert_or, one
+from fedhub.store.sql import one, upsert
 from fedhub.store.tables import AnswerTable, table_of
 
 _T: Final = table_of(AnswerTable)
@@ -46,7 +46,7 @@ async def remember(
         "headers": headers or {},
         "answered_at": at,
     }
-    statement = insert_or(db, _T).values(key=key, principal=principal, **values)
+    statement = upsert(db, _T).values(key=key, principal=principal, **values)
     replaced = {name: statement.excluded[name] for name in values}
     await db.execute(
         statement.on_conflict_do_update(index_elements=["principal", "key"], set_=replaced)

@@ -26,6 +26,7 @@ from fedca.records import (
     RevocationReason,
     TokenRecord,
 )
+from fedcore.errors import Conflict, NotFound
 from fedhub.store.engine import Database
 from fedhub.store.ledger_tables import (
     AuthorityTable,
@@ -34,9 +35,8 @@ from fedhub.store.ledger_tables import (
     JoinTokenTable,
     KeyTable,
 )
-from fedhub.store.sql import insert_or, is_sqlite, many, one, values_of
+from fedhub.store.sql import is_sqlite, many, one, upsert, values_of
 from fedhub.store.tables import table_of
-from fedproto.errors import Conflict, NotFound
 
 _AUTHORITY: Final = table_of(AuthorityTable)
 _ISSUANCE: Final = table_of(IssuanceTable)
@@ -91,9 +91,7 @@ class SqlLedger:
         async with self._database.begin() as db:
             if await one(db, IssuanceRecord, _issuance(record.serial)) is not None:
                 raise Conflict("the ledger has this serial already", serial=record.serial)
-            claim = insert_or(db, _KEY).values(
-                spki_sha256=record.spki_sha256, subject=record.subject
-            )
+            claim = upsert(db, _KEY).values(spki_sha256=record.spki_sha256, subject=record.subject)
             await db.execute(claim.on_conflict_do_nothing())
             if await _lock_key(db, record.spki_sha256) != record.subject:
                 return KeyVerdict.OWNED_BY_ANOTHER
@@ -171,7 +169,7 @@ class SqlLedger:
     async def next_crl_number(self, issuer_id: str) -> int:
         """Return the next number of the signer's list."""
         async with self._database.begin() as db:
-            statement = insert_or(db, _NUMBER).values(issuer_id=issuer_id, number=1)
+            statement = upsert(db, _NUMBER).values(issuer_id=issuer_id, number=1)
             counted = statement.on_conflict_do_update(
                 index_elements=["issuer_id"], set_={"number": _NUMBER.c.number + 1}
             ).returning(_NUMBER.c.number)

@@ -11,12 +11,12 @@ from sqlalchemy import Select, insert, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import NotFound
+from fedhub.domain.models import Operation, OperationTarget, Page
 from fedhub.domain.phases import OPERATION_FINAL, OperationState
-from fedhub.domain.records import Operation, OperationTarget, Page
 from fedhub.store.cursors import page_of
-from fedhub.store.sql import among, insert_or, many
+from fedhub.store.sql import in_list, many, upsert
 from fedhub.store.tables import OperationTable, TargetTable, table_of
-from fedproto.errors import NotFound
 
 _T: Final = table_of(OperationTable)
 _TARGET: Final = table_of(TargetTable)
@@ -48,7 +48,7 @@ async def _with_targets(db: AsyncSession, operations: Sequence[Operation]) -> tu
     columns = (_TARGET.c.operation_id, _TARGET.c.resource_id, _TARGET.c.generation)
     statement = (
         select(*columns, _TARGET.c.done, _TARGET.c.name)
-        .where(among(db, _TARGET.c.operation_id, [one.id for one in operations]))
+        .where(in_list(db, _TARGET.c.operation_id, [one.id for one in operations]))
         .order_by(_TARGET.c.resource_id)
     )
     targets: dict[str, list[OperationTarget]] = {}
@@ -198,7 +198,7 @@ async def mark_target(db: AsyncSession, operation_id: str, resource_id: str, *, 
 
 async def replace_target(db: AsyncSession, operation_id: str, target: OperationTarget) -> None:
     """Make an operation wait for a (newer) generation of a resource."""
-    statement = insert_or(db, _TARGET).values(
+    statement = upsert(db, _TARGET).values(
         operation_id=operation_id,
         resource_id=target.resource_id,
         generation=target.generation,
@@ -219,7 +219,7 @@ async def names_of(db: AsyncSession, resource_ids: Collection[str]) -> dict[str,
         return {}
     statement = (
         select(_TARGET.c.resource_id, _TARGET.c.name)
-        .where(among(db, _TARGET.c.resource_id, resource_ids), _TARGET.c.name.is_not(None))
+        .where(in_list(db, _TARGET.c.resource_id, resource_ids), _TARGET.c.name.is_not(None))
         .distinct()
     )
     return {row.resource_id: row.name for row in await db.execute(statement)}
@@ -231,7 +231,7 @@ async def resources_called(db: AsyncSession, name: str) -> frozenset[str]:
     return frozenset((await db.scalars(statement)).all())
 
 
-async def federations_called(db: AsyncSession, name: str) -> frozenset[str]:
+async def federation_ids_for_name(db: AsyncSession, name: str) -> frozenset[str]:
     """Return the ids of federations, gone ones too, that operations were about."""
     statement = select(_T.c.federation_id).where(_T.c.subject == f"federation/{name}")
     return frozenset(found for found in (await db.scalars(statement)).all() if found)

@@ -12,10 +12,11 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import NotFound
+from fedhub.domain.models import Page, Participant, ParticipantRole
 from fedhub.domain.phases import Phase, SiteState
-from fedhub.domain.records import Page, Participant, ParticipantRole
 from fedhub.store.cursors import page_of
-from fedhub.store.sql import among, many, one, values_of
+from fedhub.store.sql import in_list, many, one, values_of
 from fedhub.store.tables import (
     DocumentTable,
     EndpointTable,
@@ -25,7 +26,6 @@ from fedhub.store.tables import (
     StatusTable,
     table_of,
 )
-from fedproto.errors import NotFound
 
 _T: Final = table_of(ParticipantTable)
 _FEDERATION: Final = table_of(FederationTable)
@@ -102,10 +102,10 @@ async def sites_of_resources(db: AsyncSession, resource_ids: Sequence[str]) -> d
     """Map those of ``resource_ids`` that are participants or endpoints to their sites."""
     rows = await db.execute(
         select(_T.c.id, _T.c.site_id)
-        .where(among(db, _T.c.id, resource_ids))
+        .where(in_list(db, _T.c.id, resource_ids))
         .union_all(
             select(_ENDPOINT.c.id, _ENDPOINT.c.site_id).where(
-                among(db, _ENDPOINT.c.id, resource_ids)
+                in_list(db, _ENDPOINT.c.id, resource_ids)
             )
         )
     )
@@ -119,8 +119,10 @@ async def names_of_resources(db: AsyncSession, resource_ids: Collection[str]) ->
     endpoint = literal("endpoint/").concat(_ENDPOINT.c.name)
     rows = await db.execute(
         select(_T.c.id, _T.c.name)
-        .where(among(db, _T.c.id, resource_ids))
-        .union_all(select(_ENDPOINT.c.id, endpoint).where(among(db, _ENDPOINT.c.id, resource_ids)))
+        .where(in_list(db, _T.c.id, resource_ids))
+        .union_all(
+            select(_ENDPOINT.c.id, endpoint).where(in_list(db, _ENDPOINT.c.id, resource_ids))
+        )
     )
     return {row.id: row.name for row in rows}
 

@@ -9,7 +9,7 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.store.sql import insert_or
+from fedhub.store.sql import upsert
 from fedhub.store.tables import ReplicaTable, table_of
 
 _T: Final = table_of(ReplicaTable)
@@ -17,7 +17,7 @@ _T: Final = table_of(ReplicaTable)
 
 async def beat(db: AsyncSession, replica_id: str, at: datetime) -> None:
     """Say that a process lives."""
-    statement = insert_or(db, _T).values(replica_id=replica_id, started_at=at, seen_at=at)
+    statement = upsert(db, _T).values(replica_id=replica_id, started_at=at, seen_at=at)
     await db.execute(
         statement.on_conflict_do_update(index_elements=["replica_id"], set_={"seen_at": at})
     )

@@ -11,12 +11,12 @@ from sqlalchemy import select, text
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import ErrorCode, FedError
+from fedhub.domain.models import Session
 from fedhub.domain.phases import SiteState
-from fedhub.domain.records import Session
 from fedhub.store.columns import sqlite_text
-from fedhub.store.sql import insert_or, is_sqlite, one
+from fedhub.store.sql import is_sqlite, one, upsert
 from fedhub.store.tables import SessionTable, SiteTable, table_of
-from fedproto.errors import ErrorCode, FedError
 
 _T: Final = table_of(SessionTable)
 _SITE: Final = table_of(SiteTable)
@@ -58,11 +58,11 @@ async def open(  # noqa: A001 - read as sessions.open; a session has this many s
         "last_seen_at": at,
         "connected": True,
     }
-    statement = insert_or(db, _T).values(agent_id=agent_id, epoch=1, **values)
-    upsert = statement.on_conflict_do_update(
+    statement = upsert(db, _T).values(agent_id=agent_id, epoch=1, **values)
+    stored = statement.on_conflict_do_update(
         index_elements=["agent_id"], set_={"epoch": _T.c.epoch + 1, **values}
     ).returning(_T.c.epoch)
-    return int((await db.execute(upsert)).scalar_one())
+    return int((await db.execute(stored)).scalar_one())
 
 
 async def get(db: AsyncSession, agent_id: str) -> Session | None:

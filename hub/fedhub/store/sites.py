@@ -11,12 +11,12 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import NotFound
+from fedhub.domain.models import Page, Site
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
-from fedhub.domain.records import Page, Site
 from fedhub.store.cursors import page_of
 from fedhub.store.sql import many, one, values_of
 from fedhub.store.tables import SessionTable, SiteTable, table_of
-from fedproto.errors import NotFound
 
 _T: Final = table_of(SiteTable)
 _S: Final = table_of(SessionTable)

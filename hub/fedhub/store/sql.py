@@ -23,12 +23,12 @@ def is_sqlite(db: AsyncSession) -> bool:
     return db.get_bind().dialect.name == "sqlite"
 
 
-def insert_or(db: AsyncSession, table: Table) -> sqlite.Insert | postgresql.Insert:
+def upsert(db: AsyncSession, table: Table) -> sqlite.Insert | postgresql.Insert:
     """Begin an INSERT that can say ON CONFLICT."""
     return sqlite.insert(table) if is_sqlite(db) else postgresql.insert(table)
 
 
-def among(db: AsyncSession, column: Column[Any], values: Collection[str]) -> ColumnElement[bool]:
+def in_list(db: AsyncSession, column: Column[Any], values: Collection[str]) -> ColumnElement[bool]:
     """Build ``column IN values`` with one parameter: no limit on their number, one cached plan."""
     if is_sqlite(db):
         listed = func.json_each(json.dumps(list(values))).table_valued("value")

@@ -10,9 +10,9 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.records import StoredStatus
+from fedhub.domain.models import StoredStatus
 from fedhub.store.columns import storable
-from fedhub.store.sql import among, insert_or, many, one, values_of
+from fedhub.store.sql import in_list, many, one, upsert, values_of
 from fedhub.store.tables import StatusTable, table_of
 from fedproto.agent.v1 import status_pb2
 
@@ -33,7 +33,7 @@ async def of_resources(db: AsyncSession, resource_ids: Collection[str]) -> dict[
     """Return the statuses of ``resource_ids`` by resource; those without are left out."""
     if not resource_ids:
         return {}
-    statement = select(_T).where(among(db, _T.c.resource_id, resource_ids))
+    statement = select(_T).where(in_list(db, _T.c.resource_id, resource_ids))
     return {each.resource_id: each for each in await many(db, _stored, statement)}
 
 
@@ -44,7 +44,7 @@ async def put(db: AsyncSession, stored: StoredStatus) -> None:
         "message": storable(stored.message),
         "status": stored.status.SerializeToString(deterministic=True),
     }
-    statement = insert_or(db, _T).values(values)
+    statement = upsert(db, _T).values(values)
     replaced = {name: statement.excluded[name] for name in values if name != "resource_id"}
     await db.execute(statement.on_conflict_do_update(index_elements=["resource_id"], set_=replaced))
 
@@ -52,7 +52,7 @@ async def put(db: AsyncSession, stored: StoredStatus) -> None:
 async def touch(db: AsyncSession, resource_ids: Collection[str], at: datetime) -> None:
     """Note that the same was reported again at ``at``, in one statement."""
     if resource_ids:
-        statement = update(_T).where(among(db, _T.c.resource_id, resource_ids))
+        statement = update(_T).where(in_list(db, _T.c.resource_id, resource_ids))
         await db.execute(statement.values(reported_at=at))
 
 

@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from fedhub.domain.models import ParticipantRole, ResourceKind
 from fedhub.domain.phases import OperationState, Phase, SiteState
-from fedhub.domain.records import ParticipantRole, ResourceKind
 from fedhub.store.columns import JsonTuple, PlainText, UtcDateTime, Word
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.access import Permission, Principal
-from fedhub.store.sql import insert_or
+from fedhub.store.sql import upsert
 from fedhub.store.tables import TokenTable, table_of
 
 _T: Final = table_of(TokenTable)
@@ -18,7 +18,7 @@ async def add(
     db: AsyncSession, *, name: str, token_sha256: str, permissions: frozenset[Permission]
 ) -> None:
     """Store a token; an older one of the same name stops to work."""
-    statement = insert_or(db, _T).values(
+    statement = upsert(db, _T).values(
         name=name,
         token_sha256=token_sha256,
         permissions=sorted(permission.value for permission in permissions),

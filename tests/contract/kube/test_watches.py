@@ -12,8 +12,8 @@ from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.lists import read_list
 from fedagent.kube.watches import EventType, Informer, WatchTiming, watch_once
-from fedproto.ids import SystemClock
-from fedproto.tasks import LoopBoard
+from fedcore.clock import SystemClock
+from fedcore.tasks import LoopHealth
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,7 +31,7 @@ async def informer(
         CONFIGMAPS,
         namespace=namespace,
         labels={"app": "a"},
-        board=LoopBoard(SystemClock()),
+        loop_health=LoopHealth(SystemClock()),
         timing=timing or WatchTiming(),
     )
     task = asyncio.create_task(made.run())

@@ -20,7 +20,7 @@ from fedca.ledger import (
     RevocationReason,
     TokenRecord,
 )
-from fedproto.errors import Conflict, NotFound
+from fedcore.errors import Conflict, NotFound
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.phases import OperationState, Phase, SiteState
-from fedhub.domain.records import (
+from fedhub.domain.models import (
     Chart,
     Endpoint,
     Event,
@@ -25,9 +24,10 @@ from fedhub.domain.records import (
     SiteCertificate,
     StoredStatus,
 )
+from fedhub.domain.phases import OperationState, Phase, SiteState
 from fedhub.store import federations, participants, sites
 from fedhub.store.engine import Database
-from fedhub.store.sql import insert_or
+from fedhub.store.sql import upsert
 from fedhub.store.tables import SettingTable, table_of
 from fedproto.agent.v1 import document_pb2, status_pb2
 
@@ -193,7 +193,7 @@ async def populate(database: Database, *parties: int) -> None:
 
 async def put_setting(db: AsyncSession, name: str, value: str) -> None:
     """Write a row of the plainest table over the one before: for what transactions do."""
-    statement = insert_or(db, table_of(SettingTable)).values(name=name, value=value)
+    statement = upsert(db, table_of(SettingTable)).values(name=name, value=value)
     await db.execute(
         statement.on_conflict_do_update(
             index_elements=["name"], set_={"value": statement.excluded.value}

@@ -12,8 +12,8 @@ from tests.contract.store.rows import (
     populate,
 )
 
+from fedhub.domain.models import OperationTarget
 from fedhub.domain.phases import OperationState
-from fedhub.domain.records import OperationTarget
 from fedhub.store import certificates, endpoints, events, operations, participants
 from fedhub.store.engine import Database
 

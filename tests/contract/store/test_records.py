@@ -18,12 +18,12 @@ from tests.contract.store.rows import (
     spooled,
 )
 
+from fedcore.errors import Conflict, NotFound
 from fedhub.domain.access import Permission, Principal
+from fedhub.domain.models import OperationTarget
 from fedhub.domain.phases import OperationState
-from fedhub.domain.records import OperationTarget
 from fedhub.store import certificates, charts, events, idempotency, operations, tokens
 from fedhub.store.engine import Database
-from fedproto.errors import Conflict, NotFound
 
 TARGETS = (OperationTarget("p-1", 2), OperationTarget("p-2", 1, done=True))
 
@@ -54,7 +54,7 @@ async def test_targets_are_marked_and_replaced(database: Database) -> None:
         assert await operations.names_of(db, ["p-1", "p-3", "p-4"]) == {"p-3": "credit/3"}
         assert await operations.resources_called(db, "credit/3") == {"p-3"}
         assert await operations.resources_called(db, "credit/4") == frozenset()
-        assert await operations.federations_called(db, "credit") == {"fed-credit"}
+        assert await operations.federation_ids_for_name(db, "credit") == {"fed-credit"}
 
 
 async def test_open_operations_are_found_by_their_targets_until_they_end(

@@ -14,9 +14,9 @@ from tests.contract.store.rows import (
     setting,
 )
 
+from fedcore.errors import Conflict, Internal
 from fedhub.store import federations, hub, participants, sites
 from fedhub.store.engine import Database
-from fedproto.errors import Conflict, Internal
 
 SLOW = text(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i FROM n"

@@ -26,7 +26,7 @@ from fedproto.agent.v1 import status_pb2 as fedproto_dot_agent_dot_v1_dot_status
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x65\x64proto/agent/v1/command.proto\x12\x11\x66\x65\x64proto.agent.v1\x1a\x1e\x66\x65\x64proto/agent/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x07\x43ommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12/\n\x0b\x64\x65\x61\x64line_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0cprove_routes\x18\n \x01(\x0b\x32\x1e.fedproto.agent.v1.ProveRoutesH\x00\x42\t\n\x07request\"\"\n\x0bProveRoutes\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\"\x9f\x01\n\rCommandResult\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12\x12\n\nerror_code\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x38\n\rroutes_proven\x18\n \x01(\x0b\x32\x1f.fedproto.agent.v1.RoutesProvenH\x00\x42\x08\n\x06result\"=\n\x0cRoutesProven\x12-\n\x06proofs\x18\x01 \x03(\x0b\x32\x1d.fedproto.agent.v1.RouteProofb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x65\x64proto/agent/v1/command.proto\x12\x11\x66\x65\x64proto.agent.v1\x1a\x1e\x66\x65\x64proto/agent/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x07\x43ommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12/\n\x0b\x64\x65\x61\x64line_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0cprobe_routes\x18\n \x01(\x0b\x32\x1e.fedproto.agent.v1.ProbeRoutesH\x00\x42\t\n\x07request\"\"\n\x0bProbeRoutes\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\"\x9f\x01\n\rCommandResult\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12\x12\n\nerror_code\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x38\n\rroutes_probed\x18\n \x01(\x0b\x32\x1f.fedproto.agent.v1.RoutesProbedH\x00\x42\x08\n\x06result\"=\n\x0cRoutesProbed\x12-\n\x06probes\x18\x01 \x03(\x0b\x32\x1d.fedproto.agent.v1.RouteProbeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMAND']._serialized_start=120
   _globals['_COMMAND']._serialized_end=265
-  _globals['_PROVEROUTES']._serialized_start=267
-  _globals['_PROVEROUTES']._serialized_end=301
+  _globals['_PROBEROUTES']._serialized_start=267
+  _globals['_PROBEROUTES']._serialized_end=301
   _globals['_COMMANDRESULT']._serialized_start=304
   _globals['_COMMANDRESULT']._serialized_end=463
-  _globals['_ROUTESPROVEN']._serialized_start=465
-  _globals['_ROUTESPROVEN']._serialized_end=526
+  _globals['_ROUTESPROBED']._serialized_start=465
+  _globals['_ROUTESPROBED']._serialized_end=526
 # @@protoc_insertion_point(module_scope)

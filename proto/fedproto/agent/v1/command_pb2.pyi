@@ -28,29 +28,29 @@ class Command(message.Message):
 
     COMMAND_ID_FIELD_NUMBER: builtins.int
     DEADLINE_AT_FIELD_NUMBER: builtins.int
-    PROVE_ROUTES_FIELD_NUMBER: builtins.int
+    PROBE_ROUTES_FIELD_NUMBER: builtins.int
     command_id: builtins.str
     @builtins.property
     def deadline_at(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
-    def prove_routes(self) -> ProveRoutes: ...
+    def probe_routes(self) -> ProbeRoutes: ...
     def __init__(
         self,
         *,
         command_id: builtins.str = ...,
         deadline_at: timestamp_pb2.Timestamp | None = ...,
-        prove_routes: ProveRoutes | None = ...,
+        probe_routes: ProbeRoutes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["deadline_at", b"deadline_at", "prove_routes", b"prove_routes", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline_at", b"deadline_at", "probe_routes", b"probe_routes", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "deadline_at", b"deadline_at", "prove_routes", b"prove_routes", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "deadline_at", b"deadline_at", "probe_routes", b"probe_routes", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = typing.Literal["prove_routes"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = typing.Literal["probe_routes"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
 @typing.final
-class ProveRoutes(message.Message):
+class ProbeRoutes(message.Message):
     """Try every route of an exchange by a TLS handshake, now."""
 
     DESCRIPTOR: descriptor.Descriptor
@@ -76,14 +76,14 @@ class CommandResult(message.Message):
     SUCCEEDED_FIELD_NUMBER: builtins.int
     ERROR_CODE_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
-    ROUTES_PROVEN_FIELD_NUMBER: builtins.int
+    ROUTES_PROBED_FIELD_NUMBER: builtins.int
     command_id: builtins.str
     succeeded: builtins.bool
     error_code: builtins.str
     """Code of the catalogue when it failed."""
     message: builtins.str
     @builtins.property
-    def routes_proven(self) -> RoutesProven: ...
+    def routes_probed(self) -> RoutesProbed: ...
     def __init__(
         self,
         *,
@@ -91,30 +91,30 @@ class CommandResult(message.Message):
         succeeded: builtins.bool = ...,
         error_code: builtins.str = ...,
         message: builtins.str = ...,
-        routes_proven: RoutesProven | None = ...,
+        routes_probed: RoutesProbed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "routes_proven", b"routes_proven"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "routes_probed", b"routes_probed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "error_code", b"error_code", "message", b"message", "result", b"result", "routes_proven", b"routes_proven", "succeeded", b"succeeded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "error_code", b"error_code", "message", b"message", "result", b"result", "routes_probed", b"routes_probed", "succeeded", b"succeeded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = typing.Literal["routes_proven"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = typing.Literal["routes_probed"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 @typing.final
-class RoutesProven(message.Message):
+class RoutesProbed(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
-    PROOFS_FIELD_NUMBER: builtins.int
+    PROBES_FIELD_NUMBER: builtins.int
     @builtins.property
-    def proofs(self) -> containers.RepeatedCompositeFieldContainer[status_pb2.RouteProof]: ...
+    def probes(self) -> containers.RepeatedCompositeFieldContainer[status_pb2.RouteProbe]: ...
     def __init__(
         self,
         *,
-        proofs: abc.Iterable[status_pb2.RouteProof] | None = ...,
+        probes: abc.Iterable[status_pb2.RouteProbe] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["proofs", b"proofs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["probes", b"probes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -79,32 +79,32 @@ STEP_STATE_RUNNING: StepState.ValueType  # 2
 STEP_STATE_DONE: StepState.ValueType  # 3
 STEP_STATE_FAILED: StepState.ValueType  # 4
 
-class _ProofState:
+class _ProbeState:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _ProofStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ProofState.ValueType], builtins.type):
+class _ProbeStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ProbeState.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
-    PROOF_STATE_UNSPECIFIED: _ProofState.ValueType  # 0
-    PROOF_STATE_PROVEN: _ProofState.ValueType  # 1
+    PROBE_STATE_UNSPECIFIED: _ProbeState.ValueType  # 0
+    PROBE_STATE_REACHABLE: _ProbeState.ValueType  # 1
     """A TLS handshake with this SNI through the exchange showed the party's certificate."""
-    PROOF_STATE_UNREACHABLE: _ProofState.ValueType  # 2
+    PROBE_STATE_UNREACHABLE: _ProbeState.ValueType  # 2
     """The exchange's address cannot be reached from the agent."""
-    PROOF_STATE_NOT_SERVED: _ProofState.ValueType  # 3
+    PROBE_STATE_NOT_SERVED: _ProbeState.ValueType  # 3
     """The exchange answered with another certificate, or refused."""
-    PROOF_STATE_PARTY_DOWN: _ProofState.ValueType  # 4
+    PROBE_STATE_PARTY_DOWN: _ProbeState.ValueType  # 4
     """The route is taken but the party behind it does not answer."""
 
-class ProofState(_ProofState, metaclass=_ProofStateEnumTypeWrapper): ...
+class ProbeState(_ProbeState, metaclass=_ProbeStateEnumTypeWrapper): ...
 
-PROOF_STATE_UNSPECIFIED: ProofState.ValueType  # 0
-PROOF_STATE_PROVEN: ProofState.ValueType  # 1
+PROBE_STATE_UNSPECIFIED: ProbeState.ValueType  # 0
+PROBE_STATE_REACHABLE: ProbeState.ValueType  # 1
 """A TLS handshake with this SNI through the exchange showed the party's certificate."""
-PROOF_STATE_UNREACHABLE: ProofState.ValueType  # 2
+PROBE_STATE_UNREACHABLE: ProbeState.ValueType  # 2
 """The exchange's address cannot be reached from the agent."""
-PROOF_STATE_NOT_SERVED: ProofState.ValueType  # 3
+PROBE_STATE_NOT_SERVED: ProbeState.ValueType  # 3
 """The exchange answered with another certificate, or refused."""
-PROOF_STATE_PARTY_DOWN: ProofState.ValueType  # 4
+PROBE_STATE_PARTY_DOWN: ProbeState.ValueType  # 4
 """The route is taken but the party behind it does not answer."""
 
 class _Severity:
@@ -143,7 +143,7 @@ class ResourceStatus(message.Message):
     ADDRESSES_FIELD_NUMBER: builtins.int
     CERTIFICATES_FIELD_NUMBER: builtins.int
     TABLES_FIELD_NUMBER: builtins.int
-    PROOFS_FIELD_NUMBER: builtins.int
+    PROBES_FIELD_NUMBER: builtins.int
     FINDINGS_FIELD_NUMBER: builtins.int
     RESOLUTIONS_FIELD_NUMBER: builtins.int
     ENDPOINT_FIELD_NUMBER: builtins.int
@@ -171,7 +171,7 @@ class ResourceStatus(message.Message):
     @builtins.property
     def tables(self) -> containers.RepeatedCompositeFieldContainer[TableStatus]: ...
     @builtins.property
-    def proofs(self) -> containers.RepeatedCompositeFieldContainer[RouteProof]: ...
+    def probes(self) -> containers.RepeatedCompositeFieldContainer[RouteProbe]: ...
     @builtins.property
     def findings(self) -> containers.RepeatedCompositeFieldContainer[Finding]: ...
     @builtins.property
@@ -201,7 +201,7 @@ class ResourceStatus(message.Message):
         addresses: abc.Iterable[AddressStatus] | None = ...,
         certificates: abc.Iterable[CertificateStatus] | None = ...,
         tables: abc.Iterable[TableStatus] | None = ...,
-        proofs: abc.Iterable[RouteProof] | None = ...,
+        probes: abc.Iterable[RouteProbe] | None = ...,
         findings: abc.Iterable[Finding] | None = ...,
         resolutions: abc.Iterable[Resolution] | None = ...,
         endpoint: EndpointStatus | None = ...,
@@ -210,7 +210,7 @@ class ResourceStatus(message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["endpoint", b"endpoint", "job", b"job", "since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["addresses", b"addresses", "certificates", b"certificates", "components", b"components", "digest", b"digest", "endpoint", b"endpoint", "findings", b"findings", "job", b"job", "leftovers", b"leftovers", "message", b"message", "observed_generation", b"observed_generation", "phase", b"phase", "proofs", b"proofs", "reason", b"reason", "resolutions", b"resolutions", "resource_id", b"resource_id", "since", b"since", "steps", b"steps", "tables", b"tables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["addresses", b"addresses", "certificates", b"certificates", "components", b"components", "digest", b"digest", "endpoint", b"endpoint", "findings", b"findings", "job", b"job", "leftovers", b"leftovers", "message", b"message", "observed_generation", b"observed_generation", "phase", b"phase", "probes", b"probes", "reason", b"reason", "resolutions", b"resolutions", "resource_id", b"resource_id", "since", b"since", "steps", b"steps", "tables", b"tables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -375,7 +375,7 @@ class TableStatus(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
-class RouteProof(message.Message):
+class RouteProbe(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     KEY_FIELD_NUMBER: builtins.int
@@ -383,7 +383,7 @@ class RouteProof(message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
     key: builtins.str
-    state: ProofState.ValueType
+    state: ProbeState.ValueType
     message: builtins.str
     @builtins.property
     def at(self) -> timestamp_pb2.Timestamp: ...
@@ -391,7 +391,7 @@ class RouteProof(message.Message):
         self,
         *,
         key: builtins.str = ...,
-        state: ProofState.ValueType = ...,
+        state: ProbeState.ValueType = ...,
         message: builtins.str = ...,
         at: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...

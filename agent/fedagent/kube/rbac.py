@@ -1,0 +1,98 @@
+"""The agent's own rights in a namespace: Secrets are read where it works, and nowhere else.
+
+Its cluster-wide role gives none. In a namespace that it works in it binds one more role to itself
+(``deploy/rbac/agent-role.yaml``), which everybody can see there and which goes with the namespace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from fedagent.kube.client import Json, Kube
+from fedagent.kube.errors import Forbidden, NotFound
+from fedagent.kube.inventory import Permission, may
+from fedagent.kube.kinds import ROLEBINDINGS, SECRETS
+from fedagent.kube.objects import apply, delete, find
+from fedagent.kube.ownership import Owner, owner_of
+
+log = structlog.get_logger()
+
+DEFAULT_ROLE: Final = "fate-lifecycle-manager-namespace"
+_BINDING: Final = "fate-lifecycle-manager-agent"
+_GROUP: Final = "rbac.authorization.k8s.io"
+_REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+_ACCOUNT: Final = "system:serviceaccount:"
+_TAKE_LIMIT_S: Final = 10.0
+_POLL_S: Final = 0.1
+
+
+class NamespaceAccess:
+    """What the agent may do, by namespace; ``role`` is the ClusterRole that it binds to itself."""
+
+    def __init__(self, kube: Kube, role: str = DEFAULT_ROLE) -> None:
+        self._kube = kube
+        self._role = role
+        self._held: set[str] = set()
+
+    async def held(self, namespace: str) -> bool:
+        """Tell whether Secrets of the namespace may be read; once true it is not asked again."""
+        if namespace not in self._held and await may(
+            self._kube, Permission("list", SECRETS, namespace)
+        ):
+            self._held.add(namespace)
+        return namespace in self._held
+
+    def doubt(self, namespace: str) -> None:
+        """Ask again at the next time: something was forbidden."""
+        self._held.discard(namespace)
+
+    async def take(self, namespace: str, owner: Owner) -> None:
+        """Have the rights in a namespace; raises Forbidden, with the cure, when it cannot be."""
+        if await self.held(namespace):
+            return
+        cure = f"bind ClusterRole {self._role} to the agent there, see deploy/rbac"
+        try:
+            await apply(self._kube, ROLEBINDINGS, await self._binding(owner), namespace=namespace)
+        except (Forbidden, NotFound) as error:
+            raise Forbidden(
+                f"the agent has no rights in namespace {namespace} and may not take them: {cure}",
+                status=error.status,
+                reason=error.reason,
+            ) from error
+        log.info("rights.taken", namespace=namespace, role=self._role)
+        try:
+            async with asyncio.timeout(_TAKE_LIMIT_S):
+                while not await self.held(namespace):  # noqa: ASYNC110 - the server tells nobody
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            text = f"role {self._role} does not let the agent list Secrets in {namespace}: {cure}"
+            raise Forbidden(text, reason="Forbidden") from None
+
+    async def give_back(self, namespace: str, owner: Owner) -> None:
+        """Remove the binding that ``take`` made for this owner; what others gave stays."""
+        self.doubt(namespace)
+        try:
+            found = await find(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
+            if found is not None and owner.is_same(owner_of(found)):
+                await delete(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
+        except Forbidden:
+            log.debug("rights.kept", namespace=namespace)
+
+    async def _binding(self, owner: Owner) -> Json:
+        return {
+            "metadata": {"name": _BINDING, "labels": owner.labels()},
+            "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": self._role},
+            "subjects": [await self._subject()],
+        }
+
+    async def _subject(self) -> Json:
+        review: Json = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await self._kube.request("POST", _REVIEWS, body=review)
+        user = str(answer["status"]["userInfo"]["username"])
+        if user.startswith(_ACCOUNT):
+            namespace, _, name = user.removeprefix(_ACCOUNT).partition(":")
+            return {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+        return {"apiGroup": _GROUP, "kind": "User", "name": user}

@@ -1,0 +1,344 @@
+"""Do one action. Each is idempotent: done twice, or half, it does no harm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import structlog
+
+from fedagent.domain.decision import (
+    Action,
+    AdoptSubmission,
+    DeleteClaims,
+    DeleteNamespace,
+    DeleteObjects,
+    DeleteSecrets,
+    DetachJob,
+    EndSubmission,
+    EnsureNamespace,
+    ForgetRelease,
+    InstallService,
+    IssueCertificate,
+    NoteProxy,
+    ProbeRoutes,
+    ReleaseNamespace,
+    ReloadProxy,
+    RestartProxy,
+    StopJob,
+    Submit,
+    UninstallService,
+    UploadChart,
+)
+from fedagent.domain.document import EndpointDocument, ParticipantDocument
+from fedagent.domain.observed import ParticipantObserved
+from fedagent.domain.state import Probe, ResourceState
+from fedagent.journal import Journal
+from fedagent.kube.client import Kube
+from fedagent.kube.errors import AlreadyExists
+from fedagent.kube.kinds import NAMESPACES, PVCS, SECRETS, Kind
+from fedagent.kube.objects import apply, create, delete, find, patch
+from fedagent.kube.ownership import CREATED_NAMESPACE, Owner, OwnerRole, owner_of
+from fedagent.kube.rbac import NamespaceAccess
+from fedagent.kubefate.charts import check_archive
+from fedagent.kubefate.manifests import Scope, ServicePlan
+from fedagent.kubefate.releases import read_releases
+from fedagent.kubefate.service import install_service, uninstall_service
+from fedagent.reconcile.certificates import Issue, issue_secret, roots_of
+from fedagent.reconcile.kubefate_service import KubeFateService
+from fedagent.reconcile.observer import RELEASE_KINDS
+from fedagent.reconcile.probe import ProbeRoutesFn
+from fedagent.reconcile.proxies import Proxies
+from fedagent.reconcile.submit import Submitter
+from fedcore.clock import Clock
+
+log = structlog.get_logger()
+
+FetchBlob = Callable[[str], Awaitable[bytes]]
+"""Ask the hub for an archive by its SHA-256. Unavailable when the hub is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSide:
+    """What an actor needs of the hub; the link provides it."""
+
+    hub_id: str
+    issue: Issue
+    fetch_blob: FetchBlob
+
+
+_KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in RELEASE_KINDS}
+_UNINSTALL_LIMIT_S: Final = 60.0
+
+
+class Actor:
+    """Carries out what the planner decided. Raises KubeError, KubeFateError, FedError, NotYet."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        journal: Journal,
+        desk: KubeFateService,
+        *,
+        hub: HubSide,
+        probe: ProbeRoutesFn,
+        clock: Clock,
+        rights: NamespaceAccess,
+        scope: Scope = Scope.CLUSTER,
+    ) -> None:
+        self._rights = rights
+        self._kube = kube
+        self._journal = journal
+        self._desk = desk
+        self._hub_id = hub.hub_id
+        self._hub = hub
+        self._probe = probe
+        self._clock = clock
+        self._scope = scope
+        self._uploads = asyncio.Lock()
+        self._proxies = Proxies(kube)
+        self._submitter = Submitter(journal, desk, hub_id=hub.hub_id, clock=clock)
+
+    async def serve(self, document: EndpointDocument, action: Action) -> tuple[str, ...]:
+        """Do one action of a KubeFATE service; return what a removal left."""
+        owner = Owner(self._hub_id, document.resource_id, OwnerRole.ENDPOINT)
+        match action:
+            case InstallService():
+                plan = self._plan(document)
+                await install_service(self._kube, plan, owner, rights=self._rights)
+            case UninstallService():
+                left = await uninstall_service(
+                    self._kube,
+                    self._desk.access,
+                    document.namespace,
+                    owner,
+                    delete_volumes=True,
+                    limit_s=_UNINSTALL_LIMIT_S,
+                )
+                await self._rights.give_back(document.namespace, owner)
+                return left
+            case _:
+                raise TypeError(f"{type(action).__name__} is no action of a service")
+        return ()
+
+    def _plan(self, document: EndpointDocument) -> ServicePlan:
+        return ServicePlan(
+            namespace=document.namespace,
+            service_image=document.service_image,
+            database_image=document.database_image,
+            storage_class=document.storage_class,
+            storage_size=document.storage_size,
+            scope=self._scope,
+            generation=document.generation,
+        )
+
+    async def act(
+        self,
+        document: ParticipantDocument,
+        observed: ParticipantObserved,
+        memory: ResourceState,
+        action: Action,
+    ) -> None:
+        """Do one action of a participant."""
+        match action:
+            case Submit():
+                await self._submitter.submit(document, action)
+            case AdoptSubmission():
+                await self._submitter.adopt(document, memory, action)
+            case EndSubmission():
+                await self._submitter.end(document, action)
+            case StopJob(job_id=job_id):
+                await (await self._desk.client()).stop_job(job_id)
+            case DetachJob(job_id=job_id):
+                await (await self._desk.client()).delete_job(job_id)
+                log.warning("job.detached", job_id=job_id)
+            case UploadChart():
+                await self._upload(document)
+            case IssueCertificate(secret_name=name):
+                await self._certify(document, name)
+            case ReloadProxy() | RestartProxy() | NoteProxy() | ProbeRoutes():
+                await self._act_on_proxy(document, observed, memory, action)
+            case _:
+                await self._act_on_objects(document, observed, action)
+
+    async def _act_on_objects(
+        self, document: ParticipantDocument, observed: ParticipantObserved, action: Action
+    ) -> None:
+        namespace = document.namespace
+        match action:
+            case EnsureNamespace():
+                await self._ensure_namespace(document, exists=observed.namespace.exists)
+            case ReleaseNamespace():
+                await self._release_namespace(document)
+            case DeleteNamespace():
+                await self._delete_own(NAMESPACES, namespace, None, document)
+                # Our rights go with it, and a removal may be taken back.
+                self._rights.doubt(namespace)
+            case DeleteSecrets(names=names):
+                for name in names:
+                    await self._delete_own(SECRETS, name, namespace, document)
+            case DeleteClaims(names=names):
+                for name in names:
+                    await delete(self._kube, PVCS, name, namespace=namespace)
+            case DeleteObjects(objects=objects):
+                await self._delete_objects(namespace, objects)
+            case ForgetRelease(revisions=revisions):
+                await self._forget_release(document, observed, revisions)
+            case _:
+                raise TypeError(f"{type(action).__name__} is no action of a participant")
+
+    def _owner(self, document: ParticipantDocument) -> Owner:
+        return Owner(
+            self._hub_id,
+            document.resource_id,
+            OwnerRole.PARTICIPANT,
+            document.federation_name,
+        )
+
+    async def _ensure_namespace(self, document: ParticipantDocument, *, exists: bool) -> None:
+        labels = self._owner(document).labels()
+        body: dict[str, Any] = {"metadata": {"name": document.namespace, "labels": labels}}
+        if exists:
+            await patch(self._kube, NAMESPACES, document.namespace, body)
+        else:
+            body["metadata"]["annotations"] = {CREATED_NAMESPACE: "true"}
+            try:
+                await create(self._kube, NAMESPACES, body)
+            except AlreadyExists:
+                log.info("namespace.raced", namespace=document.namespace)
+                return
+        await self._rights.take(document.namespace, self._owner(document))
+
+    async def _release_namespace(self, document: ParticipantDocument) -> None:
+        """Give our rights back first: without its labels a namespace is not looked at again."""
+        owner = self._owner(document)
+        await self._rights.give_back(document.namespace, owner)
+        change = {
+            "metadata": {
+                "labels": dict.fromkeys(owner.labels()),
+                "annotations": {CREATED_NAMESPACE: None},
+            }
+        }
+        await patch(self._kube, NAMESPACES, document.namespace, change)
+
+    async def _delete_own(
+        self, kind: Kind, name: str, namespace: str | None, document: ParticipantDocument
+    ) -> None:
+        """Delete an object whose labels name us, looked at once more right before."""
+        body = await find(self._kube, kind, name, namespace=namespace)
+        if body is None or not self._owner(document).is_same(owner_of(body)):
+            return
+        uid = body["metadata"].get("uid")
+        await delete(self._kube, kind, name, namespace=namespace, uid=uid)
+
+    async def _delete_objects(self, namespace: str, objects: tuple[str, ...]) -> None:
+        for item in objects:
+            kind, _, name = item.partition("/")
+            await delete(self._kube, _KINDS[kind], name, namespace=namespace)
+        log.warning("objects.deleted", namespace=namespace, count=len(objects))
+
+    async def _forget_release(
+        self,
+        document: ParticipantDocument,
+        observed: ParticipantObserved,
+        revisions: tuple[int, ...],
+    ) -> None:
+        if observed.kubefate.record is None:
+            # A service that forgot the participant forgot its charts, too.
+            await self._journal.forget_charts(self._desk.key)
+        found = await read_releases(self._kube, document.namespace, document.release_name)
+        for release in found:
+            if release.revision in revisions:
+                await delete(self._kube, SECRETS, release.secret_name, namespace=document.namespace)
+        log.warning("release.forgotten", release=document.release_name, revisions=revisions)
+
+    async def _upload(self, document: ParticipantDocument) -> None:
+        """Give KubeFATE the archive, once for all participants that use it."""
+        async with self._uploads:
+            service, sha256 = self._desk.key, document.chart.sha256
+            if await self._journal.chart_uuid(service, sha256):
+                return
+            client = await self._desk.client()
+            archive = await self._hub.fetch_blob(sha256)
+            check_archive(archive, sha256)
+            name = f"{document.chart.name}-{document.chart.version}.tgz"
+            uuid = await client.upload_chart(name, archive)
+            await self._journal.put_chart(service, sha256, uuid)
+
+    async def _certify(self, document: ParticipantDocument, secret_name: str) -> None:
+        wish = next(item for item in document.certificates if item.secret_name == secret_name)
+        body = await issue_secret(
+            wish,
+            self._owner(document),
+            document.namespace,
+            self._hub.issue,
+            now=self._clock.now(),
+        )
+        await apply(self._kube, SECRETS, body, namespace=document.namespace)
+
+    async def _act_on_proxy(
+        self,
+        document: ParticipantDocument,
+        observed: ParticipantObserved,
+        memory: ResourceState,
+        action: ReloadProxy | RestartProxy | NoteProxy | ProbeRoutes,
+    ) -> None:
+        memories = self._journal.memories
+        match action:
+            case NoteProxy(note=note):
+                await memories.put_proxy(document.resource_id, note)
+            case ReloadProxy(deployment=deployment, note=note):
+                before = memory.proxies.get(deployment)
+                done = await self._proxies.reload(document, observed, note, before)
+                await memories.put_proxy(
+                    document.resource_id, replace(done, applied_at=self._clock.now())
+                )
+            case RestartProxy(deployment=deployment, note=wanted):
+                if wanted is not None:
+                    told = replace(wanted, applied_at=self._clock.now())
+                    await memories.put_proxy(document.resource_id, told)
+                await self._proxies.restart(document, observed, deployment)
+            case ProbeRoutes():
+                await self._probe_routes(document, observed, memory, action)
+
+    async def _probe_routes(
+        self,
+        document: ParticipantDocument,
+        observed: ParticipantObserved,
+        memory: ResourceState,
+        action: ProbeRoutes,
+    ) -> None:
+        address = next((item for item in observed.addresses if item.role == "ats"), None)
+        roots = await self._roots(document)
+        names = (*action.keys, *action.gone)
+        if address is None or not roots:
+            return
+        answers = await self._probe(address.ip, address.port, names, roots)
+        now = self._clock.now()
+        kept = {
+            key: probe
+            for key, probe in memory.probes.items()
+            if probe.table_digest == action.table_digest
+        }
+        for name, answer in answers.items():
+            before = memory.probes.get(name)
+            same = before is not None and before.state == answer.state
+            kept[name] = Probe(
+                name,
+                answer.state,
+                answer.message,
+                now,
+                action.table_digest,
+                foreign=answer.foreign,
+                since=(before.since or before.at) if before is not None and same else now,
+            )
+        await self._journal.memories.put_probes(document.resource_id, tuple(kept.values()))
+
+    async def _roots(self, document: ParticipantDocument) -> bytes:
+        for wish in document.certificates:
+            body = await find(self._kube, SECRETS, wish.secret_name, namespace=document.namespace)
+            if body is not None and (roots := roots_of(wish, body)):
+                return roots
+        return b""

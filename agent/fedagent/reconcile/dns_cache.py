@@ -1,0 +1,63 @@
+"""Host names of documents, resolved at the site and again each minute."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger()
+
+Resolve = Callable[[str], Awaitable[str]]
+"""Name -> IP literal, or an empty text."""
+
+INTERVAL_S: Final = 60.0
+_LIMIT_S: Final = 5.0
+
+
+async def resolve_name(name: str) -> str:
+    """Ask the system's resolver; IPv4 first, and the lowest address, so that answers are stable."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_LIMIT_S):
+            found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError, UnicodeError):
+        return ""
+    ranked = sorted(
+        {(family != socket.AF_INET, str(address[0])) for family, _, _, _, address in found}
+    )
+    return ranked[0][1] if ranked else ""
+
+
+class DnsCache:
+    """The last answer for each name that somebody asked for."""
+
+    def __init__(self, resolve: Resolve = resolve_name) -> None:
+        self.answers: dict[str, str] = {}
+        self._resolve = resolve
+
+    async def learn(self, names: Iterable[str]) -> None:
+        """Resolve the names that are not known yet."""
+        await self._ask([name for name in dict.fromkeys(names) if name not in self.answers])
+
+    async def refresh(self, names: Iterable[str]) -> frozenset[str]:
+        """Resolve names again, forget all others; return those whose answer has changed.
+
+        A name that does not resolve for the moment keeps its last answer.
+        """
+        wanted = list(dict.fromkeys(names))
+        self.answers = {name: self.answers[name] for name in wanted if name in self.answers}
+        before = dict(self.answers)
+        await self._ask(wanted)
+        return frozenset(name for name in wanted if before.get(name) != self.answers.get(name))
+
+    async def _ask(self, names: list[str]) -> None:
+        found = await asyncio.gather(*(self._resolve(name) for name in names))
+        for name, ip in zip(names, found, strict=True):
+            if not ip and self.answers.get(name):
+                log.info("name.unresolved", name=name)
+                continue
+            self.answers[name] = ip

@@ -1,0 +1,85 @@
+"""What every service needs: built once by ``fedhub.run``, handed to each call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedca.authority import Authority
+from fedca.tokens import JoinTokens
+from fedcore.clock import Clock
+from fedhub.catalogue.load import Catalogue
+from fedhub.domain.access import Principal
+from fedhub.domain.models import Event
+from fedhub.fleet.documents import Notifier
+from fedhub.fleet.sessions import SessionRegistry
+from fedhub.services.intents import IntentCache
+from fedhub.services.stream_slots import Followers
+from fedhub.store import events
+from fedhub.store.engine import Database
+
+
+@dataclass(slots=True)
+class HubContext:
+    """The hub's parts, for services. The two addresses are known once their ports are bound."""
+
+    hub_id: str
+    replica_id: str
+    database: Database
+    clock: Clock
+    catalogue: Catalogue
+    authority: Authority
+    join_tokens: JoinTokens
+    fleet: SessionRegistry
+    notifier: Notifier
+    link_address: str
+    enrol_address: str
+    lease: timedelta = field(default=timedelta(seconds=45))
+    intents: IntentCache = field(default_factory=IntentCache)
+    followers: Followers = field(default_factory=Followers)
+
+
+async def record(  # noqa: PLR0913 - an event has this many sides
+    hub: HubContext,
+    db: AsyncSession,
+    kind: str,
+    message: str,
+    *,
+    severity: str = "info",
+    actor: Principal | None = None,
+    site_id: str | None = None,
+    federation_id: str | None = None,
+    resource_id: str | None = None,
+    operation_id: str | None = None,
+    facts: dict[str, str] | None = None,
+) -> Event:
+    """Append an event of the hub's own in the caller's transaction."""
+    now = hub.clock.now()
+    return await events.append(
+        db,
+        Event(
+            id=0,
+            occurred_at=now,
+            recorded_at=now,
+            kind=kind,
+            severity=severity,
+            message=message,
+            actor=actor.name if actor is not None else None,
+            site_id=site_id,
+            federation_id=federation_id,
+            resource_id=resource_id,
+            operation_id=operation_id,
+            facts=facts or {},
+        ),
+    )
+
+
+def notify_sites(hub: HubContext, site_ids: Iterable[str]) -> None:
+    """Tell live sessions of ``site_ids`` that documents changed; call after the commit.
+
+    Losing this call loses nothing: the notifier's poll finds the change within two seconds.
+    """
+    hub.notifier.changed(frozenset(site_ids))

@@ -1,0 +1,40 @@
+"""Names and ids of participants and endpoints, of gone ones too: operations keep their names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedhub.services.federations import not_there
+from fedhub.services.participants import unknown
+from fedhub.store import federations, operations, participants
+
+
+async def names_of(db: AsyncSession, resource_ids: Collection[str]) -> dict[str, str]:
+    """Map resources to the names that people use; one that nobody ever named is left out."""
+    names = await participants.names_of_resources(db, resource_ids)
+    gone = [one for one in resource_ids if one not in names]
+    return names | await operations.names_of(db, gone)
+
+
+async def participant_ids_for_name(db: AsyncSession, name: str) -> frozenset[str]:
+    """Return the ids that a participant's name has stood for, or its own id; else NotFound."""
+    ids = {row.id for row in await participants.called(db, name)}
+    ids |= await operations.resources_called(db, name)
+    if not ids and await names_of(db, [name]):
+        ids.add(name)
+    if not ids:
+        raise unknown(name)
+    return frozenset(ids)
+
+
+async def federation_ids_for_name(db: AsyncSession, name: str) -> frozenset[str]:
+    """Return the ids that a federation's name has stood for; NotFound where there is none."""
+    present = await federations.id_of(db, name)
+    ids = await operations.federation_ids_for_name(db, name)
+    if present is not None:
+        ids |= {present}
+    if not ids:
+        raise not_there(name)
+    return ids

@@ -1,0 +1,1 @@
+"""What every process shares beside the wire: errors, identifiers, clock, limits, logs, tasks."""

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedcore import limits
+from fedhub.fleet.ingest import PHASES, clean, clean_text
+from fedproto.agent.v1 import status_pb2
+
+
+def test_every_phase_of_the_wire_is_known():
+    wire = set(status_pb2.Phase.values()) - {status_pb2.PHASE_UNSPECIFIED}
+    assert set(PHASES) == wire
+
+
+@given(st.text())
+def test_cleaned_text_holds_no_control_characters_and_stays_in_bounds(text):
+    cleaned = clean_text(text)
+    assert all(c.isprintable() or c == "\n" for c in cleaned)
+    assert len(cleaned) <= limits.MAX_TEXT_CHARS + 1
+    assert clean_text(cleaned)[: limits.MAX_TEXT_CHARS] == cleaned[: limits.MAX_TEXT_CHARS]
+
+
+def test_cleaning_reaches_every_text_of_a_status():
+    bell = "a\x1b[31m\x07b"
+    status = status_pb2.ResourceStatus(message=bell, leftovers=[bell])
+    status.steps.add(name=bell, message=bell)
+    status.findings.add(code=bell, hint=bell)
+    status.job.job_id = bell
+    clean(status)
+    assert "\x1b" not in str(status.SerializeToString())
+    assert b"\x1b" not in status.SerializeToString()
+    assert b"\x07" not in status.SerializeToString()

@@ -1,0 +1,184 @@
+"""Parts of a federation that run in the test's own process, each in a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import random
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+import pytest
+
+from fedcore import limits
+from fedcore.clock import SystemClock
+
+Json = dict[str, Any]
+T = TypeVar("T")
+STOP_LIMIT_S = 15.0
+POLL_S = 0.05
+
+
+@dataclass
+class ShiftedClock(SystemClock):
+    """The machine's clock, moved by what a test says. Sleeping stays real."""
+
+    shift: timedelta = timedelta()
+    _rate: float = 1.0
+    _since: float = 0.0
+
+    def run_at(self, rate: float) -> None:
+        """Let time pass so much faster from now on."""
+        self.shift = self._moved()
+        self._rate, self._since = rate, super().monotonic()
+
+    def _moved(self) -> timedelta:
+        return self.shift + timedelta(
+            seconds=(self._rate - 1.0) * (super().monotonic() - self._since)
+        )
+
+    def now(self) -> datetime:
+        """Return the moved time."""
+        return super().now() + self._moved()
+
+    def monotonic(self) -> float:
+        """Return the moved count of seconds."""
+        return super().monotonic() + self._moved().total_seconds()
+
+
+@dataclass
+class Part(Generic[T]):
+    """Something with a beginning and an end that can be had again: a hub, an agent, a service.
+
+    `make` opens it anew each time. Its context is entered and left by one task, so that stopping
+    it from a test is what a signal is to a process. `kill` cancels that task wherever it stands.
+    """
+
+    name: str
+    make: Callable[[], AbstractAsyncContextManager[T]]
+    _task: asyncio.Task[None] | None = None
+    _value: T | None = None
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def value(self) -> T:
+        """What runs."""
+        if self._value is None:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._value
+
+    @property
+    def is_up(self) -> bool:
+        """Say whether it runs."""
+        return self._value is not None
+
+    async def start(self) -> T:
+        """Start it and wait until it runs."""
+        ready = asyncio.Event()
+        self._stop.clear()
+        self._task = asyncio.create_task(self._hold(ready), name=self.name)
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set():
+            waiting.cancel()
+            failed, self._task = self._task, None
+            await failed
+        return self.value
+
+    async def _hold(self, ready: asyncio.Event) -> None:
+        try:
+            async with self.make() as value:
+                self._value = value
+                ready.set()
+                await self._stop.wait()
+                self._value = None
+        finally:
+            self._value = None
+
+    async def stop(self) -> None:
+        """Stop it in good order. Harmless when it does not run."""
+        self._stop.set()
+        await self._end()
+
+    async def kill(self) -> None:
+        """Stop it where it stands."""
+        if self._task is not None:
+            self._task.cancel()
+        await self._end()
+
+    async def _end(self) -> None:
+        task, self._task = self._task, None
+        if task is None:
+            return
+        async with asyncio.timeout(STOP_LIMIT_S):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def until(
+    check: Callable[[], Awaitable[Any]],
+    what: str,
+    *,
+    limit_s: float = 10.0,
+    said: Callable[[], Awaitable[object]] | None = None,
+) -> Any:
+    """Ask until the answer is true, and return it; fail with what `said` tells about the end."""
+    try:
+        async with asyncio.timeout(limit_s):
+            while True:
+                if answer := await check():
+                    return answer
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        pass
+    tale = "" if said is None else f"\n{await said()}"
+    pytest.fail(f"not within {limit_s:g} s: {what}{tale}")
+
+
+def make_brisk() -> None:
+    """Shorten this process's waits between dials, which are made for the Internet."""
+    setattr(limits, "RECONNECT_BASE_S", 0.05)  # noqa: B010 - Final for everybody else
+    setattr(limits, "RECONNECT_CAP_S", 0.3)  # noqa: B010 - as above
+
+
+_WAITING = (
+    "fedagent.domain.job_tracking",
+    "fedagent.domain.install",
+    "fedagent.domain.route_probes",
+    "fedagent.domain.removal",
+    "fedagent.domain.readiness",
+    "fedagent.domain.stage",
+    "fedagent.domain.proxy_sync",
+    "fedagent.reconcile.backoff",
+    "fedagent.reconcile.record_cache",
+)
+_IS_WAIT = re.compile(r"_?[A-Z_]*_S")
+PATIENCE = 6.0
+
+
+def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every wait for KubeFATE in this process's agents: the simulated one is faster, too.
+
+    A wait is a constant of these modules that is named as one, …_S.
+    """
+    for name in _WAITING:
+        for constant, value in vars(importlib.import_module(name)).copy().items():
+            if not _IS_WAIT.fullmatch(constant):
+                continue
+            shorter = (
+                tuple(each / PATIENCE for each in value)
+                if isinstance(value, tuple)
+                else value / PATIENCE
+            )
+            monkeypatch.setattr(f"{name}.{constant}", shorter)
+
+
+def loopback_ip() -> str:
+    """Choose an address of 127.0.0.0/8 for a node, which hardly another test has at the time."""
+    rng = random.SystemRandom()
+    return f"127.{rng.randint(16, 250)}.{rng.randint(0, 255)}.{rng.randint(1, 254)}"
