@@ -11,17 +11,17 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fedctl.commands.about import ca, explain_command, show_version
 from fedctl.commands.apply import apply, diff
 from fedctl.commands.charts import app as chart_app
 from fedctl.commands.delete import delete
 from fedctl.commands.events import events
+from fedctl.commands.explain import ca, explain_command, show_version
 from fedctl.commands.get import certificates, describe_command, get, routes
 from fedctl.commands.sites import certificate_app, site_app
-from fedctl.commands.waiting import wait_command
+from fedctl.commands.wait import wait_command
 from fedctl.config import Overrides
-from fedctl.failure import ExitCode, Failure
-from fedctl.render import show_failure
+from fedctl.errors import CliError, ExitCode
+from fedctl.render import show_error
 
 DEBUG_ENV: Final = "FEDCTL_DEBUG"
 
@@ -103,17 +103,17 @@ def outcome(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     except Exception as error:
         cause = _first_of(error) if isinstance(error, ExceptionGroup) else error
-        if not isinstance(cause, Failure):
+        if not isinstance(cause, CliError):
             if DEBUG_ENV in os.environ:
                 raise
             cause = _unforeseen(cause)
-        show_failure(cause)
+        show_error(cause)
         return cause.code
     return result if isinstance(result, int) else ExitCode.OK
 
 
-def _unforeseen(error: Exception) -> Failure:
-    return Failure(
+def _unforeseen(error: Exception) -> CliError:
+    return CliError(
         ExitCode.INTERNAL,
         f"this cannot be understood: {type(error).__name__}: {error}",
         hint=f"compare the versions with `fedctl version`; {DEBUG_ENV}=1 shows where it happened",

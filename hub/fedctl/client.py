@@ -17,8 +17,8 @@ from uuid import uuid4
 import aiohttp
 
 from fedctl.config import Settings
-from fedctl.failure import ExitCode, Failure
-from fedctl.problem import failure_of
+from fedctl.errors import CliError, ExitCode
+from fedctl.problem import error_of_problem
 
 Json = dict[str, Any]
 Query = Mapping[str, str | int | bool | None]
@@ -63,7 +63,7 @@ def _trust(settings: Settings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=settings.ca_file)
     except (ssl.SSLError, OSError) as error:
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE, f"{settings.ca_file} holds no certificate that can be read"
         ) from error
 
@@ -108,13 +108,13 @@ class Client:
         elif body is not None:
             sent["Content-Type"] = "application/json"
             body = json.dumps(body).encode()
-        last: Failure | None = None
+        last: CliError | None = None
         try:
             async with asyncio.timeout(REQUEST_LIMIT_S):
                 for attempt in count(1):
                     try:
                         return await self._send(method, path, query, body, sent)
-                    except Failure as failure:
+                    except CliError as failure:
                         if not failure.is_retryable or attempt == _ATTEMPTS:
                             raise
                         last = failure
@@ -143,7 +143,7 @@ class Client:
             ) as response:
                 content = await _read(response)
                 if response.status >= _ERRORS:
-                    raise failure_of(response.status, content)
+                    raise error_of_problem(response.status, content)
                 return Reply(response.status, _parsed(content), response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._lost(error) from error
@@ -162,33 +162,33 @@ class Client:
 
     @asynccontextmanager
     async def lines(self, path: str, query: Query) -> AsyncIterator[AsyncIterator[Json]]:
-        """Open a stream of JSON lines; it ends with a Failure when the line is lost."""
+        """Open a stream of JSON lines; it ends with a CliError when the line is lost."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=STREAM_SILENCE_S)
         try:
             async with self._session.get(
                 self.hub + path, params=_pairs(query), timeout=timeout, allow_redirects=False
             ) as response:
                 if response.status >= _ERRORS:
-                    raise failure_of(response.status, await _read(response))
+                    raise error_of_problem(response.status, await _read(response))
                 yield _json_lines(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._lost(error) from error
 
-    def _lost(self, error: Exception) -> Failure:
+    def _lost(self, error: Exception) -> CliError:
         if isinstance(error, aiohttp.InvalidURL):
-            return Failure(
+            return CliError(
                 ExitCode.USAGE,
                 f"{self.hub} is no address",
                 hint="write it as https://host:port",
             )
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-            return Failure(
+            return CliError(
                 ExitCode.UNAVAILABLE,
                 f"the certificate of {self.hub} cannot be trusted: {error}",
                 hint="give the hub's ca.pem as ca_file, and the name that its certificate bears",
             )
         reason = _reason(error)
-        return Failure(
+        return CliError(
             ExitCode.UNAVAILABLE,
             f"{self.hub} cannot be reached: {reason}",
             hint="check that the hub runs and that `hub` in the configuration is its address",
@@ -223,7 +223,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         chunks.append(content)
         size += len(content)
     if size > _MAX_ANSWER_BYTES:
-        raise Failure(ExitCode.INTERNAL, f"the answer is larger than {_MAX_ANSWER_BYTES} bytes")
+        raise CliError(ExitCode.INTERNAL, f"the answer is larger than {_MAX_ANSWER_BYTES} bytes")
     return b"".join(chunks)
 
 
@@ -233,7 +233,7 @@ def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Failure(
+        raise CliError(
             ExitCode.INTERNAL,
             "the answer is no JSON",
             hint="check that `hub` in the configuration is the address of a fedhub",

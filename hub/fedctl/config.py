@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 
 CONFIG_ENV: Final = "FEDCTL_CONFIG"
 DEFAULT_PATH: Final = "~/.config/fedctl/config.toml"
@@ -47,11 +47,11 @@ class _File:
 
 
 def load(overrides: Overrides) -> Settings:
-    """Read the configuration; raise Failure that says what is missing and where to write it."""
+    """Read the configuration; raise CliError that says what is missing and where to write it."""
     file = _read_file(overrides)
     hub = overrides.hub or file.hub
     if not hub:
-        raise Failure(ExitCode.USAGE, "no hub is configured", hint=_HOW)
+        raise CliError(ExitCode.USAGE, "no hub is configured", hint=_HOW)
     return Settings(
         hub=_checked_hub(hub),
         token=_token(overrides.token_file, file),
@@ -67,7 +67,7 @@ def _read_file(overrides: Overrides) -> _File:
     try:
         parsed = tomllib.loads(_read(path))
     except tomllib.TOMLDecodeError as error:
-        raise Failure(ExitCode.USAGE, f"{path} is no TOML: {error}") from error
+        raise CliError(ExitCode.USAGE, f"{path} is no TOML: {error}") from error
     return _parse(path, parsed)
 
 
@@ -75,13 +75,13 @@ def _parse(path: Path, parsed: dict[str, Any]) -> _File:
     known = {one.name for one in fields(_File)}
     for key, value in parsed.items():
         if key not in known:
-            raise Failure(
+            raise CliError(
                 ExitCode.USAGE,
                 f"{path}: {key} is no setting",
                 hint=f"the settings are {', '.join(sorted(known))}",
             )
         if not isinstance(value, str):
-            raise Failure(ExitCode.USAGE, f"{path}: {key} must be text in quotes")
+            raise CliError(ExitCode.USAGE, f"{path}: {key} must be text in quotes")
 
     def beside(key: str) -> Path | None:
         return path.parent / Path(parsed[key]).expanduser() if key in parsed else None
@@ -94,16 +94,16 @@ def _token(override: Path | None, file: _File) -> str:
     token = (_read(path) if path is not None else file.token or "").strip()
     if not token:
         where = f"{path} is empty" if path is not None else "no token is configured"
-        raise Failure(ExitCode.USAGE, where, hint=_HOW)
+        raise CliError(ExitCode.USAGE, where, hint=_HOW)
     if not token.isascii() or not token.isprintable():
-        raise Failure(ExitCode.USAGE, "the token holds characters that no token has")
+        raise CliError(ExitCode.USAGE, "the token holds characters that no token has")
     return token
 
 
 def _checked_hub(text: str) -> str:
     hub = text.strip().rstrip("/")
     if not hub.startswith("https://") or len(hub) == len("https://"):
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             f"the hub's address is {text!r}",
             hint="write it as https://host:port; the hub speaks TLS alone",
@@ -113,7 +113,7 @@ def _checked_hub(text: str) -> str:
 
 def _existing(path: Path | None) -> Path | None:
     if path is not None and not path.is_file():
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             f"the CA file {path} is not there",
             hint="the hub writes ca.pem into its state folder",
@@ -126,8 +126,8 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             text = file.read(_MAX_FILE_BYTES + 1)
         if len(text) > _MAX_FILE_BYTES:
-            raise Failure(ExitCode.USAGE, f"{path} is larger than {_MAX_FILE_BYTES} bytes")
+            raise CliError(ExitCode.USAGE, f"{path} is larger than {_MAX_FILE_BYTES} bytes")
         return text.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise Failure(ExitCode.USAGE, f"cannot read {path}: {reason}", hint=_HOW) from error
+        raise CliError(ExitCode.USAGE, f"cannot read {path}: {reason}", hint=_HOW) from error

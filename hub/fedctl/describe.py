@@ -9,9 +9,9 @@ from typing import Any, Final
 from rich.text import Text
 
 from fedctl.client import Client, Json
-from fedctl.kinds import Kind, kind_of
 from fedctl.lookup import all_of, newest_events, plain
 from fedctl.render import grid, say, show_items, show_table, styled
+from fedctl.resources import Kind, kind_of
 from fedctl.text import ago, clean, moment_of, until
 
 _EVENTS: Final = 10

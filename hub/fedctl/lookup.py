@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fedctl.client import Client, Json, Query, path_of
-from fedctl.failure import ExitCode, Failure
-from fedctl.kinds import Kind
+from fedctl.errors import CliError, ExitCode
+from fedctl.resources import Kind
 
 EVENTS_SHOWN = 100
 _EVENT_PAGE = 500
@@ -44,12 +44,12 @@ async def one(client: Client, kind: Kind, name: str) -> Json:
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        raise Failure(
+        raise CliError(
             ExitCode.NOT_FOUND,
             f"there is no {kind.singular} {name}",
             hint=f"`fedctl get {kind.plural}` lists them",
         )
-    raise Failure(
+    raise CliError(
         ExitCode.CONFLICT,
         f"{len(matches)} {kind.plural} begin with {name}",
         hint="write more of it",
@@ -59,7 +59,7 @@ async def one(client: Client, kind: Kind, name: str) -> Json:
 async def _matches(client: Client, kind: Kind, name: str) -> list[Json]:
     if kind.plural == "events":
         if not name.isascii() or not name.isdigit() or int(name) < 1:
-            raise Failure(ExitCode.USAGE, f"{name!r} is no event's number")
+            raise CliError(ExitCode.USAGE, f"{name!r} is no event's number")
         page = await client.get(path_of("events"), {"after": int(name) - 1, "limit": 1})
         return [item for item in page["items"] if str(item["id"]) == name]
     items = await all_of(client, kind)
@@ -74,7 +74,7 @@ def address_of(kind: Kind, name: str) -> str:
         return path_of(kind.plural, name)
     federation, slash, key = name.partition("/")
     if not slash or not federation or not key:
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             f"{name!r} is no participant's name",
             hint="write FEDERATION/KEY: credit-risk/9999, credit-risk/exchange",

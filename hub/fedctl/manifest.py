@@ -1,4 +1,4 @@
-"""Files that people write: YAML 1.2 as plain data, with the place of every value.
+"""Files that people write: YAML 1.2 as plain data, with the position of every value.
 
 Nothing that surprises is taken: no aliases, no duplicate keys, no tags, no ``yes`` that turns into
 true, no date. What is left is JSON's data; the hub checks what it means.
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from fedctl.failure import ExitCode, Failure, Fault
+from fedctl.errors import CliError, ExitCode, FieldError
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 50
@@ -33,7 +33,7 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Where something stands in a file, counted from 1."""
 
     line: int
@@ -46,40 +46,40 @@ class Manifest:
 
     source: str
     data: dict[str, Any]
-    places: Mapping[Path, Place]
+    positions: Mapping[Path, Position]
 
     def where(self, dotted: str) -> str:
         """Return ``file:line:column`` of a fault's path, or of the nearest value above it."""
         path: Path = tuple(part for part in dotted.split(".") if part)
-        while path not in self.places and path:
+        while path not in self.positions and path:
             path = path[:-1]
-        place = self.places.get(path, Place(1, 1))
-        return f"{self.source}:{place.line}:{place.column}"
+        position = self.positions.get(path, Position(1, 1))
+        return f"{self.source}:{position.line}:{position.column}"
 
 
 def parse(content: bytes, source: str) -> tuple[Manifest, ...]:
-    """Read every document of a file; raise Failure with line and column of the first fault."""
+    """Read every document of a file; raise CliError with line and column of the first fault."""
     if len(content) > MAX_BYTES:
-        raise Failure(ExitCode.INVALID, f"{source} is larger than {MAX_BYTES} bytes; split it")
+        raise CliError(ExitCode.INVALID, f"{source} is larger than {MAX_BYTES} bytes; split it")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Failure(
+        raise CliError(
             ExitCode.INVALID, f"{source} is no UTF-8 text (byte {error.start})"
         ) from error
     if (bad := _UNPRINTABLE.search(text)) is not None:
         line = text.count("\n", 0, bad.start()) + 1
         column = bad.start() - text.rfind("\n", 0, bad.start())
-        fault = Fault(f"{source}:{line}:{column}", f"remove the character {bad.group()!r}")
-        raise Failure(ExitCode.INVALID, f"{source} cannot be read", faults=(fault,))
+        fault = FieldError(f"{source}:{line}:{column}", f"remove the character {bad.group()!r}")
+        raise CliError(ExitCode.INVALID, f"{source} cannot be read", faults=(fault,))
     try:
         found = tuple(_documents(text, source))
     except yaml.MarkedYAMLError as error:
         raise _marked(error, source) from error
     except yaml.YAMLError as error:
-        raise Failure(ExitCode.INVALID, f"{source} is no YAML: {error}") from error
+        raise CliError(ExitCode.INVALID, f"{source} is no YAML: {error}") from error
     if not found:
-        raise Failure(ExitCode.INVALID, f"{source} is empty", hint="docs/federation-file.md")
+        raise CliError(ExitCode.INVALID, f"{source} is empty", hint="docs/federation-file.md")
     return found
 
 
@@ -100,7 +100,7 @@ class _Reader:
         self.events: Iterator[Any] = iter(yaml.parse(text, Loader=loader))
         self._source = source
         self._count = 0
-        self._places: dict[Path, Place] = {}
+        self._places: dict[Path, Position] = {}
 
     def document(self) -> Manifest | None:
         """Read the document that has just begun; None when it is empty."""
@@ -128,7 +128,7 @@ class _Reader:
 
     def _check(self, event: Any, path: Path) -> None:
         mark = event.start_mark
-        self._places[path] = Place(mark.line + 1, mark.column + 1)
+        self._places[path] = Position(mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
             raise _refused(event, "aliases (*name) are not taken: write the value out")
         if len(path) > MAX_DEPTH:
@@ -198,10 +198,12 @@ def _refused(event: Any, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(None, None, problem, event.start_mark)
 
 
-def _marked(error: yaml.MarkedYAMLError, source: str) -> Failure:
+def _marked(error: yaml.MarkedYAMLError, source: str) -> CliError:
     mark = error.problem_mark or error.context_mark
     where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark is not None else source
     message = error.problem or "this is no YAML"
     if error.context:
         message = f"{message} ({error.context})"
-    return Failure(ExitCode.INVALID, f"{source} cannot be read", faults=(Fault(where, message),))
+    return CliError(
+        ExitCode.INVALID, f"{source} cannot be read", faults=(FieldError(where, message),)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from fedctl.failure import ExitCode, Failure, Fault
+from fedctl.errors import CliError, ExitCode, FieldError
 
 _CODES: Final[dict[str, ExitCode]] = {
     "invalid": ExitCode.INVALID,
@@ -45,7 +45,7 @@ _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 
 
-def failure_of(status: int, body: bytes) -> Failure:
+def error_of_problem(status: int, body: bytes) -> CliError:
     """Turn an error answer into a failure; anything that is no problem document is quoted short."""
     try:
         problem: Any = json.loads(body)
@@ -59,7 +59,7 @@ def failure_of(status: int, body: bytes) -> Failure:
     hint = _HINTS.get(word, "")
     if code is ExitCode.INTERNAL:
         hint += f" {problem.get('request_id', '')}".rstrip()
-    return Failure(
+    return CliError(
         code,
         message,
         hint=hint,
@@ -68,9 +68,9 @@ def failure_of(status: int, body: bytes) -> Failure:
     )
 
 
-def _foreign(status: int, body: bytes) -> Failure:
+def _foreign(status: int, body: bytes) -> CliError:
     text = " ".join(body[:200].decode("utf-8", "replace").split())
-    return Failure(
+    return CliError(
         _by_status(status),
         f"the server answered {status}" + (f": {text}" if text else ""),
         hint="check that `hub` in the configuration is the address of a fedhub",
@@ -84,11 +84,11 @@ def _by_status(status: int) -> ExitCode:
     return ExitCode.INVALID if _CLIENT_ERROR <= status < _SERVER_ERROR else ExitCode.INTERNAL
 
 
-def _faults(value: object) -> tuple[Fault, ...]:
+def _faults(value: object) -> tuple[FieldError, ...]:
     if not isinstance(value, list):
         return ()
     return tuple(
-        Fault(str(one.get("path", "")), str(one.get("message", "")))
+        FieldError(str(one.get("path", "")), str(one.get("message", "")))
         for one in value
         if isinstance(one, dict)
     )

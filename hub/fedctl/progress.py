@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fedctl.client import Client
-from fedctl.failure import ExitCode, Failure, Fault
+from fedctl.errors import CliError, ExitCode, FieldError
 from fedctl.render import console, styled
-from fedctl.standing import FAILED, Row, Source, Standing, Verdict, causes
 from fedctl.text import clean, span
+from fedctl.wait_status import FAILED, Row, StatusSource, Verdict, WaitStatus, causes
 
 POLL_S: Final = 0.5
 _BAR_WIDTH: Final = 16
@@ -34,10 +34,10 @@ _HINTS: Final = {
 class Display(Protocol):
     """Where progress goes."""
 
-    def update(self, standing: Standing) -> None:
+    def update(self, status: WaitStatus) -> None:
         """Show how things stand now."""
 
-    def close(self, standing: Standing) -> None:
+    def close(self, status: WaitStatus) -> None:
         """Show the end."""
 
 
@@ -48,24 +48,24 @@ class LiveDisplay:
         self._now = now
         self._began = now()
         self._ended: dict[str, float] = {}
-        self._standing = Standing(Verdict.OPEN, (), "asking the hub")
+        self._standing = WaitStatus(Verdict.OPEN, (), "asking the hub")
         self._live = Live(
             console=out, refresh_per_second=4, get_renderable=self._draw, transient=False
         )
         self._live.start()
 
-    def update(self, standing: Standing) -> None:
+    def update(self, status: WaitStatus) -> None:
         """Show how things stand now."""
-        for row in standing.rows:
+        for row in status.rows:
             if row.is_done:
                 self._ended.setdefault(row.name, self._now())
             else:
                 self._ended.pop(row.name, None)
-        self._standing = standing
+        self._standing = status
 
-    def close(self, standing: Standing) -> None:
+    def close(self, status: WaitStatus) -> None:
         """Draw the last state and give the terminal back."""
-        self.update(standing)
+        self.update(status)
         self._live.stop()
 
     def _draw(self) -> RenderableType:
@@ -105,15 +105,15 @@ class LineDisplay:
         self._began = now()
         self._seen: dict[str, str] = {}
 
-    def update(self, standing: Standing) -> None:
+    def update(self, status: WaitStatus) -> None:
         """Write what is new."""
-        for row in standing.rows:
+        for row in status.rows:
             self._tell(row.name, _line(row))
-        self._tell("", clean(standing.note))
+        self._tell("", clean(status.note))
 
-    def close(self, standing: Standing) -> None:
+    def close(self, status: WaitStatus) -> None:
         """Write what the last answer brought."""
-        self.update(standing)
+        self.update(status)
 
     def _tell(self, name: str, line: str) -> None:
         if line and self._seen.get(name) != line:
@@ -145,61 +145,61 @@ def display() -> Display:
 
 
 async def wait(
-    client: Client, source: Source, *, limit_s: float, shown: Display, subject: str
-) -> Standing:
-    """Poll until the goal is reached; raise Failure with the causes when it will not be.
+    client: Client, source: StatusSource, *, limit_s: float, shown: Display, subject: str
+) -> WaitStatus:
+    """Poll until the goal is reached; raise CliError with the causes when it will not be.
 
     A hub that cannot be reached is waited for, too: only the time limit ends that.
     """
-    standing = Standing(Verdict.OPEN, ())
+    status = WaitStatus(Verdict.OPEN, ())
     try:
         async with asyncio.timeout(limit_s):
-            while standing.verdict is Verdict.OPEN:
-                standing = await _look(client, source, standing)
-                shown.update(standing)
-                if standing.verdict is Verdict.OPEN:
+            while status.verdict is Verdict.OPEN:
+                status = await _look(client, source, status)
+                shown.update(status)
+                if status.verdict is Verdict.OPEN:
                     await asyncio.sleep(POLL_S)
     except TimeoutError as error:
-        raise await _too_late(client, standing, subject, limit_s) from error
+        raise await _too_late(client, status, subject, limit_s) from error
     finally:
-        shown.close(standing)
-    if standing.verdict is not Verdict.REACHED:
-        raise await _not_reached(client, standing, subject)
-    return standing
+        shown.close(status)
+    if status.verdict is not Verdict.REACHED:
+        raise await _not_reached(client, status, subject)
+    return status
 
 
-async def _look(client: Client, source: Source, before: Standing) -> Standing:
+async def _look(client: Client, source: StatusSource, before: WaitStatus) -> WaitStatus:
     try:
         return await source(client)
-    except Failure as failure:
+    except CliError as failure:
         if not failure.is_retryable:
             raise
-        return Standing(Verdict.OPEN, before.rows, f"{failure.message}; trying again")
+        return WaitStatus(Verdict.OPEN, before.rows, f"{failure.message}; trying again")
 
 
-async def _too_late(client: Client, standing: Standing, subject: str, limit_s: float) -> Failure:
-    return Failure(
+async def _too_late(client: Client, status: WaitStatus, subject: str, limit_s: float) -> CliError:
+    return CliError(
         ExitCode.TIMEOUT,
         f"{subject} is not there after {span(limit_s)}",
         hint="it goes on without you: `fedctl wait` again, or `fedctl describe` what stands out",
-        faults=await _faults(client, standing),
+        faults=await _faults(client, status),
     )
 
 
-async def _not_reached(client: Client, standing: Standing, subject: str) -> Failure:
-    if standing.verdict is Verdict.SUPERSEDED:
-        return Failure(
+async def _not_reached(client: Client, status: WaitStatus, subject: str) -> CliError:
+    if status.verdict is Verdict.SUPERSEDED:
+        return CliError(
             ExitCode.NOT_REACHED,
             f"{subject} was superseded by a newer change",
             hint="`fedctl get operations` shows it; wait for that one",
         )
-    culprit = next((row for row in standing.rows if row.phase in FAILED and not row.is_done), None)
-    cause = standing.note or (culprit.cause() if culprit is not None else "")
-    return Failure(
+    culprit = next((row for row in status.rows if row.phase in FAILED and not row.is_done), None)
+    cause = status.note or (culprit.cause() if culprit is not None else "")
+    return CliError(
         ExitCode.NOT_REACHED,
         f"{subject} failed" + (f": {cause}" if cause else ""),
         hint=_next_act(culprit),
-        faults=await _faults(client, standing),
+        faults=await _faults(client, status),
     )
 
 
@@ -223,9 +223,9 @@ def _next_act(culprit: Row | None) -> str:
     )
 
 
-async def _faults(client: Client, standing: Standing) -> tuple[Fault, ...]:
+async def _faults(client: Client, status: WaitStatus) -> tuple[FieldError, ...]:
     try:
         async with asyncio.timeout(_CAUSES_LIMIT_S):
-            return tuple(Fault("", line) for line in await causes(client, standing))
-    except (TimeoutError, Failure):
+            return tuple(FieldError("", line) for line in await causes(client, status))
+    except (TimeoutError, CliError):
         return ()

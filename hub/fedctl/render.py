@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fedctl.failure import Failure
-from fedctl.kinds import Json, Kind
+from fedctl.errors import CliError
+from fedctl.resources import Json, Kind
 from fedctl.text import clean, is_clean
 
 WORD_STYLES: Final[dict[str, str]] = {
@@ -145,7 +145,7 @@ def show_items(kind: Kind, items: Sequence[Json], *, is_wide: bool, title: bool 
     show_table(grid([columns[i].title for i in filled], [[row[i] for i in filled] for row in rows]))
 
 
-def show_failure(failure: Failure) -> None:
+def show_error(failure: CliError) -> None:
     """Print what happened, every fault, and the next act to stderr."""
     say(
         Text("error: ", style="bold red") + Text(clean(failure.message), style="none"),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fedctl.failure import ExitCode, Failure
-from fedctl.kinds import kind_of
+from fedctl.errors import CliError, ExitCode
+from fedctl.resources import kind_of
 
 Schema = Mapping[str, Any]
 INTENT: Final = "FederationIntent"
@@ -51,7 +51,7 @@ def explain(document: Schema, path: str) -> tuple[Key, tuple[Key, ...]]:
         if part not in below:
             above = ".".join([word, *rest[:index]])
             known = ", ".join(below) or "none: it is a plain value or free"
-            raise Failure(
+            raise CliError(
                 ExitCode.NOT_FOUND, f"{above} has no key {part!r}", hint=f"its keys: {known}"
             )
         found = below[part]
@@ -67,7 +67,7 @@ def _root(schemas: Schema, word: str) -> Schema:
         if name in schemas:
             named: Schema = schemas[name]
             return named
-    raise Failure(
+    raise CliError(
         ExitCode.NOT_FOUND,
         f"the hub does not describe {word}",
         hint=f"this hub's schemas: {', '.join(sorted(schemas))}",

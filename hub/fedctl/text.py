@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 
 _DANGEROUS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -77,10 +77,10 @@ def span(seconds: float) -> str:
 
 
 def seconds_of(text: str, option: str) -> int:
-    """Read a duration such as 90, 90s, 15m, 1h30m or 30d; raise Failure for anything else."""
+    """Read a duration such as 90, 90s, 15m, 1h30m or 30d; raise CliError for anything else."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()) or len(text) > _MAX_DURATION:
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE, f"{option} {text!r} is no duration", hint="write 90s, 15m, 1h30m or 30d"
         )
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())

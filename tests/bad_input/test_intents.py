@@ -11,10 +11,10 @@ import io
 import json
 
 import pytest
+from fedctl.failure import Failure
 from tests.bad_input.dump import table_dump
 from tests.support.hub import federation, party
 
-from fedctl.failure import Failure
 from fedctl.manifest import parse
 
 PATH = "/api/v1/federations/credit-risk"

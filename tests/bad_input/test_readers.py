@@ -18,8 +18,7 @@ from tests.bad_input.messages import TEXTS, bent, examples, seeded
 
 from fedca.csr import make_csr_pem, parse_csr
 from fedca.keys import make_private_key
-from fedcore.errors import FedError
-from fedctl.failure import Failure
+from fedctl.errors import CliError
 from fedctl.manifest import parse
 from fedhub.domain.release import Release
 from fedhub.planner.intent import check_intent, parse_intent
@@ -95,7 +94,7 @@ def test_what_is_bent_is_read_or_refused(name):
         data = bent(good, seeded(name, number))
         try:
             read(data)
-        except (FedError, Failure) as error:
+        except (FedError, CliError) as error:
             refused += 1
             words = str(error)
         else:

@@ -79,7 +79,7 @@ def _rss_mb(folder: str, program: str) -> float:
             status = (entry / "status").read_text()
         except OSError:
             continue
-        if folder in command and program in command and "firstrun" not in command:
+        if folder in command and program in command and "fedctl.quickstart" not in command:
             found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
             weights.append(int(found[1]) / 1024 if found else 0.0)
     return max(weights, default=0.0)

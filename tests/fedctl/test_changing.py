@@ -16,7 +16,7 @@ from tests.fedctl.answers import (
     target,
 )
 
-from fedctl.failure import ExitCode
+from fedctl.errors import ExitCode
 
 pytestmark = pytest.mark.usefixtures("configured")
 

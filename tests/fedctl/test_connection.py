@@ -10,7 +10,7 @@ from tests.fedctl.answers import site
 
 from fedctl import client
 from fedctl.config import Overrides, load
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -155,7 +155,7 @@ async def test_the_time_limit_of_a_request_holds_for_all_its_attempts(hub, monke
     hub.handle("GET", "/api/v1/sites", slow)
     begun = time.monotonic()
     async with client.connect(load(Overrides())) as hub_client:
-        with pytest.raises(Failure) as caught:
+        with pytest.raises(CliError) as caught:
             await hub_client.get("/api/v1/sites")
     assert (caught.value.code, caught.value.message) == (ExitCode.UNAVAILABLE, "starting")
     assert time.monotonic() - begun < 1.2

@@ -5,8 +5,8 @@ from pathlib import Path
 import typer.main
 
 from fedctl import cli
-from fedctl.failure import ExitCode
-from fedctl.kinds import KINDS
+from fedctl.errors import ExitCode
+from fedctl.resources import KINDS
 from fedctl.schema import explain
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

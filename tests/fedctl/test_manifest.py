@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 from fedctl.manifest import MAX_BYTES, parse
 
 
@@ -17,8 +17,8 @@ def one(text: str):
     return manifest.data
 
 
-def refusal(content: bytes | str) -> Failure:
-    with pytest.raises(Failure) as caught:
+def refusal(content: bytes | str) -> CliError:
+    with pytest.raises(CliError) as caught:
         parse(content.encode() if isinstance(content, str) else content, "f.yaml")
     assert caught.value.code is ExitCode.INVALID
     return caught.value
@@ -181,7 +181,7 @@ def test_json_is_read_as_json_reads_it(tree):
 def test_any_text_is_read_or_refused_and_never_crashes(text):
     try:
         found = parse(text.encode("utf-8", "replace"), "f.yaml")
-    except Failure:
+    except CliError:
         return
     for manifest in found:
         json.dumps(manifest.data)

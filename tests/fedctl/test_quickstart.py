@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deploy.firstrun import options, ports, site
-from deploy.firstrun.children import Child, Crew, environment, guarded
-from deploy.firstrun.place import held
 
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
+from fedctl.quickstart import options, ports, site
+from fedctl.quickstart.processes import ManagedProcess, ProcessSupervisor, environment, guarded
+from fedctl.quickstart.state_dir import locked
 from fedhub.domain.federation import FederationIntent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,18 +49,18 @@ async def until_dead(pid: int) -> None:
 
 
 @pytest.fixture
-async def crew():
+async def supervisor():
     told: list[str] = []
-    found = Crew(told.append)
+    found = ProcessSupervisor(told.append)
     found.told = told
     yield found
     found.hurry()
     await found.stop()
 
 
-def child(tmp_path: Path, code: str = READY, name: str = "hub") -> Child:
+def child(tmp_path: Path, code: str = READY, name: str = "hub") -> ManagedProcess:
     ready = tmp_path / f"{name}.ready"
-    return Child(name, python(code, ready), tmp_path / f"{name}.log", ready)
+    return ManagedProcess(name, python(code, ready), tmp_path / f"{name}.log", ready)
 
 
 def test_the_example_is_a_federation_of_the_first_sites():
@@ -110,7 +110,7 @@ def test_ports_given_once_may_not_change_because_agents_know_the_hub_there(tmp_p
         free = server.getsockname()[1]
     wanted = min(free, 65_000)
     assert ports.settle(path, ("hq",), wanted).link == wanted + 2
-    with pytest.raises(Failure, match="was made with --port"):
+    with pytest.raises(CliError, match="was made with --port"):
         ports.settle(path, ("hq",), wanted + 10)
 
 
@@ -118,14 +118,14 @@ def test_a_taken_port_of_the_hub_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(ports, "_RELEASE_S", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        with pytest.raises(Failure, match=f"port {taken} is taken") as caught:
+        with pytest.raises(CliError, match=f"port {taken} is taken") as caught:
             ports.settle(tmp_path / "ports.json", ("hq",), taken)
     assert caught.value.code is ExitCode.UNAVAILABLE
 
 
 def test_a_port_file_that_is_torn_says_what_to_remove(tmp_path):
     (tmp_path / "ports.json").write_text('{"hub": 1}')
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CliError) as caught:
         ports.settle(tmp_path / "ports.json", ("hq",), None)
     assert "start afresh" in caught.value.hint
 
@@ -138,19 +138,19 @@ def test_each_site_has_node_ports_on_an_address_of_its_own():
 
 def test_a_state_folder_belongs_to_one_quickstart_at_a_time(tmp_path):
     root = tmp_path / "state"
-    with held(root) as place:
-        assert place.root == root
-        with pytest.raises(Failure) as caught, held(root):
+    with locked(root) as state_dir:
+        assert state_dir.root == root
+        with pytest.raises(CliError) as caught, locked(root):
             pass
         assert caught.value.code is ExitCode.CONFLICT
         assert str(os.getpid()) in caught.value.message
-    with held(root):
+    with locked(root):
         pass
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(Failure, match="something else"), held(tmp_path):
+    with pytest.raises(CliError, match="something else"), locked(tmp_path):
         pass
 
 
@@ -166,83 +166,85 @@ def test_children_see_no_settings_of_other_hubs_and_no_proxies():
     assert environment(given) == {"PATH": "/bin", "PYTHONUNBUFFERED": "1"}
 
 
-async def test_a_child_is_ready_when_its_file_is_there(crew, tmp_path):
+async def test_a_child_is_ready_when_its_file_is_there(supervisor, tmp_path):
     one = child(tmp_path)
     one.ready_file.write_text("left over from the last start")
-    await crew.start(one)
+    await supervisor.start(one)
     assert one.is_running
     assert one.ready_file.read_text() == "{}"
 
 
-async def test_a_child_that_dies_early_is_shown_with_its_last_words(crew, tmp_path):
+async def test_a_child_that_dies_early_is_shown_with_its_last_words(supervisor, tmp_path):
     code = "import sys; print('one'); sys.exit('no such \\x1b[31mdatabase')"
-    with pytest.raises(Failure, match="hub ended with code 1") as caught:
-        await crew.start(child(tmp_path, code))
+    with pytest.raises(CliError, match="hub ended with code 1") as caught:
+        await supervisor.start(child(tmp_path, code))
     assert [fault.message for fault in caught.value.faults] == ["one", "no such \\x1b[31mdatabase"]
     assert "hub.log" in caught.value.hint
 
 
-async def test_stopping_leaves_no_child_not_even_a_stubborn_one(crew, tmp_path, monkeypatch):
-    monkeypatch.setattr("deploy.firstrun.children.GRACE_S", 0.3)
+async def test_stopping_leaves_no_child_not_even_a_stubborn_one(supervisor, tmp_path, monkeypatch):
+    monkeypatch.setattr("fedctl.quickstart.processes.GRACE_S", 0.3)
     easy, stubborn = child(tmp_path), child(tmp_path, STUBBORN, "stubborn")
-    await crew.start(easy)
-    await crew.start(stubborn)
-    await crew.stop()
+    await supervisor.start(easy)
+    await supervisor.start(stubborn)
+    await supervisor.stop()
     assert easy.process.returncode == -signal.SIGTERM
     assert stubborn.process.returncode == -signal.SIGKILL
-    assert crew.told == ["stubborn did not stop in time and was killed"]
+    assert supervisor.told == ["stubborn did not stop in time and was killed"]
 
 
-async def test_a_child_that_is_killed_later_is_started_again(crew, tmp_path, monkeypatch):
-    monkeypatch.setattr("deploy.firstrun.children._RESTART_PAUSE_S", 0.0)
+async def test_a_child_that_is_killed_later_is_started_again(supervisor, tmp_path, monkeypatch):
+    monkeypatch.setattr("fedctl.quickstart.processes._RESTART_PAUSE_S", 0.0)
     one = child(tmp_path)
-    await crew.start(one)
-    watching = asyncio.create_task(crew.watch())
+    await supervisor.start(one)
+    watching = asyncio.create_task(supervisor.watch())
     first = one.process.pid
     os.kill(first, signal.SIGKILL)
     async with asyncio.timeout(4):
         while one.process.pid == first or not one.ready_file.exists():
             await asyncio.sleep(0.02)
-    assert "hub was ended by SIGKILL; starting it again" in crew.told[0]
+    assert "hub was ended by SIGKILL; starting it again" in supervisor.told[0]
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
 
 
-async def test_a_child_that_will_not_stay_ends_the_run(crew, tmp_path, monkeypatch):
-    monkeypatch.setattr("deploy.firstrun.children._RESTART_PAUSE_S", 0.0)
+async def test_a_child_that_will_not_stay_ends_the_run(supervisor, tmp_path, monkeypatch):
+    monkeypatch.setattr("fedctl.quickstart.processes._RESTART_PAUSE_S", 0.0)
     one = child(tmp_path)
-    await crew.start(one)
+    await supervisor.start(one)
     one.command = python("raise SystemExit(3)")
     os.kill(one.process.pid, signal.SIGKILL)
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(crew.watch(), 4)
-    assert caught.group_contains(Failure, match="again and again")
+        await asyncio.wait_for(supervisor.watch(), 4)
+    assert caught.group_contains(CliError, match="again and again")
 
 
-async def test_before_everything_is_ready_the_end_of_a_child_is_an_error(crew, tmp_path):
+async def test_before_everything_is_ready_the_end_of_a_child_is_an_error(supervisor, tmp_path):
     one = child(tmp_path)
-    await crew.start(one)
+    await supervisor.start(one)
     os.kill(one.process.pid, signal.SIGKILL)
-    with pytest.raises(Failure, match="SIGKILL"):
-        await asyncio.wait_for(crew.expect_alive(), 4)
+    with pytest.raises(CliError, match="SIGKILL"):
+        await asyncio.wait_for(supervisor.expect_alive(), 4)
 
 
-async def test_a_secret_is_handed_over_by_the_environment_of_one_child(crew, tmp_path):
+async def test_a_secret_is_handed_over_by_the_environment_of_one_child(supervisor, tmp_path):
     code = "import os, pathlib, sys; new = pathlib.Path(sys.argv[1] + '.new')"
     code += "; new.write_text(os.environ['WORD']); new.replace(sys.argv[1])"
     one = child(tmp_path, f"{code}; import time; time.sleep(60)")
     one.variables = {"WORD": "tok"}
-    await crew.start(one)
+    await supervisor.start(one)
     assert one.ready_file.read_text() == "tok"
     assert "tok" not in repr(one)
     assert "WORD" not in os.environ
 
 
 def test_an_agent_that_joined_needs_no_invitation(tmp_path):
-    with held(tmp_path / "state") as place:
-        again = site.agent(place, "hq", site.Invitation())
-        first = site.agent(place, "hq", site.Invitation(("--join=h:1",), {"FEDAGENT_TOKEN": "t"}))
+    with locked(tmp_path / "state") as state_dir:
+        again = site.agent(state_dir, "hq", site.Invitation())
+        first = site.agent(
+            state_dir, "hq", site.Invitation(("--join=h:1",), {"FEDAGENT_TOKEN": "t"})
+        )
     assert set(first.command) - set(again.command) == {"--join=h:1"}
     assert again.variables == {}
 

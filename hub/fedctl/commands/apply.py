@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fedctl.changes import removes_something, show_diffs, show_summary, verb_of
 from fedctl.client import Client, Json, Reply, path_of
 from fedctl.commands.session import (
     DEFAULT_WAIT,
@@ -18,13 +17,14 @@ from fedctl.commands.session import (
     limit_of,
     run,
 )
-from fedctl.failure import ExitCode, Failure, Fault
-from fedctl.kinds import kind_of
+from fedctl.diff_view import removes_something, show_diffs, show_summary, verb_of
+from fedctl.errors import CliError, ExitCode, FieldError
 from fedctl.manifest import MAX_BYTES, Manifest, parse
 from fedctl.progress import display, wait
 from fedctl.render import Output, emit, say
-from fedctl.standing import Goal, operation_source, resource_source
+from fedctl.resources import kind_of
 from fedctl.text import clean
+from fedctl.wait_status import Goal, operation_source, resource_source
 
 _KIND: Final = "Federation"
 
@@ -104,14 +104,14 @@ async def _would_change(client: Client, answer: Json) -> bool:
 
 
 def _read(filename: Path) -> tuple[Manifest, ...]:
-    """Read and check a file; raise Failure before anything is sent."""
+    """Read and check a file; raise CliError before anything is sent."""
     if str(filename) == "-":
         return _checked(parse(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input"))
     try:
         with filename.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise Failure(ExitCode.USAGE, f"cannot read {filename}: {error.strerror}") from error
+        raise CliError(ExitCode.USAGE, f"cannot read {filename}: {error.strerror}") from error
     return _checked(parse(content, str(filename)))
 
 
@@ -129,11 +129,11 @@ def _checked(manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     return manifests
 
 
-def _fault(manifest: Manifest, path: str, message: str) -> Failure:
-    return Failure(
+def _fault(manifest: Manifest, path: str, message: str) -> CliError:
+    return CliError(
         ExitCode.INVALID,
         f"{manifest.source} cannot be applied",
-        faults=(Fault(f"{manifest.where(path)}: {path}", message),),
+        faults=(FieldError(f"{manifest.where(path)}: {path}", message),),
         hint="`fedctl explain federation` describes every key",
     )
 
@@ -153,14 +153,14 @@ async def put(
             body=manifest.data,
             headers={"If-Match": revision} if revision else None,
         )
-    except Failure as failure:
+    except CliError as failure:
         if not failure.faults:
             raise
         placed = tuple(
-            Fault(f"{manifest.where(fault.path)}: {fault.path}", fault.message)
+            FieldError(f"{manifest.where(fault.path)}: {fault.path}", fault.message)
             for fault in failure.faults
         )
-        raise Failure(
+        raise CliError(
             failure.code,
             f"{manifest.source} was refused; nothing was changed",
             faults=placed,
@@ -178,7 +178,7 @@ async def _apply_one(client: Client, manifest: Manifest, *, may_ask: bool) -> Js
             say(f"Applying this to {clean(name)} removes something:")
             show_summary(preview)
             if not typer.confirm("Go on?"):
-                raise Failure(ExitCode.NOT_REACHED, "nothing was changed")
+                raise CliError(ExitCode.NOT_REACHED, "nothing was changed")
     found: Json = (await put(client, manifest, dry_run=False, revision=revision)).body
     return found
 

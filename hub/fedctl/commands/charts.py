@@ -10,7 +10,7 @@ import typer
 from fedctl.client import path_of
 from fedctl.commands.get import get
 from fedctl.commands.session import OutputOption, run
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 from fedctl.render import Output, emit, say
 from fedctl.text import clean
 
@@ -49,11 +49,11 @@ def _read(file: Path) -> bytes:
         with file.open("rb") as opened:
             archive = opened.read(MAX_CHART_BYTES + 1)
     except OSError as error:
-        raise Failure(ExitCode.USAGE, f"cannot read {file}: {error.strerror}") from error
+        raise CliError(ExitCode.USAGE, f"cannot read {file}: {error.strerror}") from error
     if len(archive) > MAX_CHART_BYTES:
-        raise Failure(ExitCode.INVALID, f"{file} is larger than {MAX_CHART_BYTES} bytes")
+        raise CliError(ExitCode.INVALID, f"{file} is larger than {MAX_CHART_BYTES} bytes")
     if not archive.startswith(_GZIP):
-        raise Failure(
+        raise CliError(
             ExitCode.INVALID, f"{file} is no gzip archive", hint="`helm package` makes one"
         )
     return archive

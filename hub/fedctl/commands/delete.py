@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from fedctl.changes import show_diffs, show_summary
 from fedctl.client import Client, Json, path_of
 from fedctl.commands.apply import follow
 from fedctl.commands.session import DEFAULT_WAIT, OutputOption, TimeoutOption, limit_of, run
-from fedctl.failure import ExitCode, Failure
-from fedctl.kinds import Kind, reference
+from fedctl.diff_view import show_diffs, show_summary
+from fedctl.errors import CliError, ExitCode
 from fedctl.lookup import address_of, one
 from fedctl.progress import display, wait
 from fedctl.render import Output, emit, say
-from fedctl.standing import Goal, resource_source
+from fedctl.resources import Kind, reference
 from fedctl.text import clean
+from fedctl.wait_status import Goal, resource_source
 
 _DELETABLE = ("federations", "endpoints", "sites", "charts")
 
@@ -70,24 +70,24 @@ def delete(  # noqa: PLR0913 - one parameter per option
 
 
 def _check(kind: Kind, *, for_federations: bool, abandon: bool) -> None:
-    """Raise Failure for what cannot be deleted, or not with these options."""
+    """Raise CliError for what cannot be deleted, or not with these options."""
     if kind.plural == "participants" and not abandon:
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             "a participant cannot be deleted by itself",
             hint="participants leave when the file that is applied no longer has them; --force "
             "is for one whose site never comes back",
         )
     if kind.plural not in (*_DELETABLE, "participants"):
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             f"a {kind.singular} cannot be deleted",
             hint=f"these can be: {', '.join(_DELETABLE)}",
         )
     if kind.plural != "federations" and for_federations:
-        raise Failure(ExitCode.USAGE, "--cascade and --dry-run are for federations")
+        raise CliError(ExitCode.USAGE, "--cascade and --dry-run are for federations")
     if kind.plural != "participants" and abandon:
-        raise Failure(ExitCode.USAGE, "--force is for participants")
+        raise CliError(ExitCode.USAGE, "--abandon is for participants")
 
 
 async def _abandon(client: Client, kind: Kind, name: str, output: Output, *, may_ask: bool) -> None:
@@ -118,7 +118,7 @@ def _ask(subject: str) -> None:
         and sys.stdout.isatty()
         and not typer.confirm(f"Remove {clean(subject)}?")
     ):
-        raise Failure(ExitCode.NOT_REACHED, "nothing was changed")
+        raise CliError(ExitCode.NOT_REACHED, "nothing was changed")
 
 
 def _tell(subject: str, body: Json | None, output: Output, *, dry_run: bool) -> None:

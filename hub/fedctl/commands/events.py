@@ -20,10 +20,10 @@ from fedctl.commands.session import (
     SiteFilter,
     run,
 )
-from fedctl.failure import ExitCode, Failure
-from fedctl.kinds import kind_of
+from fedctl.errors import CliError, ExitCode
 from fedctl.lookup import EVENTS_SHOWN, events_after, newest_events
 from fedctl.render import Output, as_yaml, emit, names, say, show_items, styled
+from fedctl.resources import kind_of
 from fedctl.text import clean, is_clean, moment_of
 
 _AGAIN_S: Final = 1.0
@@ -90,7 +90,7 @@ async def followed(client: Client, query: Query, last: int) -> AsyncIterator[Jso
                         continue
                     last, is_told = event["id"], False
                     yield event
-        except Failure as failure:
+        except CliError as failure:
             if failure.code is not ExitCode.UNAVAILABLE or not failure.is_retryable:
                 raise
             if not is_told:

@@ -19,10 +19,10 @@ from fedctl.commands.session import (
     run,
 )
 from fedctl.describe import describe
-from fedctl.failure import ExitCode, Failure
-from fedctl.kinds import Kind, kind_of, reference
+from fedctl.errors import CliError, ExitCode
 from fedctl.lookup import all_of, one, plain
 from fedctl.render import Output, emit, grid, names, say, show_items, show_table
+from fedctl.resources import Kind, kind_of, reference
 from fedctl.text import clean, seconds_of
 
 
@@ -67,7 +67,7 @@ def _refuse_filters(kinds: Sequence[Kind], query: Query, *, is_single: bool) -> 
     for key in query:
         if is_single or not any(key in kind.filters for kind in kinds):
             what = "one thing" if is_single else ", ".join(kind.plural for kind in kinds)
-            raise Failure(ExitCode.USAGE, f"--{key.replace('_', '-')} does not apply to {what}")
+            raise CliError(ExitCode.USAGE, f"--{key.replace('_', '-')} does not apply to {what}")
 
 
 async def _get_one(client: Client, kind: Kind, name: str, output: Output) -> None:

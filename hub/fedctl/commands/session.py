@@ -11,7 +11,7 @@ import typer
 
 from fedctl.client import Client, connect
 from fedctl.config import Overrides, load
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 from fedctl.render import Output
 from fedctl.text import seconds_of
 
@@ -47,12 +47,12 @@ def run(ctx: typer.Context, work: Callable[[Client], Awaitable[T]]) -> T:
     try:
         return asyncio.run(session())
     except KeyboardInterrupt as error:
-        raise Failure(ExitCode.INTERRUPTED, "interrupted; what was begun goes on") from error
+        raise CliError(ExitCode.INTERRUPTED, "interrupted; what was begun goes on") from error
 
 
 def limit_of(timeout: str) -> float:
     """Read a time limit; at least one second."""
     seconds = seconds_of(timeout, "--timeout")
     if seconds < 1:
-        raise Failure(ExitCode.USAGE, "--timeout must be a second or more")
+        raise CliError(ExitCode.USAGE, "--timeout must be a second or more")
     return float(seconds)

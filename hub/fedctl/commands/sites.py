@@ -9,7 +9,7 @@ import typer
 
 from fedctl.client import Json, path_of
 from fedctl.commands.session import OutputOption, run
-from fedctl.failure import ExitCode, Failure, Fault
+from fedctl.errors import CliError, ExitCode, FieldError
 from fedctl.render import Output, emit, say
 from fedctl.text import clean, seconds_of
 
@@ -84,13 +84,13 @@ def _in_options(call: Callable[[], Json]) -> Json:
     """Carry out a call whose faults name the fields of the body: name the options instead."""
     try:
         return call()
-    except Failure as failure:
+    except CliError as failure:
         if not failure.faults:
             raise
         faults = tuple(
-            Fault(_OPTIONS.get(one.path, one.path), one.message) for one in failure.faults
+            FieldError(_OPTIONS.get(one.path, one.path), one.message) for one in failure.faults
         )
-        raise Failure(
+        raise CliError(
             failure.code, "the invitation cannot be made", faults=faults, hint=failure.hint
         ) from failure
 
@@ -100,6 +100,6 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise Failure(ExitCode.USAGE, f"--label {pair!r} is not KEY=VALUE")
+            raise CliError(ExitCode.USAGE, f"--label {pair!r} is not KEY=VALUE")
         found[key] = value
     return found

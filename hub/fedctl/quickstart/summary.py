@@ -1,4 +1,4 @@
-"""The end of the story: what runs, where, and what to do with it."""
+"""The end of the run: what runs, where, and what to do with it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import shlex
 from pathlib import Path
 
 from fedctl.client import Client, Json, path_of
-from fedctl.kinds import kind_of
 from fedctl.lookup import all_of
+from fedctl.quickstart.options import Options
+from fedctl.quickstart.ports import LOOPBACK, Ports
+from fedctl.quickstart.site import program
+from fedctl.quickstart.state_dir import StateDir
 from fedctl.render import grid, say, show_table
+from fedctl.resources import kind_of
 from fedctl.text import clean
-
-from .options import Options
-from .place import Place
-from .ports import LOOPBACK, Ports
-from .site import program
 
 
 async def show(client: Client, name: str) -> None:
@@ -41,17 +40,17 @@ async def _row(client: Client, item: Json) -> list[str]:
     return [clean(fact) for fact in facts]
 
 
-def how_to_look_around(options: Options, place: Place, ports: Ports) -> None:
+def how_to_look_around(options: Options, state_dir: StateDir, ports: Ports) -> None:
     """Print the addresses, the next commands, and how to stop."""
     fedctl = _short(Path(program("fedctl")))
     first = next(iter(ports.sites))
     lines = [
         "",
         f"Hub    https://{LOOPBACK}:{ports.hub}  (API: /api/v1/openapi.json)",
-        f"Logs   {_short(place.root / 'log')}",
+        f"Logs   {_short(state_dir.root / 'log')}",
         "",
         "Look around in another terminal:",
-        f"  export FEDCTL_CONFIG={shlex.quote(str(place.config))}",
+        f"  export FEDCTL_CONFIG={shlex.quote(str(state_dir.config))}",
         f"  {fedctl} get sites,participants,certificates,operations",
     ]
     if options.has_example:
@@ -61,7 +60,7 @@ def how_to_look_around(options: Options, place: Place, ports: Ports) -> None:
         ]
     lines += [
         f"  {fedctl} events --follow",
-        f"  kubectl --kubeconfig {_short(place.site(first) / 'kubeconfig')} get pods -A",
+        f"  kubectl --kubeconfig {_short(state_dir.site(first) / 'kubeconfig')} get pods -A",
         "",
         "Ctrl-C stops everything; the next start goes on from here.",
     ]

@@ -8,12 +8,12 @@ import typer
 
 from fedctl.client import Client
 from fedctl.commands.session import DEFAULT_WAIT, TimeoutOption, limit_of, run
-from fedctl.failure import ExitCode, Failure
-from fedctl.kinds import reference
+from fedctl.errors import CliError, ExitCode
 from fedctl.progress import display, wait
 from fedctl.render import say
-from fedctl.standing import Goal, Source, operation_source, resource_source
+from fedctl.resources import reference
 from fedctl.text import clean
+from fedctl.wait_status import Goal, StatusSource, operation_source, resource_source
 
 
 def wait_command(
@@ -44,9 +44,9 @@ def wait_command(
     say(f"{clean(subject)} {'is ' + goal if operation is None else 'has succeeded'}")
 
 
-def _source(words: list[str], operation: str | None, goal: Goal) -> tuple[Source, str]:
+def _source(words: list[str], operation: str | None, goal: Goal) -> tuple[StatusSource, str]:
     if (operation is None) == (not words):
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             "name what to wait for",
             hint="`fedctl wait federation/NAME` or `fedctl wait --operation ID`",

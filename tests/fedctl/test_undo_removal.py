@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.fedctl.answers import applied, change, federation, operation, participant, target
 
-from fedctl.failure import ExitCode
+from fedctl.errors import ExitCode
 
 pytestmark = pytest.mark.usefixtures("configured")
 

@@ -1,8 +1,8 @@
 """Run a command that ends when its parent does, however the parent ends.
 
-``guard.py PARENT_PID MODE COMMAND...``: a program of its own, without imports of ours, so that it
-starts in milliseconds. ``exec`` asks the kernel (Linux) to kill the command when the parent dies;
-``watch`` stays beside the command and kills its group when standard input ends.
+``die_with_parent.py PARENT_PID MODE COMMAND...``: a program of its own, without imports of ours,
+so that it starts in milliseconds. ``exec`` asks the kernel (Linux) to kill the command when the
+parent dies; ``watch`` stays beside the command and kills its group when standard input ends.
 """
 
 from __future__ import annotations

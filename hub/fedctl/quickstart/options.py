@@ -10,7 +10,7 @@ from typing import Final
 
 FIRST_SITES: Final = ("hq", "alpha", "beta")
 MAX_SITES: Final = 50
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[3]
 EXAMPLE: Final = ROOT / "deploy" / "examples" / "federation.yaml"
 _PORTS_AFTER: Final = 2
 

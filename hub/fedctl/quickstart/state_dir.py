@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 
 _PORTS: Final = "ports.json"
 _LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StateDir:
     """The paths of a state folder."""
 
     root: Path
@@ -57,23 +57,23 @@ class Place:
 
 
 @contextmanager
-def held(root: Path) -> Iterator[Place]:
+def locked(root: Path) -> Iterator[StateDir]:
     """Make the folder or take the one that is there, for one quickstart at a time."""
-    place = Place(root)
-    if root.exists() and not place.ports.exists() and _is_strange(root):
-        raise Failure(
+    state_dir = StateDir(root)
+    if root.exists() and not state_dir.ports.exists() and _is_strange(root):
+        raise CliError(
             ExitCode.USAGE,
             f"{root} holds something else",
             hint="name a new or an empty folder with --state",
         )
-    for folder in (root, root / "log", root / "run", root / "sites", place.hub):
+    for folder in (root, root / "log", root / "run", root / "sites", state_dir.hub):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (root / _LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            raise Failure(
+            raise CliError(
                 ExitCode.CONFLICT,
                 f"a quickstart runs in {root} already (process {lock.read(20).strip() or '?'})",
                 hint="stop it with Ctrl-C, or take another --state",
@@ -81,7 +81,7 @@ def held(root: Path) -> Iterator[Place]:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        yield place
+        yield state_dir
 
 
 def _is_strange(root: Path) -> bool:

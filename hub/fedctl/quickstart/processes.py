@@ -1,4 +1,4 @@
-"""Child processes: started with a log, watched, restarted, and stopped to the last one."""
+"""ManagedProcess processes: started with a log, watched, restarted, and stopped to the last one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fedctl.failure import ExitCode, Failure, Fault
+from fedctl.errors import CliError, ExitCode, FieldError
 from fedctl.text import clean
 
 START_LIMIT_S: Final = 60.0
@@ -30,7 +30,7 @@ _NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(slots=True)
-class Child:
+class ManagedProcess:
     """One process: how it is started, where its output goes, which file says it is ready."""
 
     name: str
@@ -62,12 +62,12 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 def guarded(command: Sequence[str]) -> list[str]:
     """Return the command under the guard that ends it when this process dies."""
-    guard = str(Path(__file__).with_name("guard.py"))
+    guard = str(Path(__file__).with_name("die_with_parent.py"))
     mode = "exec" if sys.platform == "linux" else "watch"
     return [sys.executable, "-I", "-S", guard, str(os.getpid()), mode, *command]
 
 
-class Crew:
+class ProcessSupervisor:
     """Holds every child of this run.
 
     While it starts, a child that ends is an error; later it is started again, so that people may
@@ -76,20 +76,20 @@ class Crew:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._children: list[Child] = []
+        self._children: list[ManagedProcess] = []
         self._is_stopping = False
         self.is_settled = False
         self._hurry = asyncio.Event()
 
-    async def start(self, child: Child) -> None:
-        """Start a child and wait until it is ready; raise Failure with its last words if not."""
+    async def start(self, child: ManagedProcess) -> None:
+        """Start a child and wait until it is ready; raise CliError with its last words if not."""
         if child.log.exists():
             child.log.replace(child.log.with_suffix(".log.1"))
         await self._spawn(child)
         self._children.append(child)
         await self._until_ready(child)
 
-    async def _spawn(self, child: Child) -> None:
+    async def _spawn(self, child: ManagedProcess) -> None:
         if child.ready_file is not None:
             child.ready_file.unlink(missing_ok=True)
         with child.log.open("ab") as log:
@@ -102,7 +102,7 @@ class Crew:
                 start_new_session=True,
             )
 
-    async def _until_ready(self, child: Child) -> None:
+    async def _until_ready(self, child: ManagedProcess) -> None:
         try:
             async with asyncio.timeout(START_LIMIT_S):
                 while child.is_running:
@@ -114,13 +114,13 @@ class Crew:
         raise _failed(child, _how_ended(child))
 
     async def watch(self) -> None:
-        """Restart children that end, for ever; raise Failure for one that will not stay."""
+        """Restart children that end, for ever; raise CliError for one that will not stay."""
         self.is_settled = True
         async with asyncio.TaskGroup() as group:
             for child in self._children:
                 group.create_task(self._keep(child))
 
-    async def _keep(self, child: Child) -> None:
+    async def _keep(self, child: ManagedProcess) -> None:
         loop = asyncio.get_running_loop()
         ends: deque[float] = deque(maxlen=_RESTARTS)
         while child.process is not None:
@@ -135,7 +135,7 @@ class Crew:
             await self._spawn(child)
 
     async def expect_alive(self) -> None:
-        """Raise Failure as soon as one child ends; for the time before everything is ready."""
+        """Raise CliError as soon as one child ends; for the time before everything is ready."""
         while True:
             for child in self._children:
                 if not child.is_running:
@@ -168,14 +168,14 @@ class Crew:
             await wait
 
 
-def _signal(child: Child, number: signal.Signals) -> None:
+def _signal(child: ManagedProcess, number: signal.Signals) -> None:
     """Signal the child's group, which is its own: it was started as the leader of a session."""
     if child.process is not None and child.is_running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.process.pid, number)
 
 
-def _how_ended(child: Child) -> str:
+def _how_ended(child: ManagedProcess) -> str:
     code = child.process.returncode if child.process is not None else None
     if code is None:
         return "did not start"
@@ -184,11 +184,11 @@ def _how_ended(child: Child) -> str:
     return f"ended with code {code}"
 
 
-def _failed(child: Child, how: str) -> Failure:
-    return Failure(
+def _failed(child: ManagedProcess, how: str) -> CliError:
+    return CliError(
         ExitCode.UNAVAILABLE,
         f"{child.name} {how}",
-        faults=tuple(Fault("", line) for line in tail(child.log)),
+        faults=tuple(FieldError("", line) for line in tail(child.log)),
         hint=f"the whole log is {child.log}",
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 from fedctl.text import ago, clean, until
 
 Json = dict[str, Any]
@@ -278,7 +278,7 @@ def kind_of(word: str) -> Kind:
         if wanted in {kind.plural, kind.singular, *kind.short}:
             return kind
     known = ", ".join(kind.plural for kind in KINDS)
-    raise Failure(ExitCode.USAGE, f"there is no kind {word!r}", hint=f"the kinds are {known}")
+    raise CliError(ExitCode.USAGE, f"there is no kind {word!r}", hint=f"the kinds are {known}")
 
 
 def reference(words: Sequence[str]) -> tuple[Kind, str]:
@@ -291,5 +291,7 @@ def reference(words: Sequence[str]) -> tuple[Kind, str]:
         kind = kind_of(word)
     name = name.removeprefix(f"{kind.singular}/")
     if not name:
-        raise Failure(ExitCode.USAGE, f"which {kind.singular}?", hint=f"write {kind.singular}/NAME")
+        raise CliError(
+            ExitCode.USAGE, f"which {kind.singular}?", hint=f"write {kind.singular}/NAME"
+        )
     return kind, name

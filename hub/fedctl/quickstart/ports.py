@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fedctl.failure import ExitCode, Failure
+from fedctl.errors import CliError, ExitCode
 
 LOOPBACK: Final = "127.0.0.1"
 _HUB_PORT: Final = 8443
@@ -48,7 +48,7 @@ def settle(path: Path, sites: Sequence[str], wanted: int | None) -> Ports:
     if known is None:
         known = _first(wanted)
     elif wanted not in {None, known.hub}:
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             f"{path.parent} was made with --port {known.hub}; its agents know the hub there",
             hint="leave --port out, or take another --state",
@@ -78,7 +78,7 @@ def _read(path: Path) -> Ports | None:
         sites = {name: SitePorts(**one) for name, one in data.pop("sites").items()}
         return Ports(**data, sites=sites)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             f"{path} cannot be read",
             hint=f"remove {path.parent} and start afresh",
@@ -117,14 +117,14 @@ def _free_ports(taken: set[int]) -> Iterator[int]:
         port = _FREE[(start + offset) % len(_FREE)]
         if port not in taken and is_free(port):
             yield port
-    raise Failure(ExitCode.UNAVAILABLE, f"no port of {_FREE.start} to {_FREE.stop - 1} is free")
+    raise CliError(ExitCode.UNAVAILABLE, f"no port of {_FREE.start} to {_FREE.stop - 1} is free")
 
 
 def _expect_free(port: int) -> None:
     deadline = time.monotonic() + _RELEASE_S
     while not is_free(port):
         if time.monotonic() > deadline:
-            raise Failure(
+            raise CliError(
                 ExitCode.UNAVAILABLE,
                 f"port {port} is taken by another process",
                 hint="stop that process, or choose with --port PORT --state NEW_DIR",

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from fedctl.client import Client, path_of
-from fedctl.failure import ExitCode, Failure
-
-from .children import Child, Crew
-from .place import Place
-from .ports import LOOPBACK, SitePorts
+from fedctl.errors import CliError, ExitCode
+from fedctl.quickstart.ports import LOOPBACK, SitePorts
+from fedctl.quickstart.processes import ManagedProcess, ProcessSupervisor
+from fedctl.quickstart.state_dir import StateDir
 
 _KUBEFATE: Final = "kube-fate/kubefate"
 _LIVELY: Final = ("--ready-delay=0.5-2", "--reload-delay=1-2")
@@ -25,9 +24,9 @@ def program(name: str) -> str:
     return str(Path(sys.prefix) / "bin" / name)
 
 
-def cluster(place: Place, name: str, ports: SitePorts) -> Child:
+def cluster(state_dir: StateDir, name: str, ports: SitePorts) -> ManagedProcess:
     """Describe the Kubernetes API; forwards to KubeFATE's pods land at the simulated service."""
-    folder = place.site(name)
+    folder = state_dir.site(name)
     title = f"{name}-kube"
     command = [
         program("fedsim"),
@@ -38,14 +37,14 @@ def cluster(place: Place, name: str, ports: SitePorts) -> Child:
         f"--kubeconfig={folder / 'kubeconfig'}",
         f"--forward={_KUBEFATE}:8080={LOOPBACK}:{ports.kubefate}",
         *_LIVELY,
-        f"--ready-file={place.ready(title)}",
+        f"--ready-file={state_dir.ready(title)}",
     ]
-    return Child(title, command, place.log(title), place.ready(title))
+    return ManagedProcess(title, command, state_dir.log(title), state_dir.ready(title))
 
 
-def kubefate(place: Place, name: str, ports: SitePorts) -> Child:
+def kubefate(state_dir: StateDir, name: str, ports: SitePorts) -> ManagedProcess:
     """Describe the KubeFATE service; it lives while the agent's installation of it does."""
-    folder = place.site(name)
+    folder = state_dir.site(name)
     title = f"{name}-kubefate"
     command = [
         program("fedsim"),
@@ -54,9 +53,9 @@ def kubefate(place: Place, name: str, ports: SitePorts) -> Child:
         f"--port={ports.kubefate}",
         f"--state={folder / 'kubefate.state'}",
         f"--credentials-secret={_KUBEFATE}-secret",
-        f"--ready-file={place.ready(title)}",
+        f"--ready-file={state_dir.ready(title)}",
     ]
-    return Child(title, command, place.log(title), place.ready(title))
+    return ManagedProcess(title, command, state_dir.log(title), state_dir.ready(title))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,9 @@ class Invitation:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def agent(place: Place, name: str, invitation: Invitation) -> Child:
+def agent(state_dir: StateDir, name: str, invitation: Invitation) -> ManagedProcess:
     """Describe the agent, which is the real one."""
-    folder = place.site(name)
+    folder = state_dir.site(name)
     title = f"{name}-agent"
     command = [
         program("fedagent"),
@@ -78,23 +77,25 @@ def agent(place: Place, name: str, invitation: Invitation) -> Child:
         f"--state={folder / 'agent'}",
         f"--kubeconfig={folder / 'kubeconfig'}",
         "--kubefate-access=port-forward",
-        f"--ready-file={place.ready(title)}",
+        f"--ready-file={state_dir.ready(title)}",
     ]
-    log, ready = place.log(title), place.ready(title)
-    return Child(title, command, log, ready, variables=invitation.variables)
+    log, ready = state_dir.log(title), state_dir.ready(title)
+    return ManagedProcess(title, command, log, ready, variables=invitation.variables)
 
 
-async def start(crew: Crew, place: Place, name: str, ports: SitePorts) -> None:
+async def start(
+    supervisor: ProcessSupervisor, state_dir: StateDir, name: str, ports: SitePorts
+) -> None:
     """Start a site's Kubernetes API and, on it, KubeFATE; they need nothing of the hub."""
-    place.site(name).mkdir(exist_ok=True, mode=0o700)
-    await crew.start(cluster(place, name, ports))
-    await crew.start(kubefate(place, name, ports))
+    state_dir.site(name).mkdir(exist_ok=True, mode=0o700)
+    await supervisor.start(cluster(state_dir, name, ports))
+    await supervisor.start(kubefate(state_dir, name, ports))
 
 
-async def invite(place: Place, client: Client, name: str) -> Invitation:
+async def invite(state_dir: StateDir, client: Client, name: str) -> Invitation:
     """Invite a site, unless its agent joined in an earlier run."""
-    if (place.site(name) / "agent" / "identity.json").exists():
-        await _expect_known(place, client, name)
+    if (state_dir.site(name) / "agent" / "identity.json").exists():
+        await _expect_known(state_dir, client, name)
         return Invitation()
     body = {"name": name, "labels": {"quickstart": "true"}}
     answer = (await client.request("POST", path_of("sites"), body=body)).body
@@ -102,14 +103,14 @@ async def invite(place: Place, client: Client, name: str) -> Invitation:
     return Invitation(options, {"FEDAGENT_TOKEN": str(answer["token"])})
 
 
-async def _expect_known(place: Place, client: Client, name: str) -> None:
+async def _expect_known(state_dir: StateDir, client: Client, name: str) -> None:
     try:
         await client.get(path_of("sites", name))
-    except Failure as failure:
+    except CliError as failure:
         if failure.code is not ExitCode.NOT_FOUND:
             raise
-        raise Failure(
+        raise CliError(
             ExitCode.CONFLICT,
-            f"the agent of {name} joined another hub than the one in {place.hub}",
-            hint=f"remove {place.root} and start afresh",
+            f"the agent of {name} joined another hub than the one in {state_dir.hub}",
+            hint=f"remove {state_dir.root} and start afresh",
         ) from failure

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Final
 
 from fedctl.client import Client, Json, path_of
-from fedctl.failure import ExitCode, Failure
-from fedctl.kinds import Kind, kind_of
+from fedctl.errors import CliError, ExitCode
 from fedctl.lookup import all_of, one, plain
+from fedctl.resources import Kind, kind_of
 
 FAILED: Final = frozenset({"Failed", "Refused"})
 _DONE_STEP: Final = "Done"
@@ -58,7 +58,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WaitStatus:
     """Everything that is waited for, at one moment."""
 
     verdict: Verdict
@@ -66,14 +66,14 @@ class Standing:
     note: str = ""
 
 
-Source = Callable[[Client], Awaitable[Standing]]
+StatusSource = Callable[[Client], Awaitable[WaitStatus]]
 
 
-def operation_source(operation_id: str) -> Source:
+def operation_source(operation_id: str) -> StatusSource:
     """Follow an operation to its end; what goes on the way keeps the name that it had."""
     known: dict[str, Json] = {}
 
-    async def read(client: Client) -> Standing:
+    async def read(client: Client) -> WaitStatus:
         found = await client.get(path_of("operations", operation_id))
         for target in found["progress"]:
             if target.get("site"):
@@ -86,7 +86,7 @@ def operation_source(operation_id: str) -> Source:
     return read
 
 
-def of_operation(found: Json) -> Standing:
+def of_operation(found: Json) -> WaitStatus:
     """Judge an operation by its state alone; its rows are for people."""
     operation = found["operation"]
     verdict = {
@@ -98,7 +98,7 @@ def of_operation(found: Json) -> Standing:
     note = message if operation["state"] != "Succeeded" else ""
     if operation["state"] == "Stalled":
         note = f"stalled: {message}"
-    return Standing(verdict, tuple(_target_row(one) for one in found["progress"]), note)
+    return WaitStatus(verdict, tuple(_target_row(one) for one in found["progress"]), note)
 
 
 def _target_row(target: Json) -> Row:
@@ -139,7 +139,7 @@ def _stepped(row: Row, steps: list[Json]) -> Row:
     )
 
 
-def resource_source(kind: Kind, name: str, goal: Goal) -> Source:
+def resource_source(kind: Kind, name: str, goal: Goal) -> StatusSource:
     """Follow a federation, participant, endpoint, site or operation until it is as wanted."""
     if kind.plural == "operations":
         return operation_source(name)
@@ -150,30 +150,30 @@ def resource_source(kind: Kind, name: str, goal: Goal) -> Source:
         "sites": _single,
     }
     if kind.plural not in readers:
-        raise Failure(
+        raise CliError(
             ExitCode.USAGE,
             f"a {kind.singular} is nothing to wait for",
             hint=f"wait for one of {', '.join(readers)}, or for --operation ID",
         )
     reader = readers[kind.plural]
 
-    async def read(client: Client) -> Standing:
+    async def read(client: Client) -> WaitStatus:
         return await reader(client, kind, name, goal)
 
     return read
 
 
-async def _federation(client: Client, kind: Kind, name: str, goal: Goal) -> Standing:
+async def _federation(client: Client, kind: Kind, name: str, goal: Goal) -> WaitStatus:
     try:
         await one(client, kind, name)
-    except Failure as failure:
+    except CliError as failure:
         return _absent(failure, goal)
     items = await all_of(client, kind_of("participants"), {"federation": name})
     rows = await _with_steps(client, tuple(_resource_row(item, goal) for item in items))
     if goal is Goal.GONE:
-        return Standing(_failed_or_open(rows), rows)
+        return WaitStatus(_failed_or_open(rows), rows)
     reached = all(row.is_done for row in rows)
-    return Standing(Verdict.REACHED if reached else _failed_or_open(rows), rows)
+    return WaitStatus(Verdict.REACHED if reached else _failed_or_open(rows), rows)
 
 
 async def _with_steps(client: Client, rows: tuple[Row, ...]) -> tuple[Row, ...]:
@@ -186,21 +186,21 @@ async def _with_steps(client: Client, rows: tuple[Row, ...]) -> tuple[Row, ...]:
     return tuple(_stepped(row, steps.get(row.name, [])) for row in rows)
 
 
-async def _single(client: Client, kind: Kind, name: str, goal: Goal) -> Standing:
+async def _single(client: Client, kind: Kind, name: str, goal: Goal) -> WaitStatus:
     try:
         found = await one(client, kind, name)
-    except Failure as failure:
+    except CliError as failure:
         return _absent(failure, goal)
     item = {**found, **plain(kind, found)}
     row = _resource_row({**item, "phase": item.get("phase", item.get("state", ""))}, goal)
     if row.is_done and goal is Goal.READY:
-        return Standing(Verdict.REACHED, (row,))
-    return Standing(_failed_or_open((row,)), (row,))
+        return WaitStatus(Verdict.REACHED, (row,))
+    return WaitStatus(_failed_or_open((row,)), (row,))
 
 
-def _absent(failure: Failure, goal: Goal) -> Standing:
+def _absent(failure: CliError, goal: Goal) -> WaitStatus:
     if failure.code is ExitCode.NOT_FOUND and goal is Goal.GONE:
-        return Standing(Verdict.REACHED, ())
+        return WaitStatus(Verdict.REACHED, ())
     raise failure
 
 
@@ -215,10 +215,10 @@ def _failed_or_open(rows: tuple[Row, ...]) -> Verdict:
     return Verdict.FAILED if any(row.phase in FAILED for row in rows) else Verdict.OPEN
 
 
-async def causes(client: Client, standing: Standing) -> tuple[str, ...]:
+async def causes(client: Client, status: WaitStatus) -> tuple[str, ...]:
     """Return what keeps rows from their goal, each with its hint, for the end of a wait."""
     found: list[str] = []
-    for row in standing.rows:
+    for row in status.rows:
         if row.is_done:
             continue
         found.append(row.cause())
@@ -241,6 +241,6 @@ async def _detail(client: Client, row: Row) -> Json:
     address = ("endpoints", row.site) if is_endpoint else ("participants", federation, key)
     try:
         found: Json = await client.get(path_of(*address))
-    except Failure:
+    except CliError:
         return {}
     return found

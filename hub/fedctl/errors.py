@@ -24,14 +24,14 @@ class ExitCode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """One fault of an input: where, and what is wrong with the cure."""
 
     path: str
     message: str
 
 
-class Failure(Exception):
+class CliError(Exception):
     """Ends a command: what happened, every fault, what to do next, and the exit code."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Failure(Exception):
         message: str,
         *,
         hint: str = "",
-        faults: tuple[Fault, ...] = (),
+        faults: tuple[FieldError, ...] = (),
         is_retryable: bool = False,
     ) -> None:
         super().__init__(message)
