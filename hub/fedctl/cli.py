@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,18 +14,20 @@ from fedctl.commands.apply import apply, diff
 from fedctl.commands.charts import app as chart_app
 from fedctl.commands.delete import delete
 from fedctl.commands.events import events
-from fedctl.commands.explain import ca, explain_command, show_version
+from fedctl.commands.explain import ca, explain, show_version
 from fedctl.commands.get import certificates, describe_command, get, routes
+from fedctl.commands.invocation import Invocation
 from fedctl.commands.sites import certificate_app, site_app
 from fedctl.commands.wait import wait_command
 from fedctl.config import Overrides
-from fedctl.errors import CliError, ExitCode
-from fedctl.render import show_error
+from fedctl.errors import CliError, ExitCode, first_error
+from fedctl.render import prepare_streams, print_error
+from fedctl.timing import Timing
 
 DEBUG_ENV: Final = "FEDCTL_DEBUG"
 
 
-def build() -> typer.Typer:
+def build(timing: Timing | None = None) -> typer.Typer:
     """Build the command line."""
     app = typer.Typer(
         name="fedctl",
@@ -34,9 +35,12 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "obj": Invocation(timing or Timing()),
+        },
     )
-    app.callback()(_connection)
+    app.callback()(_read_connection)
     app.command("apply")(apply)
     app.command("diff")(diff)
     app.command("wait")(wait_command)
@@ -46,7 +50,7 @@ def build() -> typer.Typer:
     app.command("routes")(routes)
     app.command("certificates")(certificates)
     app.command("delete")(delete)
-    app.command("explain")(explain_command)
+    app.command("explain")(explain)
     app.command("ca")(ca)
     app.command("version")(show_version)
     app.add_typer(site_app, name="site")
@@ -55,7 +59,7 @@ def build() -> typer.Typer:
     return app
 
 
-def _connection(
+def _read_connection(
     ctx: typer.Context,
     *,
     config: Annotated[
@@ -72,42 +76,34 @@ def _connection(
     ] = None,
 ) -> None:
     """Work with federations of FATE clusters through their hub."""
-    ctx.obj = Overrides(config=config, hub=hub, token_file=token_file, ca_file=ca_file)
+    invocation: Invocation = ctx.obj
+    overrides = Overrides(config=config, hub=hub, token_file=token_file, ca_file=ca_file)
+    ctx.obj = Invocation(invocation.timing, overrides)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of ``ExitCode``; no traceback reaches people."""
-    prepare_output()
-    sys.exit(outcome(arguments))
+    prepare_streams()
+    sys.exit(run(arguments))
 
 
-def prepare_output() -> None:
-    """Write each line at once, and escapes for what the terminal's encoding lacks.
-
-    A pipe would otherwise get a follower's lines by the block, and a foreign character would fail.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace", line_buffering=True)
-
-
-def outcome(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, *, timing: Timing | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
-        result: Any = build()(args=arguments, standalone_mode=True)
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        result: Any = build(timing)(args=arguments, standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
-        # The reader (head, less) has what it wanted; nothing more can be written.
+        # The reader (head, less) has read enough; nothing more can be written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
-        cause = _first_of(error) if isinstance(error, ExceptionGroup) else error
+        cause = first_error(error) if isinstance(error, ExceptionGroup) else error
         if not isinstance(cause, CliError):
             if DEBUG_ENV in os.environ:
                 raise
             cause = _unforeseen(cause)
-        show_error(cause)
+        print_error(cause)
         return cause.code
     return result if isinstance(result, int) else ExitCode.OK
 
@@ -118,11 +114,3 @@ def _unforeseen(error: Exception) -> CliError:
         f"this cannot be understood: {type(error).__name__}: {error}",
         hint=f"compare the versions with `fedctl version`; {DEBUG_ENV}=1 shows where it happened",
     )
-
-
-def _first_of(group: ExceptionGroup[Exception]) -> Exception:
-    """Return the first error of requests that ran side by side."""
-    first: Exception = group
-    while isinstance(first, ExceptionGroup):
-        first = first.exceptions[0]
-    return first

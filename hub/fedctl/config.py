@@ -13,7 +13,7 @@ from fedctl.errors import CliError, ExitCode
 CONFIG_ENV: Final = "FEDCTL_CONFIG"
 DEFAULT_PATH: Final = "~/.config/fedctl/config.toml"
 _MAX_FILE_BYTES: Final = 64 * 1024
-_HOW: Final = (
+_CONFIG_HINT: Final = (
     f"name a file in {CONFIG_ENV} (the quickstart leaves .quickstart/fedctl.toml), write "
     f"{DEFAULT_PATH}, or give --hub, --token-file and --ca-file"
 )
@@ -47,11 +47,11 @@ class _File:
 
 
 def load(overrides: Overrides) -> Settings:
-    """Read the configuration; raise CliError that says what is missing and where to write it."""
+    """Read the configuration; a CliError says what is missing and where to write it."""
     file = _read_file(overrides)
     hub = overrides.hub or file.hub
     if not hub:
-        raise CliError(ExitCode.USAGE, "no hub is configured", hint=_HOW)
+        raise CliError(ExitCode.USAGE, "no hub is configured", hint=_CONFIG_HINT)
     return Settings(
         hub=_checked_hub(hub),
         token=_token(overrides.token_file, file),
@@ -60,9 +60,11 @@ def load(overrides: Overrides) -> Settings:
 
 
 def _read_file(overrides: Overrides) -> _File:
-    named = overrides.config or (Path(os.environ[CONFIG_ENV]) if CONFIG_ENV in os.environ else None)
-    path = (named or Path(DEFAULT_PATH)).expanduser()
-    if named is None and not path.exists():
+    explicit = overrides.config or (
+        Path(os.environ[CONFIG_ENV]) if CONFIG_ENV in os.environ else None
+    )
+    path = (explicit or Path(DEFAULT_PATH)).expanduser()
+    if explicit is None and not path.exists():
         return _File()
     try:
         parsed = tomllib.loads(_read(path))
@@ -72,29 +74,31 @@ def _read_file(overrides: Overrides) -> _File:
 
 
 def _parse(path: Path, parsed: dict[str, Any]) -> _File:
-    known = {one.name for one in fields(_File)}
+    settings = {setting.name for setting in fields(_File)}
     for key, value in parsed.items():
-        if key not in known:
+        if key not in settings:
             raise CliError(
                 ExitCode.USAGE,
                 f"{path}: {key} is no setting",
-                hint=f"the settings are {', '.join(sorted(known))}",
+                hint=f"the settings are {', '.join(sorted(settings))}",
             )
         if not isinstance(value, str):
             raise CliError(ExitCode.USAGE, f"{path}: {key} must be text in quotes")
 
-    def beside(key: str) -> Path | None:
+    def relative(key: str) -> Path | None:
         return path.parent / Path(parsed[key]).expanduser() if key in parsed else None
 
-    return _File(parsed.get("hub"), parsed.get("token"), beside("token_file"), beside("ca_file"))
+    return _File(
+        parsed.get("hub"), parsed.get("token"), relative("token_file"), relative("ca_file")
+    )
 
 
 def _token(override: Path | None, file: _File) -> str:
     path = override or (None if file.token else file.token_file)
     token = (_read(path) if path is not None else file.token or "").strip()
     if not token:
-        where = f"{path} is empty" if path is not None else "no token is configured"
-        raise CliError(ExitCode.USAGE, where, hint=_HOW)
+        problem = f"{path} is empty" if path is not None else "no token is configured"
+        raise CliError(ExitCode.USAGE, problem, hint=_CONFIG_HINT)
     if not token.isascii() or not token.isprintable():
         raise CliError(ExitCode.USAGE, "the token holds characters that no token has")
     return token
@@ -130,4 +134,6 @@ def _read(path: Path) -> str:
         return text.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise CliError(ExitCode.USAGE, f"cannot read {path}: {reason}", hint=_HOW) from error
+        raise CliError(
+            ExitCode.USAGE, f"cannot read {path}: {reason}", hint=_CONFIG_HINT
+        ) from error

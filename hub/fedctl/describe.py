@@ -1,4 +1,4 @@
-"""Everything about one thing, readable from top to bottom: what is wrong first."""
+"""Everything about one thing, readable from top to bottom: what is wrong comes first."""
 
 from __future__ import annotations
 
@@ -8,88 +8,92 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from fedcore.terminal_text import escape
 from fedctl.client import Client, Json
-from fedctl.lookup import all_of, newest_events, plain
-from fedctl.render import grid, say, show_items, show_table, styled
+from fedctl.durations import format_age, format_remaining, parse_time
+from fedctl.lookup import item_of, list_all, newest_events
+from fedctl.render import build_table, print_items, print_line, print_table, styled
 from fedctl.resources import Kind, kind_of
-from fedctl.text import ago, clean, moment_of, until
 
-_EVENTS: Final = 10
-_ASIDE: Final = frozenset({"findings"})
-_SEVERITIES: Final = {"error": "bold red", "warning": "yellow"}
+_EVENTS_SHOWN: Final = 10
+_SHOWN_APART: Final = frozenset({"findings"})
+_SEVERITY_STYLES: Final = {"error": "bold red", "warning": "yellow"}
 
 
-async def describe(client: Client, kind: Kind, name: str, found: Json) -> None:
+async def describe(client: Client, kind: Kind, name: str, answer: Json) -> None:
     """Print one thing, its findings first, then what belongs to it and its newest events."""
-    item = plain(kind, found)
-    beside = {key: value for key, value in found.items() if key != kind.detail_key}
-    show_findings(found.get("findings") or item.get("findings") or [])
-    _pairs(item, 0)
+    item = item_of(kind, answer)
+    print_findings(answer.get("findings") or item.get("findings") or [])
+    _print_mapping(item, 0)
     if kind.detail_key is not None:
-        _pairs(beside, 0)
-    await _belongings(client, kind, name)
-    await _events(client, kind, name)
+        _print_mapping({key: value for key, value in answer.items() if key != kind.detail_key}, 0)
+    await _print_participants(client, kind, name)
+    await _print_events(client, kind, name)
 
 
-def show_findings(findings: Sequence[Json]) -> None:
-    """Print named causes with the next act."""
-    for one in findings:
-        about = f" ({one['object']})" if one.get("object") else ""
-        style = _SEVERITIES.get(str(one.get("severity")), "bold")
-        say(
-            Text(clean(one.get("code", "")), style=style)
-            + Text(clean(f"{about}: {one.get('message', '')}"))
+def print_findings(findings: Sequence[Json]) -> None:
+    """Print named causes, each with the next act."""
+    for finding in findings:
+        about = f" ({finding['object']})" if finding.get("object") else ""
+        style = _SEVERITY_STYLES.get(str(finding.get("severity")), "bold")
+        print_line(
+            Text(escape(finding.get("code", "")), style=style)
+            + Text(escape(f"{about}: {finding.get('message', '')}"))
         )
-        if one.get("hint"):
-            say(Text("  next: ", style="bold") + Text(clean(one["hint"])))
+        if finding.get("hint"):
+            print_line(Text("  next: ", style="bold") + Text(escape(finding["hint"])))
     if findings:
-        say()
+        print_line()
 
 
-def _pairs(value: Mapping[str, Any], depth: int) -> None:
+def _print_mapping(mapping: Mapping[str, Any], depth: int) -> None:
+    """Print plain values first, each on a line; then collections, each under its title."""
     indent = "  " * depth
-    scalars = {key: one for key, one in value.items() if not isinstance(one, dict | list)}
+    scalars = {key: value for key, value in mapping.items() if not _is_collection(value)}
     width = max((len(key) for key in scalars), default=0) + 2
-    for key, one in scalars.items():
-        if one not in (None, ""):
+    for key, value in scalars.items():
+        if value not in (None, ""):
             label = f"{indent}{_title(key) + ':':{width}} "
-            say(Text(label, style="dim") + styled(_scalar(one)))
-    for key, one in value.items():
-        if key in _ASIDE or not isinstance(one, dict | list) or not _has_content(one):
+            print_line(Text(label, style="dim") + styled(_scalar(value)))
+    for key, value in mapping.items():
+        if key in _SHOWN_APART or not _is_collection(value) or not _has_content(value):
             continue
-        say(f"{indent}{_title(key)}:", style="bold")
-        _below(one, depth + 1)
+        print_line(f"{indent}{_title(key)}:", style="bold")
+        _print_collection(value, depth + 1)
 
 
-def _below(value: Mapping[str, Any] | Sequence[Any], depth: int) -> None:
-    if isinstance(value, Mapping):
-        _pairs(value, depth)
-    elif value and all(isinstance(one, dict) for one in value) and _is_flat(value):
-        titles = list(dict.fromkeys(key for one in value for key in one))
-        rows = [[_short(one.get(title)) for title in titles] for one in value]
-        filled = [i for i in range(len(titles)) if any(row[i] for row in rows)]
-        show_table(
-            grid(
-                [
-                    "  " * depth + _heading(titles[filled[0]]),
-                    *(_heading(titles[i]) for i in filled[1:]),
-                ]
-                if filled
-                else [],
-                [
-                    ["  " * depth + row[filled[0]], *(row[i] for i in filled[1:])]
-                    for row in rows
-                    if filled
-                ],
-            )
-        )
+def _print_collection(collection: Mapping[str, Any] | Sequence[Any], depth: int) -> None:
+    if isinstance(collection, Mapping):
+        _print_mapping(collection, depth)
+    elif all(isinstance(item, dict) for item in collection) and _is_flat(collection):
+        _print_rows(collection, "  " * depth)
     else:
-        for one in value:
-            if isinstance(one, dict | list):
-                say("  " * depth + "-")
-                _below(one, depth + 1)
+        for item in collection:
+            if _is_collection(item):
+                print_line("  " * depth + "-")
+                _print_collection(item, depth + 1)
             else:
-                say("  " * depth + _scalar(one))
+                print_line("  " * depth + _scalar(item))
+
+
+def _print_rows(items: Sequence[Json], indent: str) -> None:
+    """Print mappings as the rows of a table, without the columns that are empty in all of them."""
+    keys = [
+        key
+        for key in dict.fromkeys(key for item in items for key in item)
+        if any(_cell(item.get(key)) for item in items)
+    ]
+    if not keys:
+        return
+    titles = [_heading(key) for key in keys]
+    rows = [[_cell(item.get(key)) for key in keys] for item in items]
+    for cells in (titles, *rows):
+        cells[0] = indent + cells[0]
+    print_table(build_table(titles, rows))
+
+
+def _is_collection(value: object) -> bool:
+    return isinstance(value, dict | list)
 
 
 def _has_content(value: Any) -> bool:
@@ -101,15 +105,13 @@ def _has_content(value: Any) -> bool:
 
 
 def _is_flat(items: Sequence[Json]) -> bool:
+    """Return whether every value fits into a cell: plain, or a list of plain ones."""
     return all(
-        not isinstance(one, dict) and not (isinstance(one, list) and any(map(_is_deep, one)))
+        not isinstance(value, dict)
+        and not (isinstance(value, list) and any(map(_is_collection, value)))
         for item in items
-        for one in item.values()
+        for value in item.values()
     )
-
-
-def _is_deep(value: object) -> bool:
-    return isinstance(value, dict | list)
 
 
 def _scalar(value: Any) -> str:
@@ -118,50 +120,53 @@ def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return clean(", ".join(str(one) for one in value))
-    if isinstance(value, str) and moment_of(value) is not None and "T" in value:
+        return escape(", ".join(map(str, value)))
+    if isinstance(value, str) and parse_time(value) is not None and "T" in value:
         now = datetime.now(UTC)
-        age = ago(value, now)
-        return f"{clean(value)} ({f'in {until(value, now)}' if age == '0s' else f'{age} ago'})"
-    return clean(value)
+        age = format_age(value, now)
+        distance = f"in {format_remaining(value, now)}" if age == "0s" else f"{age} ago"
+        return f"{escape(value)} ({distance})"
+    return escape(value)
 
 
-def _heading(key: str) -> str:
-    return clean(key.removesuffix("_at").replace("_", " ").upper())
-
-
-def _short(value: Any) -> str:
-    """Write a cell of a table: a time as its distance from now."""
-    moment = moment_of(value) if isinstance(value, str) and "T" in value else None
+def _cell(value: Any) -> str:
+    """Write a value into a cell: a time as its distance from now."""
+    moment = parse_time(value) if isinstance(value, str) and "T" in value else None
     if moment is None:
         return _scalar(value)
     now = datetime.now(UTC)
-    return f"in {until(value, now)}" if moment > now else f"{ago(value, now)} ago"
+    if moment > now:
+        return f"in {format_remaining(value, now)}"
+    return f"{format_age(value, now)} ago"
+
+
+def _heading(key: str) -> str:
+    return escape(key.removesuffix("_at").replace("_", " ").upper())
 
 
 def _title(key: str) -> str:
-    return clean(key.replace("_", " ").capitalize())
+    return escape(key.replace("_", " ").capitalize())
 
 
-async def _belongings(client: Client, kind: Kind, name: str) -> None:
+async def _print_participants(client: Client, kind: Kind, name: str) -> None:
     if kind.plural not in {"federations", "sites"}:
         return
     participants = kind_of("participants")
-    items = await all_of(client, participants, {kind.singular: name})
+    items = await list_all(client, participants, {kind.singular: name})
     if items:
-        say()
-        show_items(participants, items, is_wide=False, title=True)
+        print_line()
+        print_items(participants, items, is_wide=False, title=True)
 
 
-async def _events(client: Client, kind: Kind, name: str) -> None:
+async def _print_events(client: Client, kind: Kind, name: str) -> None:
     events = kind_of("events")
     if kind.plural == "endpoints":
-        query = {"site": name}
+        query = {"site": name}  # an endpoint is called by its site
     elif kind.singular in events.filters:
         query = {kind.singular: name}
     else:
         return
-    items = await newest_events(client, query, _EVENTS)
+    items = await newest_events(client, query, _EVENTS_SHOWN)
     if items:
-        say()
-        show_items(events, items, is_wide=False, title=True)
+        print_line()
+        print_items(events, items, is_wide=False, title=True)

@@ -13,26 +13,38 @@ class ExitCode(IntEnum):
     NOT_REACHED = 1
     """`diff` found differences; what was waited for failed or was superseded."""
     USAGE = 2
+    """The command line or the configuration is wrong."""
     INVALID = 3
+    """The input was refused; nothing was changed."""
     NOT_FOUND = 4
     DENIED = 5
+    """The token is not known, or may not do this."""
     CONFLICT = 6
+    """The present state forbids it, or somebody changed it meanwhile."""
     UNAVAILABLE = 7
+    """The hub cannot be reached, or cannot do it now."""
     TIMEOUT = 8
+    """The time limit of a wait has passed; the work goes on."""
     INTERNAL = 9
+    """A bug of the hub, or an answer that fedctl cannot understand."""
     INTERRUPTED = 130
+    """128 + SIGINT, as shells have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One fault of an input: where, and what is wrong with the cure."""
+    """One error of an input: where it is, and a message with the cure."""
 
     path: str
     message: str
 
 
 class CliError(Exception):
-    """Ends a command: what happened, every fault, what to do next, and the exit code."""
+    """Ends a command: what happened, every error, what to do next, and the exit code.
+
+    ``is_retryable``: the same request may succeed in a moment. ``retry_after_s`` is how long the
+    hub asks to wait for that, None where it does not say.
+    """
 
     def __init__(
         self,
@@ -40,12 +52,22 @@ class CliError(Exception):
         message: str,
         *,
         hint: str = "",
-        faults: tuple[FieldError, ...] = (),
+        errors: tuple[FieldError, ...] = (),
         is_retryable: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
-        self.faults = faults
+        self.errors = errors
         self.is_retryable = is_retryable
+        self.retry_after_s = retry_after_s
+
+
+def first_error(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the first error of tasks that ran side by side; groups may be nested."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fedctl.client import Client, Json, Query, path_of
 from fedctl.errors import CliError, ExitCode
 from fedctl.resources import Kind
 
-EVENTS_SHOWN = 100
-_EVENT_PAGE = 500
+EVENTS_SHOWN: Final = 100
+_EVENT_PAGE: Final = 500
 
 
-async def all_of(client: Client, kind: Kind, query: Query | None = None) -> list[Json]:
+async def list_all(client: Client, kind: Kind, query: Query | None = None) -> list[Json]:
     """Return every item of a kind, page after page; of events the newest hundred."""
     if kind.plural == "events":
         return await newest_events(client, query or {}, EVENTS_SHOWN)
@@ -18,28 +20,30 @@ async def all_of(client: Client, kind: Kind, query: Query | None = None) -> list
 
 
 async def newest_events(client: Client, query: Query, count: int) -> list[Json]:
-    """Return the newest events in their order."""
+    """Return the newest events, the oldest of them first."""
     page = await client.get(path_of("events"), {**query, "newest": True, "limit": count})
-    found: list[Json] = page["items"]
-    return found
+    events: list[Json] = page["items"]
+    return events
 
 
-async def events_after(client: Client, query: Query, after: int) -> list[Json]:
+async def events_after(client: Client, query: Query, after_id: int) -> list[Json]:
     """Return every event after an id, page after page."""
-    found: list[Json] = []
+    events: list[Json] = []
     while True:
-        page = await client.get(path_of("events"), {**query, "after": after, "limit": _EVENT_PAGE})
-        found += page["items"]
-        if len(page["items"]) < _EVENT_PAGE or page["last_id"] <= after:
-            return found
-        after = page["last_id"]
+        page = await client.get(
+            path_of("events"), {**query, "after": after_id, "limit": _EVENT_PAGE}
+        )
+        events += page["items"]
+        if len(page["items"]) < _EVENT_PAGE or page["last_id"] <= after_id:
+            return events
+        after_id = page["last_id"]
 
 
-async def one(client: Client, kind: Kind, name: str) -> Json:
-    """Return one thing with all that the hub says of it; NOT_FOUND names where to look."""
-    if kind.has_one:
-        found: Json = await client.get(address_of(kind, name))
-        return found
+async def get_answer(client: Client, kind: Kind, name: str) -> Json:
+    """Return the hub's whole answer about one thing; NOT_FOUND says where to look."""
+    if kind.has_address:
+        answer: Json = await client.get(address_of(kind, name))
+        return answer
     matches = await _matches(client, kind, name)
     if len(matches) == 1:
         return matches[0]
@@ -62,7 +66,7 @@ async def _matches(client: Client, kind: Kind, name: str) -> list[Json]:
             raise CliError(ExitCode.USAGE, f"{name!r} is no event's number")
         page = await client.get(path_of("events"), {"after": int(name) - 1, "limit": 1})
         return [item for item in page["items"] if str(item["id"]) == name]
-    items = await all_of(client, kind)
+    items = await list_all(client, kind)
     return [item for item in items if kind.name_of(item) == name] or [
         item for item in items if kind.name_of(item).startswith(name)
     ]
@@ -82,9 +86,9 @@ def address_of(kind: Kind, name: str) -> str:
     return path_of(kind.plural, federation, key)
 
 
-def plain(kind: Kind, found: Json) -> Json:
+def item_of(kind: Kind, answer: Json) -> Json:
     """Return the item itself of an answer that has more beside it."""
     if kind.detail_key is None:
-        return found
-    item: Json = found[kind.detail_key]
+        return answer
+    item: Json = answer[kind.detail_key]
     return item

@@ -1,8 +1,9 @@
-"""The hub's problem documents (RFC 9457) as failures of a command."""
+"""The hub's problem documents (RFC 9457) as errors of a command."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fedctl.errors import CliError, ExitCode, FieldError
@@ -27,6 +28,7 @@ _STATUSES: Final[dict[int, ExitCode]] = {
     404: ExitCode.NOT_FOUND,
     409: ExitCode.CONFLICT,
     412: ExitCode.CONFLICT,
+    429: ExitCode.UNAVAILABLE,
     502: ExitCode.UNAVAILABLE,
     503: ExitCode.UNAVAILABLE,
     504: ExitCode.UNAVAILABLE,
@@ -38,43 +40,44 @@ _HINTS: Final[dict[str, str]] = {
     "precondition_failed": "somebody changed it meanwhile: look at `fedctl diff -f FILE`, "
     "then apply again",
     "too_many": "try again in a moment",
-    "unavailable": "try again; `fedctl version` tells whether the hub answers",
+    "unavailable": "try again; `fedctl version` shows whether the hub answers",
     "internal": "the hub's log holds the cause under the request id",
 }
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 
 
-def error_of_problem(status: int, body: bytes) -> CliError:
-    """Turn an error answer into a failure; anything that is no problem document is quoted short."""
+def error_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> CliError:
+    """Turn an error answer into a CliError; what is no problem document is quoted in short."""
     try:
         problem: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = None
     if not isinstance(problem, dict) or not isinstance(problem.get("code"), str):
-        return _foreign(status, body)
-    word = problem["code"]
-    code = _CODES.get(word) or _by_status(status)
-    message = str(problem.get("detail") or problem.get("title") or f"the hub answered {status}")
-    hint = _HINTS.get(word, "")
-    if code is ExitCode.INTERNAL:
+        return _of_foreign_server(status, headers, body)
+    problem_code = problem["code"]
+    exit_code = _CODES.get(problem_code) or _by_status(status)
+    hint = _HINTS.get(problem_code, "")
+    if exit_code is ExitCode.INTERNAL:
         hint += f" {problem.get('request_id', '')}".rstrip()
     return CliError(
-        code,
-        message,
+        exit_code,
+        str(problem.get("detail") or problem.get("title") or f"the hub answered {status}"),
         hint=hint,
-        faults=_faults(problem.get("errors")),
+        errors=_field_errors(problem.get("errors")),
         is_retryable=problem.get("retryable") is True,
+        retry_after_s=_retry_after_s(headers),
     )
 
 
-def _foreign(status: int, body: bytes) -> CliError:
+def _of_foreign_server(status: int, headers: Mapping[str, str], body: bytes) -> CliError:
     text = " ".join(body[:200].decode("utf-8", "replace").split())
     return CliError(
         _by_status(status),
         f"the server answered {status}" + (f": {text}" if text else ""),
         hint="check that `hub` in the configuration is the address of a fedhub",
         is_retryable=_STATUSES.get(status) is ExitCode.UNAVAILABLE,
+        retry_after_s=_retry_after_s(headers),
     )
 
 
@@ -84,11 +87,17 @@ def _by_status(status: int) -> ExitCode:
     return ExitCode.INVALID if _CLIENT_ERROR <= status < _SERVER_ERROR else ExitCode.INTERNAL
 
 
-def _faults(value: object) -> tuple[FieldError, ...]:
-    if not isinstance(value, list):
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After`` in seconds; a date, which RFC 9110 also allows, counts as absent."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _field_errors(errors: object) -> tuple[FieldError, ...]:
+    if not isinstance(errors, list):
         return ()
     return tuple(
-        FieldError(str(one.get("path", "")), str(one.get("message", "")))
-        for one in value
-        if isinstance(one, dict)
+        FieldError(str(error.get("path", "")), str(error.get("message", "")))
+        for error in errors
+        if isinstance(error, dict)
     )

@@ -14,18 +14,25 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fedcore.terminal_text import escape
 from fedctl.client import Client
+from fedctl.durations import format_duration
 from fedctl.errors import CliError, ExitCode, FieldError
 from fedctl.render import console, styled
-from fedctl.text import clean, span
-from fedctl.wait_status import FAILED, Row, StatusSource, Verdict, WaitStatus, causes
+from fedctl.timing import Timing
+from fedctl.wait_status import (
+    FAILED_PHASES,
+    ResourceProgress,
+    StatusSource,
+    Verdict,
+    WaitStatus,
+    read_causes,
+)
 
-POLL_S: Final = 0.5
 _BAR_WIDTH: Final = 16
-_CAUSES_LIMIT_S: Final = 2.0
-"""How long a wait that has ended may still ask for causes: its own limit is over."""
-_DENIED_REMOVAL: Final = "actions.remove"
-_HINTS: Final = {
+_REMOVAL_DENIED: Final = "actions.remove"
+"""Reason of a removal that the site's policy refuses: the rule's own name."""
+_PHASE_HINTS: Final = {
     "AwaitingApproval": "a person at the site must agree: `fedagent approve` there",
     "Refused": "the site's own policy forbids it: change the file, or ask the site",
 }
@@ -35,36 +42,41 @@ class Display(Protocol):
     """Where progress goes."""
 
     def update(self, status: WaitStatus) -> None:
-        """Show how things stand now."""
+        """Show the present status."""
 
     def close(self, status: WaitStatus) -> None:
-        """Show the end."""
+        """Show the last status."""
 
 
 class LiveDisplay:
     """A table with bars that redraws itself; the clock goes on between answers."""
 
-    def __init__(self, out: Console, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, out: Console, timing: Timing, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._now = now
-        self._began = now()
-        self._ended: dict[str, float] = {}
-        self._standing = WaitStatus(Verdict.OPEN, (), "asking the hub")
+        self._started = now()
+        self._finished: dict[str, float] = {}
+        self._status = WaitStatus(Verdict.OPEN, (), "asking the hub")
         self._live = Live(
-            console=out, refresh_per_second=4, get_renderable=self._draw, transient=False
+            console=out,
+            refresh_per_second=1 / timing.live_refresh_interval_s,
+            get_renderable=self._draw,
+            transient=False,
         )
         self._live.start()
 
     def update(self, status: WaitStatus) -> None:
-        """Show how things stand now."""
-        for row in status.rows:
-            if row.is_done:
-                self._ended.setdefault(row.name, self._now())
+        """Show the present status."""
+        for resource in status.resources:
+            if resource.is_done:
+                self._finished.setdefault(resource.name, self._now())
             else:
-                self._ended.pop(row.name, None)
-        self._standing = status
+                self._finished.pop(resource.name, None)
+        self._status = status
 
     def close(self, status: WaitStatus) -> None:
-        """Draw the last state and give the terminal back."""
+        """Draw the last status and give the terminal back."""
         self.update(status)
         self._live.stop()
 
@@ -72,26 +84,29 @@ class LiveDisplay:
         table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
         for title in ("", "SITE", "PHASE", "STEPS", "TIME", "WHAT"):
             table.add_column(title, overflow="fold", header_style="dim")
-        for row in self._standing.rows:
+        for resource in self._status.resources:
+            end = self._finished.get(resource.name, self._now())
             table.add_row(
-                clean(row.name),
-                clean(row.site),
-                styled(clean(row.phase)),
-                self._steps(row),
-                span(self._ended.get(row.name, self._now()) - self._began),
-                Text(what_of(row)),
+                escape(resource.name),
+                escape(resource.site),
+                styled(escape(resource.phase)),
+                self._steps(resource),
+                format_duration(end - self._started),
+                Text(activity_of(resource)),
             )
-        note = Text(clean(self._standing.note), style="yellow")
-        return Group(table, note) if self._standing.note else table
+        note = Text(escape(self._status.note), style="yellow")
+        return Group(table, note) if self._status.note else table
 
     @staticmethod
-    def _steps(row: Row) -> RenderableType:
-        if not row.steps:
+    def _steps(resource: ResourceProgress) -> RenderableType:
+        if not resource.step_count:
             return Text("")
-        bar = ProgressBar(total=row.steps, completed=row.steps_done, width=_BAR_WIDTH)
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(bar, f"{row.steps_done}/{row.steps}")
-        return grid
+        bar = ProgressBar(
+            total=resource.step_count, completed=resource.steps_done, width=_BAR_WIDTH
+        )
+        cell = Table.grid(padding=(0, 1))
+        cell.add_row(bar, f"{resource.steps_done}/{resource.step_count}")
+        return cell
 
 
 class LineDisplay:
@@ -102,50 +117,54 @@ class LineDisplay:
     ) -> None:
         self._write = write
         self._now = now
-        self._began = now()
-        self._seen: dict[str, str] = {}
+        self._started = now()
+        self._last_lines: dict[str, str] = {}
 
     def update(self, status: WaitStatus) -> None:
-        """Write what is new."""
-        for row in status.rows:
-            self._tell(row.name, _line(row))
-        self._tell("", clean(status.note))
+        """Write what has changed."""
+        for resource in status.resources:
+            self._write_changed(resource.name, _line(resource))
+        self._write_changed("", escape(status.note))
 
     def close(self, status: WaitStatus) -> None:
-        """Write what the last answer brought."""
+        """Write what the last status changed."""
         self.update(status)
 
-    def _tell(self, name: str, line: str) -> None:
-        if line and self._seen.get(name) != line:
-            self._write(f"{span(self._now() - self._began):>6}  {line}")
-        self._seen[name] = line
+    def _write_changed(self, name: str, line: str) -> None:
+        if line and self._last_lines.get(name) != line:
+            elapsed = format_duration(self._now() - self._started)
+            self._write(f"{elapsed:>6}  {line}")
+        self._last_lines[name] = line
 
 
-def _line(row: Row) -> str:
-    steps = f" {row.steps_done}/{row.steps}" if row.steps else ""
-    what = what_of(row)
-    place = f" at {clean(row.site)}" if row.site else ""
-    return f"{clean(row.name)}{place}: {clean(row.phase)}{steps}" + (f" - {what}" if what else "")
+def _line(resource: ResourceProgress) -> str:
+    steps = f" {resource.steps_done}/{resource.step_count}" if resource.step_count else ""
+    activity = activity_of(resource)
+    at_site = f" at {escape(resource.site)}" if resource.site else ""
+    return f"{escape(resource.name)}{at_site}: {escape(resource.phase)}{steps}" + (
+        f" - {activity}" if activity else ""
+    )
 
 
-def what_of(row: Row) -> str:
-    """Say what a row is doing or why it is not: step, reason code, sentence, next act."""
-    if row.is_done:
+def activity_of(resource: ResourceProgress) -> str:
+    """Return what a resource does or why it does not: step, reason, sentence, next act."""
+    if resource.is_done:
         return ""
-    parts = [row.step, row.reason, row.message, _HINTS.get(row.phase, "")]
-    return clean(": ".join(part for part in parts if part))
+    hint = _PHASE_HINTS.get(resource.phase, "")
+    parts = [resource.current_step, resource.reason, resource.message, hint]
+    return escape(": ".join(part for part in parts if part))
 
 
-def display() -> Display:
-    """Choose the display that fits stderr, so that stdout stays for results."""
+def choose_display(timing: Timing) -> Display:
+    """Return the display that fits stderr, so that stdout stays for results."""
     out = console(is_error=True)
     if out.is_terminal and not out.is_dumb_terminal:
-        return LiveDisplay(out)
+        return LiveDisplay(out, timing)
     return LineDisplay(lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - a log
 
 
 async def wait(
-    client: Client, source: StatusSource, *, limit_s: float, shown: Display, subject: str
+    client: Client, source: StatusSource, *, limit_s: float, display: Display, subject: str
 ) -> WaitStatus:
     """Poll until the goal is reached; raise CliError with the causes when it will not be.
 
@@ -155,34 +174,35 @@ async def wait(
     try:
         async with asyncio.timeout(limit_s):
             while status.verdict is Verdict.OPEN:
-                status = await _look(client, source, status)
-                shown.update(status)
+                status = await _poll(client, source, status)
+                display.update(status)
                 if status.verdict is Verdict.OPEN:
-                    await asyncio.sleep(POLL_S)
+                    await asyncio.sleep(client.timing.poll_interval_s)
     except TimeoutError as error:
         raise await _too_late(client, status, subject, limit_s) from error
     finally:
-        shown.close(status)
+        display.close(status)
     if status.verdict is not Verdict.REACHED:
         raise await _not_reached(client, status, subject)
     return status
 
 
-async def _look(client: Client, source: StatusSource, before: WaitStatus) -> WaitStatus:
+async def _poll(client: Client, source: StatusSource, last_status: WaitStatus) -> WaitStatus:
     try:
         return await source(client)
-    except CliError as failure:
-        if not failure.is_retryable:
+    except CliError as error:
+        if not error.is_retryable:
             raise
-        return WaitStatus(Verdict.OPEN, before.rows, f"{failure.message}; trying again")
+        note = f"{error.message}; trying again"
+        return WaitStatus(Verdict.OPEN, last_status.resources, note)
 
 
 async def _too_late(client: Client, status: WaitStatus, subject: str, limit_s: float) -> CliError:
     return CliError(
         ExitCode.TIMEOUT,
-        f"{subject} is not there after {span(limit_s)}",
+        f"{subject} is not there after {format_duration(limit_s)}",
         hint="it goes on without you: `fedctl wait` again, or `fedctl describe` what stands out",
-        faults=await _faults(client, status),
+        errors=await _causes(client, status),
     )
 
 
@@ -193,39 +213,46 @@ async def _not_reached(client: Client, status: WaitStatus, subject: str) -> CliE
             f"{subject} was superseded by a newer change",
             hint="`fedctl get operations` shows it; wait for that one",
         )
-    culprit = next((row for row in status.rows if row.phase in FAILED and not row.is_done), None)
-    cause = status.note or (culprit.cause() if culprit is not None else "")
+    failed = next(
+        (
+            resource
+            for resource in status.resources
+            if resource.phase in FAILED_PHASES and not resource.is_done
+        ),
+        None,
+    )
+    cause = status.note or (failed.cause() if failed is not None else "")
     return CliError(
         ExitCode.NOT_REACHED,
         f"{subject} failed" + (f": {cause}" if cause else ""),
-        hint=_next_act(culprit),
-        faults=await _faults(client, status),
+        hint=_next_act(failed),
+        errors=await _causes(client, status),
     )
 
 
-def _next_act(culprit: Row | None) -> str:
-    """Say what mends the first participant that needs a person."""
-    if culprit is None:
-        return "`fedctl describe` and `fedctl events` tell more"
-    if culprit.reason == _DENIED_REMOVAL:
+def _next_act(failed: ResourceProgress | None) -> str:
+    """Return what a person does about the first resource that has failed."""
+    if failed is None:
+        return "`fedctl describe` and `fedctl events` show more"
+    if failed.reason == _REMOVAL_DENIED:
         return (
-            f"allow it in the policy of site {culprit.site} and restart its agent: the removal "
+            f"allow it in the policy of site {failed.site} and restart its agent: the removal "
             "then goes on by itself. Or apply a file that has it: that takes the removal back"
         )
-    if culprit.phase == "Refused":
+    if failed.phase == "Refused":
         return (
-            f"change the file, or the policy of site {culprit.site} (and restart its agent): it "
+            f"change the file, or the policy of site {failed.site} (and restart its agent): it "
             "then goes on by itself"
         )
     return (
-        f"mend the cause, then apply a change or run `fedagent retry {culprit.id}` at "
-        f"{culprit.site}; `fedctl describe` tells more"
+        f"mend the cause, then apply a change or run `fedagent retry {failed.id}` at "
+        f"{failed.site}; `fedctl describe` shows more"
     )
 
 
-async def _faults(client: Client, status: WaitStatus) -> tuple[FieldError, ...]:
+async def _causes(client: Client, status: WaitStatus) -> tuple[FieldError, ...]:
     try:
-        async with asyncio.timeout(_CAUSES_LIMIT_S):
-            return tuple(FieldError("", line) for line in await causes(client, status))
+        async with asyncio.timeout(client.timing.causes_limit_s):
+            return tuple(FieldError("", line) for line in await read_causes(client, status))
     except (TimeoutError, CliError):
         return ()

@@ -1,7 +1,8 @@
-"""What people and programs see: tables, JSON, YAML, names; never a stranger's control character."""
+"""Output for people and programs: tables, JSON, YAML, names, without unsafe characters."""
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedcore.terminal_text import escape, is_safe
 from fedctl.errors import CliError
 from fedctl.resources import Json, Kind
-from fedctl.text import clean, is_clean
 
 WORD_STYLES: Final[dict[str, str]] = {
     "Ready": "green",
@@ -57,6 +58,16 @@ class Output(StrEnum):
     NAME = "name"
 
 
+def prepare_streams() -> None:
+    """Write each line at once, and escapes for what the terminal's encoding lacks.
+
+    A pipe would otherwise get a follower's lines by the block, and a foreign character would fail.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+
+
 def console(*, is_error: bool = False) -> Console:
     """Make a console that takes no markup and folds nothing when it is no terminal."""
     stream = sys.stderr if is_error else sys.stdout
@@ -64,13 +75,13 @@ def console(*, is_error: bool = False) -> Console:
     return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
 
 
-def say(text: str | Text = "", *, style: str = "", is_error: bool = False) -> None:
+def print_line(text: str | Text = "", *, style: str = "", is_error: bool = False) -> None:
     """Print one line as it is, however long: people copy from it."""
     line = text if isinstance(text, Text) else Text(text, style=style)
     console(is_error=is_error).print(line, soft_wrap=True)
 
 
-def show_table(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print a table, without blanks at the ends of lines where a program may read it."""
     out = console()
     if out.is_terminal:
@@ -87,21 +98,21 @@ def styled(text: str) -> Text:
 
 
 def as_json(value: Any) -> str:
-    """Write JSON for people and programs; dangerous characters as escapes."""
+    """Write JSON for people and programs; unsafe characters become escapes."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return text if is_clean(text) else json.dumps(value, indent=2)
+    return text if is_safe(text) else json.dumps(value, indent=2)
 
 
 def as_yaml(value: Any) -> str:
-    """Write YAML; dangerous characters as escapes."""
+    """Write YAML; unsafe characters become escapes."""
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    if not is_clean(text):
+    if not is_safe(text):
         text = yaml.safe_dump(value, sort_keys=False, width=100)
     return text.rstrip("\n")
 
 
 def emit(output: Output, value: Any) -> bool:
-    """Print ``value`` if ``output`` is JSON or YAML; tell whether it did."""
+    """Print ``value`` if ``output`` is JSON or YAML; return whether it did."""
     if output is Output.JSON:
         sys.stdout.write(as_json(value) + "\n")
     elif output is Output.YAML:
@@ -111,13 +122,13 @@ def emit(output: Output, value: Any) -> bool:
     return True
 
 
-def names(kind: Kind, items: Iterable[Json]) -> None:
+def print_names(kind: Kind, items: Iterable[Json]) -> None:
     """Print ``kind/name`` lines, as ``-o name`` wants them."""
     for item in items:
-        sys.stdout.write(f"{kind.singular}/{clean(kind.name_of(item))}\n")
+        sys.stdout.write(f"{kind.singular}/{escape(kind.name_of(item))}\n")
 
 
-def grid(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def build_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Build a table in kubectl's manner: no lines, two blanks between columns."""
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="")
     for title in titles:
@@ -127,32 +138,35 @@ def grid(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def show_items(kind: Kind, items: Sequence[Json], *, is_wide: bool, title: bool = False) -> None:
+def print_items(kind: Kind, items: Sequence[Json], *, is_wide: bool, title: bool = False) -> None:
     """Print the table of one kind; an empty one says so on stderr."""
     if not items:
-        say(f"No {kind.plural} found.", is_error=True)
+        print_line(f"No {kind.plural} found.", is_error=True)
         return
     now = datetime.now(UTC)
     columns = [column for column in kind.columns if is_wide or not column.is_wide]
     rows = [[column.cell(item, now) for column in columns] for item in items]
-    filled = [
+    # A column without a title holds flags; it is left out where no row has one.
+    shown = [
         index
         for index, column in enumerate(columns)
         if column.title or any(row[index] for row in rows)
     ]
     if title:
-        say(kind.plural.upper(), style="bold")
-    show_table(grid([columns[i].title for i in filled], [[row[i] for i in filled] for row in rows]))
+        print_line(kind.plural.upper(), style="bold")
+    titles = [columns[index].title for index in shown]
+    print_table(build_table(titles, [[row[index] for index in shown] for row in rows]))
 
 
-def show_error(failure: CliError) -> None:
-    """Print what happened, every fault, and the next act to stderr."""
-    say(
-        Text("error: ", style="bold red") + Text(clean(failure.message), style="none"),
+def print_error(error: CliError) -> None:
+    """Print what happened, every single error, and the next act to stderr."""
+    print_line(
+        Text("error: ", style="bold red") + Text(escape(error.message), style="none"),
         is_error=True,
     )
-    for fault in failure.faults:
-        where = f"{clean(fault.path)}: " if fault.path else ""
-        say(Text(f"  {where}", style="bold") + Text(clean(fault.message)), is_error=True)
-    if failure.hint:
-        say(Text("next: ", style="bold") + Text(clean(failure.hint)), is_error=True)
+    for field_error in error.errors:
+        path = f"{escape(field_error.path)}: " if field_error.path else ""
+        line = Text(f"  {path}", style="bold") + Text(escape(field_error.message))
+        print_line(line, is_error=True)
+    if error.hint:
+        print_line(Text("next: ", style="bold") + Text(escape(error.hint)), is_error=True)

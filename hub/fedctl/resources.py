@@ -1,4 +1,4 @@
-"""The kinds of things at a hub: how people name them, where they are, which columns they have."""
+"""The kinds of things at a hub: their names, their addresses and the columns of their tables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from fedcore.terminal_text import escape
+from fedctl.durations import format_age, format_remaining
 from fedctl.errors import CliError, ExitCode
-from fedctl.text import ago, clean, until
 
 Json = dict[str, Any]
 Cell = Callable[[Json, datetime], str]
@@ -25,10 +26,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind. ``name_of`` gives the name by which people call an item of it.
+    """One kind of resource, with its names as kubectl has them.
 
-    ``has_one``: there is an address for one item; otherwise the list is searched. ``detail_key``:
-    the address of one item answers it under this key, with more beside it.
+    ``name_of`` returns the name of an item. ``has_address``: one item can be read by its name;
+    otherwise the list is searched. ``detail_key``: the answer about one item holds the item under
+    this key, and more beside it. ``filters`` are the options of ``get`` that the hub takes for it.
     """
 
     plural: str
@@ -37,16 +39,16 @@ class Kind:
     name_of: Callable[[Json], str]
     columns: Sequence[Column]
     filters: frozenset[str] = field(default_factory=frozenset)
-    has_one: bool = True
+    has_address: bool = True
     detail_key: str | None = None
 
 
 def _field(name: str) -> Cell:
-    return lambda item, _now: clean("" if item.get(name) is None else item[name])
+    return lambda item, _now: escape("" if item.get(name) is None else item[name])
 
 
 def _age(name: str) -> Cell:
-    return lambda item, now: ago(item.get(name), now)
+    return lambda item, now: format_age(item.get(name), now)
 
 
 def _flag(name: str, word: str) -> Cell:
@@ -54,17 +56,18 @@ def _flag(name: str, word: str) -> Cell:
 
 
 def _findings(item: Json, _now: datetime) -> str:
-    return ", ".join(clean(one.get("code", "")) for one in item.get("findings") or ())
+    return ", ".join(escape(finding.get("code", "")) for finding in item.get("findings") or ())
 
 
 def _phase(item: Json, _now: datetime) -> str:
-    last = item.get("last_known_phase")
-    return clean(item.get("phase", "")) + (f" (was {clean(last)})" if last else "")
+    last_known = item.get("last_known_phase")
+    was = f" (was {escape(last_known)})" if last_known else ""
+    return escape(item.get("phase", "")) + was
 
 
 def _targets(item: Json, _now: datetime) -> str:
     targets = item.get("targets") or ()
-    return f"{sum(1 for one in targets if one.get('done'))}/{len(targets)}"
+    return f"{sum(1 for target in targets if target.get('done'))}/{len(targets)}"
 
 
 def _generation(item: Json, _now: datetime) -> str:
@@ -76,46 +79,48 @@ def _certificate_state(item: Json, now: datetime) -> str:
         return "revoked"
     if item.get("superseded"):
         return "superseded"
-    return "expired" if until(item.get("not_after"), now) == "expired" else "valid"
+    return "expired" if format_remaining(item.get("not_after"), now) == "expired" else "valid"
 
 
 def _exchange_site(item: Json, _now: datetime) -> str:
     exchange = item.get("intent", {}).get("exchange") or {}
-    return clean(exchange.get("site", ""))
+    return escape(exchange.get("site", ""))
 
 
 def _release_charts(item: Json, _now: datetime) -> str:
-    return ", ".join(clean(f"{c.get('name')} {c.get('version')}") for c in item.get("charts") or ())
+    return ", ".join(
+        escape(f"{c.get('name')} {c.get('version')}") for c in item.get("charts") or ()
+    )
 
 
 def _minimum_kubefate(item: Json, _now: datetime) -> str:
     minimum = item.get("minimum_kubefate")
-    return f">= {clean(minimum)}" if minimum else ""
+    return f">= {escape(minimum)}" if minimum else ""
 
 
 def _labels(item: Json, _now: datetime) -> str:
-    return clean(",".join(f"{k}={v}" for k, v in sorted((item.get("labels") or {}).items())))
+    return escape(",".join(f"{k}={v}" for k, v in sorted((item.get("labels") or {}).items())))
 
 
 def _dns(item: Json, _now: datetime) -> str:
-    return clean(", ".join(item.get("dns_names") or ()))
+    return escape(", ".join(item.get("dns_names") or ()))
 
 
-def _named(key: str) -> Callable[[Json], str]:
+def _name_field(key: str) -> Callable[[Json], str]:
     return lambda item: str(item.get(key, ""))
 
 
 def _event_actor(item: Json, _now: datetime) -> str:
-    return clean(item.get("actor") or "")
+    return escape(item.get("actor") or "")
 
 
-_WHY: Final = (Column("REASON", _field("reason")), Column("MESSAGE", _field("message")))
+_REASON_COLUMNS: Final = (Column("REASON", _field("reason")), Column("MESSAGE", _field("message")))
 KINDS: Final[tuple[Kind, ...]] = (
     Kind(
         "sites",
         "site",
         (),
-        _named("name"),
+        _name_field("name"),
         (
             Column("NAME", _field("name")),
             Column("STATE", _field("state")),
@@ -135,14 +140,14 @@ KINDS: Final[tuple[Kind, ...]] = (
         "endpoints",
         "endpoint",
         ("ep",),
-        _named("site"),
+        _name_field("site"),
         (
             Column("SITE", _field("site")),
             Column("PHASE", _phase),
             Column("SINCE", _age("since")),
             Column("VERSION", _field("version")),
             Column("", _flag("adopted", "adopted")),
-            *_WHY,
+            *_REASON_COLUMNS,
             Column("FINDINGS", _findings, is_wide=True),
             Column("ACCESS", _field("access"), is_wide=True),
             Column("GENERATION", _generation, is_wide=True),
@@ -152,7 +157,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         "federations",
         "federation",
         ("fed", "feds"),
-        _named("name"),
+        _name_field("name"),
         (
             Column("NAME", _field("name")),
             Column("DOMAIN", _field("domain")),
@@ -169,13 +174,13 @@ KINDS: Final[tuple[Kind, ...]] = (
         "participants",
         "participant",
         ("part", "parts"),
-        _named("name"),
+        _name_field("name"),
         (
             Column("NAME", _field("name")),
             Column("SITE", _field("site")),
             Column("PHASE", _phase),
             Column("SINCE", _age("since")),
-            *_WHY,
+            *_REASON_COLUMNS,
             Column("NAMESPACE", _field("namespace"), is_wide=True),
             Column("GENERATION", _generation, is_wide=True),
             Column("ID", _field("id"), is_wide=True),
@@ -187,7 +192,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         "operations",
         "operation",
         ("op", "ops"),
-        _named("id"),
+        _name_field("id"),
         (
             Column("ID", _field("id")),
             Column("KIND", _field("kind")),
@@ -206,26 +211,26 @@ KINDS: Final[tuple[Kind, ...]] = (
         "certificates",
         "certificate",
         ("cert", "certs"),
-        _named("serial"),
+        _name_field("serial"),
         (
-            Column("SERIAL", lambda item, _now: clean(str(item.get("serial", ""))[:16])),
+            Column("SERIAL", lambda item, _now: escape(str(item.get("serial", ""))[:16])),
             Column("PROFILE", _field("profile")),
             Column("SITE", _field("site")),
             Column("RESOURCE", _field("resource")),
             Column("SECRET", _field("secret_name")),
             Column("STATE", _certificate_state),
-            Column("ENDS IN", lambda item, now: until(item.get("not_after"), now)),
+            Column("ENDS IN", lambda item, now: format_remaining(item.get("not_after"), now)),
             Column("NAMES", _dns, is_wide=True),
             Column("ISSUED", _age("issued_at"), is_wide=True),
         ),
         frozenset({"site", "participant", "expiring_before"}),
-        has_one=False,
+        has_address=False,
     ),
     Kind(
         "events",
         "event",
         ("ev",),
-        _named("id"),
+        _name_field("id"),
         (
             Column("ID", _field("id")),
             Column("AGE", _age("occurred_at")),
@@ -237,28 +242,28 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("OPERATION", _field("operation_id"), is_wide=True),
         ),
         frozenset({"federation", "site", "participant", "kind"}),
-        has_one=False,
+        has_address=False,
     ),
     Kind(
         "charts",
         "chart",
         (),
-        _named("sha256"),
+        _name_field("sha256"),
         (
             Column("NAME", _field("name")),
             Column("VERSION", _field("version")),
-            Column("SHA256", lambda item, _now: clean(str(item.get("sha256", ""))[:16])),
+            Column("SHA256", lambda item, _now: escape(str(item.get("sha256", ""))[:16])),
             Column("BYTES", _field("size_bytes")),
             Column("AGE", _age("uploaded_at")),
             Column("BY", _field("uploaded_by"), is_wide=True),
         ),
-        has_one=False,
+        has_address=False,
     ),
     Kind(
         "releases",
         "release",
         ("rel",),
-        _named("version"),
+        _name_field("version"),
         (
             Column("VERSION", _field("version")),
             Column("ENGINE", _field("engine")),
@@ -266,22 +271,22 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("KUBEFATE", _minimum_kubefate),
             Column("CHARTS", _release_charts),
         ),
-        has_one=False,
+        has_address=False,
     ),
 )
 
 
 def kind_of(word: str) -> Kind:
-    """Return the kind that ``word`` names: plural, singular or short, in any case."""
-    wanted = word.lower()
+    """Return the kind that ``word`` names: plural, singular or short, in upper or lower case."""
+    lower = word.lower()
     for kind in KINDS:
-        if wanted in {kind.plural, kind.singular, *kind.short}:
+        if lower in {kind.plural, kind.singular, *kind.short}:
             return kind
-    known = ", ".join(kind.plural for kind in KINDS)
-    raise CliError(ExitCode.USAGE, f"there is no kind {word!r}", hint=f"the kinds are {known}")
+    plurals = ", ".join(kind.plural for kind in KINDS)
+    raise CliError(ExitCode.USAGE, f"there is no kind {word!r}", hint=f"the kinds are {plurals}")
 
 
-def reference(words: Sequence[str]) -> tuple[Kind, str]:
+def parse_reference(words: Sequence[str]) -> tuple[Kind, str]:
     """Read ``KIND NAME`` or ``KIND/NAME``; a participant's name may hold a slash itself."""
     first, *rest = words
     if rest:

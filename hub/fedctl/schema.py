@@ -40,33 +40,33 @@ class Key:
     keys: tuple[Key, ...]
 
 
-def explain(document: Schema, path: str) -> tuple[Key, tuple[Key, ...]]:
-    """Return the key that ``path`` names (``federation.parties.advertise``) and the keys below."""
+def find_key(document: Schema, path: str) -> Key:
+    """Return the key that ``path`` names (``federation.parties.advertise``), with those below."""
     word, *rest = path.split(".")
     schemas: Schema = document.get("components", {}).get("schemas", {})
-    schema = _root(schemas, word)
-    found = _key(schemas, word, schema, is_required=True)
+    key = _key(schemas, word, _root(schemas, word), is_required=True)
     for index, part in enumerate(rest):
-        below = {key.name: key for key in found.keys}
+        below = {child.name: child for child in key.keys}
         if part not in below:
             above = ".".join([word, *rest[:index]])
-            known = ", ".join(below) or "none: it is a plain value or free"
+            names = ", ".join(below) or "none: it is a plain value or free"
             raise CliError(
-                ExitCode.NOT_FOUND, f"{above} has no key {part!r}", hint=f"its keys: {known}"
+                ExitCode.NOT_FOUND, f"{above} has no key {part!r}", hint=f"its keys: {names}"
             )
-        found = below[part]
-    return found, found.keys
+        key = below[part]
+    return key
 
 
 def _root(schemas: Schema, word: str) -> Schema:
-    if word in schemas:
-        found: Schema = schemas[word]
-        return found
-    kind = kind_of(word)
-    for name in _VIEWS.get(kind.plural, (f"{kind.singular.capitalize()}View",)):
+    """Return the schema of a kind, or of a schema that is named itself."""
+    names: tuple[str, ...] = (word,)
+    if word not in schemas:
+        kind = kind_of(word)
+        names = _VIEWS.get(kind.plural, (f"{kind.singular.capitalize()}View",))
+    for name in names:
         if name in schemas:
-            named: Schema = schemas[name]
-            return named
+            schema: Schema = schemas[name]
+            return schema
     raise CliError(
         ExitCode.NOT_FOUND,
         f"the hub does not describe {word}",
@@ -75,7 +75,7 @@ def _root(schemas: Schema, word: str) -> Schema:
 
 
 def walk(key: Key, depth: int = 0) -> Iterator[tuple[int, Key]]:
-    """Walk the keys below one, each with its depth."""
+    """Yield every key below one, each with its depth."""
     for below in key.keys:
         yield depth, below
         yield from walk(below, depth + 1)
@@ -91,10 +91,10 @@ def _key(
 ) -> Key:
     schema, reference = _resolve(schemas, shape)
     inner, inner_reference = _item(schemas, schema)
-    known = (*above, reference, inner_reference)
+    above_children = (*above, reference, inner_reference)
     required = set(inner.get("required", ()))
     properties: Schema = inner.get("properties", {})
-    is_circle = inner_reference != "" and inner_reference in above
+    is_recursive = inner_reference != "" and inner_reference in above
     return Key(
         name=name,
         type=_type(schemas, schema),
@@ -104,17 +104,17 @@ def _key(
         description=str(shape.get("description") or schema.get("description") or ""),
         limits=tuple(text.format(schema[word]) for word, text in _LIMITS if word in schema),
         keys=()
-        if is_circle
+        if is_recursive
         else tuple(
-            _key(schemas, key, one, is_required=key in required, above=known)
-            for key, one in properties.items()
+            _key(schemas, key, child, is_required=key in required, above=above_children)
+            for key, child in properties.items()
         ),
     )
 
 
 def _resolve(schemas: Schema, shape: Schema) -> tuple[Schema, str]:
     """Follow references and leave out ``null``: a key that may be absent is written or not."""
-    options = [one for one in shape.get("anyOf", ()) if one.get("type") != "null"]
+    options = [option for option in shape.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
         shape = {**shape, **options[0]}
     reference = str(shape.get("$ref", "")).rsplit("/", 1)[-1]
@@ -132,7 +132,7 @@ def _type(schemas: Schema, schema: Schema) -> str:
     if "const" in schema:
         return f"always {schema['const']}"
     if "enum" in schema:
-        return " | ".join(str(one) for one in schema["enum"])
+        return " | ".join(map(str, schema["enum"]))
     if schema.get("type") == "array":
         item, _ = _item(schemas, schema)
         return f"list of {_plural(_type(schemas, item))}"

@@ -1,4 +1,15 @@
-"""Where the things that somebody waits for stand: read from the hub, judged here."""
+"""The status of what somebody waits for: read from the hub, judged here.
+
+======================  ===========================================================================
+waited for              reached, failed or open
+======================  ===========================================================================
+an operation            by its own state alone; its resources are shown, and judge nothing
+a federation, ready     reached when every participant is ready; failed when one has failed
+a resource, ready       reached when it is Ready (a site: Online) at its present generation, and
+                        not being removed; failed when it is Failed or Refused
+anything, gone          reached when the hub no longer has it; failed when one has failed
+======================  ===========================================================================
+"""
 
 from __future__ import annotations
 
@@ -10,13 +21,15 @@ from typing import Final
 
 from fedctl.client import Client, Json, path_of
 from fedctl.errors import CliError, ExitCode
-from fedctl.lookup import all_of, one, plain
+from fedctl.lookup import get_answer, item_of, list_all
 from fedctl.resources import Kind, kind_of
 
-FAILED: Final = frozenset({"Failed", "Refused"})
-_DONE_STEP: Final = "Done"
-_ASKED_ONE_BY_ONE: Final = 20
-_LOST: Final = frozenset({"Disconnected", "Offline", "Revoked"})
+FAILED_PHASES: Final = frozenset({"Failed", "Refused"})
+"""Phases that only a person can end."""
+_READY_PHASES: Final = frozenset({"Ready", "Online"})
+_UNSEEN_SITE_STATES: Final = frozenset({"Disconnected", "Offline", "Revoked"})
+_MAX_STEP_READS: Final = 20
+"""Steps are read participant by participant; of a large federation only of so many at once."""
 
 
 class Goal(StrEnum):
@@ -27,7 +40,7 @@ class Goal(StrEnum):
 
 
 class Verdict(StrEnum):
-    """How the wait goes."""
+    """How a wait stands."""
 
     OPEN = "open"
     REACHED = "reached"
@@ -35,9 +48,17 @@ class Verdict(StrEnum):
     SUPERSEDED = "superseded"
 
 
+_VERDICTS: Final = {
+    "Succeeded": Verdict.REACHED,
+    "Failed": Verdict.FAILED,
+    "Superseded": Verdict.SUPERSEDED,
+}
+"""By the state of an operation; in every other state it goes on."""
+
+
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One resource on its way, as the hub tells it."""
+class ResourceProgress:
+    """One resource on its way, as the hub reports it."""
 
     name: str
     site: str
@@ -45,16 +66,16 @@ class Row:
     reason: str = ""
     message: str = ""
     steps_done: int = 0
-    steps: int = 0
-    step: str = ""
+    step_count: int = 0
+    current_step: str = ""
     is_done: bool = False
     id: str = ""
 
     def cause(self) -> str:
-        """Say who it is, how it stands and why."""
+        """Return as a sentence which resource it is, its phase, and why."""
         why = ": ".join(part for part in (self.reason, self.message) if part)
-        place = f" at {self.site}" if self.site else ""
-        return f"{self.name}{place} is {self.phase}" + (f": {why}" if why else "")
+        at_site = f" at {self.site}" if self.site else ""
+        return f"{self.name}{at_site} is {self.phase}" + (f": {why}" if why else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,7 @@ class WaitStatus:
     """Everything that is waited for, at one moment."""
 
     verdict: Verdict
-    rows: tuple[Row, ...]
+    resources: tuple[ResourceProgress, ...]
     note: str = ""
 
 
@@ -70,54 +91,55 @@ StatusSource = Callable[[Client], Awaitable[WaitStatus]]
 
 
 def operation_source(operation_id: str) -> StatusSource:
-    """Follow an operation to its end; what goes on the way keeps the name that it had."""
-    known: dict[str, Json] = {}
+    """Follow an operation to its end."""
+    last_named: dict[str, Json] = {}
 
     async def read(client: Client) -> WaitStatus:
-        found = await client.get(path_of("operations", operation_id))
-        for target in found["progress"]:
+        answer = await client.get(path_of("operations", operation_id))
+        for target in answer["progress"]:
+            resource_id = target["resource_id"]
             if target.get("site"):
-                known[target["resource_id"]] = target
-            elif target["resource_id"] in known:
-                before = known[target["resource_id"]]
+                last_named[resource_id] = target
+            elif resource_id in last_named:
+                # The hub forgets a resource that is gone; people still want to read its name.
+                before = last_named[resource_id]
                 target |= {"name": before["name"], "site": before["site"]}
-        return of_operation(found)
+        return _status_of_operation(answer)
 
     return read
 
 
-def of_operation(found: Json) -> WaitStatus:
-    """Judge an operation by its state alone; its rows are for people."""
-    operation = found["operation"]
-    verdict = {
-        "Succeeded": Verdict.REACHED,
-        "Failed": Verdict.FAILED,
-        "Superseded": Verdict.SUPERSEDED,
-    }.get(operation["state"], Verdict.OPEN)
+def _status_of_operation(answer: Json) -> WaitStatus:
+    operation = answer["operation"]
     message = str(operation.get("message") or "")
     note = message if operation["state"] != "Succeeded" else ""
     if operation["state"] == "Stalled":
         note = f"stalled: {message}"
-    return WaitStatus(verdict, tuple(_target_row(one) for one in found["progress"]), note)
+    return WaitStatus(
+        _VERDICTS.get(operation["state"], Verdict.OPEN),
+        tuple(map(_target_progress, answer["progress"])),
+        note,
+    )
 
 
-def _target_row(target: Json) -> Row:
+def _target_progress(target: Json) -> ResourceProgress:
     is_done = bool(target.get("done"))
     phase = str(target.get("phase", ""))
-    if not is_done and target.get("site_state") in _LOST:
+    if not is_done and target.get("site_state") in _UNSEEN_SITE_STATES:
         phase = f"{phase} (site {target['site_state']})"
     elif not is_done and 0 < target.get("observed_generation", 0) < target.get("generation", 0):
-        return Row(
+        # What the site reports is about an older document: an old failure is not this one's.
+        return ResourceProgress(
             name=str(target.get("name", "")),
             site=str(target.get("site", "")),
             phase="Pending",
             message="its site has not begun with this change",
         )
-    return _row(target, phase=phase, is_done=is_done)
+    return _progress(target, phase=phase, is_done=is_done)
 
 
-def _row(item: Json, *, phase: str, is_done: bool) -> Row:
-    row = Row(
+def _progress(item: Json, *, phase: str, is_done: bool) -> ResourceProgress:
+    progress = ResourceProgress(
         name=str(item.get("name", "")),
         site=str(item.get("site", "")),
         phase=phase,
@@ -126,28 +148,28 @@ def _row(item: Json, *, phase: str, is_done: bool) -> Row:
         is_done=is_done,
         id=str(item.get("resource_id") or item.get("id") or ""),
     )
-    return _stepped(row, item.get("steps") or [])
+    return _with_steps(progress, item.get("steps") or [])
 
 
-def _stepped(row: Row, steps: list[Json]) -> Row:
-    now: Json = next((step for step in steps if step.get("state") in {"Running", "Failed"}), {})
+def _with_steps(progress: ResourceProgress, steps: list[Json]) -> ResourceProgress:
+    current: Json = next((step for step in steps if step.get("state") in {"Running", "Failed"}), {})
     return replace(
-        row,
-        steps_done=sum(1 for step in steps if step.get("state") == _DONE_STEP),
-        steps=len(steps),
-        step=str(now.get("name", "")),
+        progress,
+        steps_done=sum(1 for step in steps if step.get("state") == "Done"),
+        step_count=len(steps),
+        current_step=str(current.get("name", "")),
     )
 
 
 def resource_source(kind: Kind, name: str, goal: Goal) -> StatusSource:
-    """Follow a federation, participant, endpoint, site or operation until it is as wanted."""
+    """Follow a federation, participant, endpoint, site or operation to the goal."""
     if kind.plural == "operations":
         return operation_source(name)
     readers = {
-        "federations": _federation,
-        "participants": _single,
-        "endpoints": _single,
-        "sites": _single,
+        "federations": _read_federation,
+        "participants": _read_resource,
+        "endpoints": _read_resource,
+        "sites": _read_resource,
     }
     if kind.plural not in readers:
         raise CliError(
@@ -158,89 +180,90 @@ def resource_source(kind: Kind, name: str, goal: Goal) -> StatusSource:
     reader = readers[kind.plural]
 
     async def read(client: Client) -> WaitStatus:
-        return await reader(client, kind, name, goal)
+        try:
+            return await reader(client, kind, name, goal)
+        except CliError as error:
+            if error.code is ExitCode.NOT_FOUND and goal is Goal.GONE:
+                return WaitStatus(Verdict.REACHED, ())
+            raise
 
     return read
 
 
-async def _federation(client: Client, kind: Kind, name: str, goal: Goal) -> WaitStatus:
-    try:
-        await one(client, kind, name)
-    except CliError as failure:
-        return _absent(failure, goal)
-    items = await all_of(client, kind_of("participants"), {"federation": name})
-    rows = await _with_steps(client, tuple(_resource_row(item, goal) for item in items))
-    if goal is Goal.GONE:
-        return WaitStatus(_failed_or_open(rows), rows)
-    reached = all(row.is_done for row in rows)
-    return WaitStatus(Verdict.REACHED if reached else _failed_or_open(rows), rows)
+async def _read_federation(client: Client, kind: Kind, name: str, goal: Goal) -> WaitStatus:
+    await get_answer(client, kind, name)
+    items = await list_all(client, kind_of("participants"), {"federation": name})
+    resources = await _read_steps(client, tuple(_item_progress(item, goal) for item in items))
+    if goal is Goal.READY and all(resource.is_done for resource in resources):
+        return WaitStatus(Verdict.REACHED, resources)
+    return WaitStatus(_failed_or_open(resources), resources)
 
 
-async def _with_steps(client: Client, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Add the steps of participants under way, where they are few enough to ask one by one."""
-    waiting = [row for row in rows if not row.is_done][:_ASKED_ONE_BY_ONE]
-    details = await asyncio.gather(*(_detail(client, row) for row in waiting))
+async def _read_steps(
+    client: Client, resources: tuple[ResourceProgress, ...]
+) -> tuple[ResourceProgress, ...]:
+    """Add the steps of participants under way, as far as they are few."""
+    under_way = [resource for resource in resources if not resource.is_done][:_MAX_STEP_READS]
+    details = await asyncio.gather(*(_read_detail(client, resource) for resource in under_way))
     steps = {
-        row.name: detail.get("steps") or [] for row, detail in zip(waiting, details, strict=True)
+        resource.name: detail.get("steps") or []
+        for resource, detail in zip(under_way, details, strict=True)
     }
-    return tuple(_stepped(row, steps.get(row.name, [])) for row in rows)
+    return tuple(_with_steps(resource, steps.get(resource.name, [])) for resource in resources)
 
 
-async def _single(client: Client, kind: Kind, name: str, goal: Goal) -> WaitStatus:
-    try:
-        found = await one(client, kind, name)
-    except CliError as failure:
-        return _absent(failure, goal)
-    item = {**found, **plain(kind, found)}
-    row = _resource_row({**item, "phase": item.get("phase", item.get("state", ""))}, goal)
-    if row.is_done and goal is Goal.READY:
-        return WaitStatus(Verdict.REACHED, (row,))
-    return WaitStatus(_failed_or_open((row,)), (row,))
+async def _read_resource(client: Client, kind: Kind, name: str, goal: Goal) -> WaitStatus:
+    answer = await get_answer(client, kind, name)
+    item = {**answer, **item_of(kind, answer)}
+    item["phase"] = item.get("phase", item.get("state", ""))  # a site has a state
+    resource = _item_progress(item, goal)
+    if goal is Goal.READY and resource.is_done:
+        return WaitStatus(Verdict.REACHED, (resource,))
+    return WaitStatus(_failed_or_open((resource,)), (resource,))
 
 
-def _absent(failure: CliError, goal: Goal) -> WaitStatus:
-    if failure.code is ExitCode.NOT_FOUND and goal is Goal.GONE:
-        return WaitStatus(Verdict.REACHED, ())
-    raise failure
-
-
-def _resource_row(item: Json, goal: Goal) -> Row:
+def _item_progress(item: Json, goal: Goal) -> ResourceProgress:
     phase = str(item.get("phase", ""))
-    current = item.get("observed_generation", 0) >= item.get("generation", 0)
-    is_ready = phase in {"Ready", "Online"} and current and not item.get("removing")
-    return _row(item, phase=phase, is_done=is_ready if goal is Goal.READY else phase == "Gone")
+    is_current = item.get("observed_generation", 0) >= item.get("generation", 0)
+    is_ready = phase in _READY_PHASES and is_current and not item.get("removing")
+    return _progress(item, phase=phase, is_done=is_ready if goal is Goal.READY else phase == "Gone")
 
 
-def _failed_or_open(rows: tuple[Row, ...]) -> Verdict:
-    return Verdict.FAILED if any(row.phase in FAILED for row in rows) else Verdict.OPEN
+def _failed_or_open(resources: tuple[ResourceProgress, ...]) -> Verdict:
+    if any(resource.phase in FAILED_PHASES for resource in resources):
+        return Verdict.FAILED
+    return Verdict.OPEN
 
 
-async def causes(client: Client, status: WaitStatus) -> tuple[str, ...]:
-    """Return what keeps rows from their goal, each with its hint, for the end of a wait."""
-    found: list[str] = []
-    for row in status.rows:
-        if row.is_done:
-            continue
-        found.append(row.cause())
-        found += [f"  {text}" for text in await _findings(client, row)]
-    return tuple(found)
+async def read_causes(client: Client, status: WaitStatus) -> tuple[str, ...]:
+    """Return what keeps resources from their goal, each with its findings and their hints."""
+    lines: list[str] = []
+    for resource in status.resources:
+        if not resource.is_done:
+            lines.append(resource.cause())
+            lines += [f"  {finding}" for finding in await _read_findings(client, resource)]
+    return tuple(lines)
 
 
-async def _findings(client: Client, row: Row) -> list[str]:
+async def _read_findings(client: Client, resource: ResourceProgress) -> list[str]:
+    detail = await _read_detail(client, resource)
     return [
         f"{finding.get('code')}: {finding.get('message')}"
         + (f" -> {finding['hint']}" if finding.get("hint") else "")
-        for finding in (await _detail(client, row)).get("findings", [])
+        for finding in detail.get("findings", [])
     ]
 
 
-async def _detail(client: Client, row: Row) -> Json:
-    """Return all that is known of a row's resource; nothing where that cannot be had."""
-    federation, slash, key = row.name.partition("/")
+async def _read_detail(client: Client, resource: ResourceProgress) -> Json:
+    """Return the hub's whole answer about a resource; an empty one where it cannot be had.
+
+    Details are an addition to a status that is known already: no error of theirs ends a wait.
+    """
+    federation, slash, key = resource.name.partition("/")
     is_endpoint = not slash or federation == "endpoint"
-    address = ("endpoints", row.site) if is_endpoint else ("participants", federation, key)
+    parts = ("endpoints", resource.site) if is_endpoint else ("participants", federation, key)
     try:
-        found: Json = await client.get(path_of(*address))
+        answer: Json = await client.get(path_of(*parts))
     except CliError:
         return {}
-    return found
+    return answer

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fedctl import cli, client, progress
+from fedctl import cli
+from fedctl.timing import Timing
 from fedhub.domain.federation import FederationIntent
 
 TOKEN = "hub-token-of-the-test"
@@ -45,7 +46,7 @@ class FakeHub:
 
     url: str = ""
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
-    seen: list[web.Request] = field(default_factory=list)
+    requests: list[web.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
 
     def on(
@@ -75,10 +76,10 @@ class FakeHub:
         self.on(method, path, body, status)
 
     def calls(self, method: str | None = None) -> list[str]:
-        return [r.path_qs for r in self.seen if method in {None, r.method}]
+        return [r.path_qs for r in self.requests if method in {None, r.method}]
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(request)
+        self.requests.append(request)
         self.bodies.append(await request.read())
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             body = {"code": "unauthenticated", "detail": "no such token", "request_id": "r"}
@@ -151,19 +152,29 @@ def configured(hub, tls_files, tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("FEDCTL_CONFIG", str(path))
     for name in ("FEDCTL_HUB", "FEDCTL_TOKEN_FILE", "FEDCTL_CA_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(client, "_BACKOFF_S", 0.001)
-    monkeypatch.setattr(client.Client.__init__, "__kwdefaults__", {"backoff_s": 0.001})
-    monkeypatch.setattr(progress, "POLL_S", 0.01)
     return path
 
 
 @pytest.fixture
-def fedctl(capfd):
+def timing() -> Timing:
+    """Waits that are short, because the hub is a function in this process."""
+    return Timing(
+        retry_first_pause_s=0.001,
+        retry_jitter_s=0.001,
+        poll_interval_s=0.01,
+        stream_reopen_pause_s=0.0,
+    )
+
+
+@pytest.fixture
+def fedctl(capfd, timing):
     """Run a command to its end in a thread, as a process would."""
 
     async def run(*arguments: str) -> Ended:
         capfd.readouterr()
-        code = await asyncio.wait_for(asyncio.to_thread(cli.outcome, list(arguments)), 10)
+        code = await asyncio.wait_for(
+            asyncio.to_thread(cli.run, list(arguments), timing=timing), 10
+        )
         out, err = capfd.readouterr()
         return Ended(code, out, err)
 

@@ -62,9 +62,9 @@ async def test_dry_run_shows_the_diff_and_asks_for_nothing_else(fedctl, hub, fil
     assert "(dry run)" in ended.out
 
 
-async def test_faults_of_the_hub_carry_the_place_in_the_file(fedctl, hub, file):
-    fault = {"path": "parties.0.id", "message": "party id 0 is not between 1 and 999999"}
-    hub.problem("PUT", FED, 422, "invalid", errors=[fault], detail="cannot be applied")
+async def test_errors_of_the_hub_carry_the_position_in_the_file(fedctl, hub, file):
+    field_error = {"path": "parties.0.id", "message": "party id 0 is not between 1 and 999999"}
+    hub.problem("PUT", FED, 422, "invalid", errors=[field_error], detail="cannot be applied")
     ended = await fedctl("apply", "-f", file)
     assert ended.code == ExitCode.INVALID
     assert f"{file}:4:10: parties.0.id: party id 0 is not between" in ended.err
@@ -89,7 +89,7 @@ async def test_a_bad_file_is_refused_before_anything_is_sent(fedctl, hub, tmp_pa
         assert ended.code == ExitCode.INVALID
         assert part in ended.err
         assert "bad.yaml:" in ended.err
-    assert hub.seen == []
+    assert hub.requests == []
 
 
 async def test_a_file_that_is_not_there_is_a_usage_error(fedctl):
@@ -334,7 +334,7 @@ async def test_a_chart_is_sent_as_it_is(fedctl, hub, tmp_path):
     ended = await fedctl("chart", "upload", str(archive))
     assert "chart/ab uploaded: fate v1.8.0" in ended.out
     assert hub.bodies[0] == b"\x1f\x8b rest"
-    assert hub.seen[0].headers["Content-Type"] == "application/gzip"
+    assert hub.requests[0].headers["Content-Type"] == "application/gzip"
     archive.write_bytes(b"plain")
     ended = await fedctl("chart", "upload", str(archive))
     assert ended.code == ExitCode.INVALID

@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 from tests.fedctl.answers import site
 
-from fedctl import client
+from fedctl.client import connect
 from fedctl.config import Overrides, load
 from fedctl.errors import CliError, ExitCode
 
@@ -68,12 +69,12 @@ async def test_a_certificate_of_another_authority_is_refused(fedctl, hub, config
     ended = await fedctl("--config", str(path), "get", "sites")
     assert ended.code == ExitCode.UNAVAILABLE
     assert "cannot be trusted" in ended.err
-    assert hub.seen == []
+    assert hub.requests == []
 
 
 async def test_a_request_whose_answer_was_lost_is_sent_again_with_the_same_key(fedctl, hub):
     async def lose_first(request: web.Request) -> web.StreamResponse:
-        if len(hub.seen) == 1:
+        if len(hub.requests) == 1:
             assert request.transport is not None
             request.transport.abort()
             await asyncio.sleep(0)
@@ -82,7 +83,7 @@ async def test_a_request_whose_answer_was_lost_is_sent_again_with_the_same_key(f
     hub.handle("POST", "/api/v1/sites/alpha/revocation", lose_first)
     ended = await fedctl("site", "revoke", "alpha")
     assert ended.code == ExitCode.OK
-    keys = [request.headers["Idempotency-Key"] for request in hub.seen]
+    keys = [request.headers["Idempotency-Key"] for request in hub.requests]
     assert len(keys) == 2
     assert len(set(keys)) == 1
 
@@ -91,7 +92,7 @@ async def test_two_commands_use_two_keys(fedctl, hub):
     hub.on("POST", "/api/v1/sites/alpha/revocation", site())
     await fedctl("site", "revoke", "alpha")
     await fedctl("site", "revoke", "alpha")
-    assert len({request.headers["Idempotency-Key"] for request in hub.seen}) == 2
+    assert len({request.headers["Idempotency-Key"] for request in hub.requests}) == 2
 
 
 async def test_problems_end_with_the_code_of_their_class(fedctl, hub):
@@ -144,8 +145,8 @@ async def test_the_token_is_never_printed(fedctl, hub):
     assert "hub-token" not in ended.err + ended.out
 
 
-async def test_the_time_limit_of_a_request_holds_for_all_its_attempts(hub, monkeypatch):
-    monkeypatch.setattr(client, "REQUEST_LIMIT_S", 0.6)
+async def test_the_time_limit_of_a_request_holds_for_all_its_attempts(hub, timing):
+    short = replace(timing, request_limit_s=0.6)
 
     async def slow(_request: web.Request) -> web.Response:
         await asyncio.sleep(0.4)
@@ -154,9 +155,9 @@ async def test_the_time_limit_of_a_request_holds_for_all_its_attempts(hub, monke
 
     hub.handle("GET", "/api/v1/sites", slow)
     begun = time.monotonic()
-    async with client.connect(load(Overrides())) as hub_client:
+    async with connect(load(Overrides()), short) as hub_client:
         with pytest.raises(CliError) as caught:
             await hub_client.get("/api/v1/sites")
     assert (caught.value.code, caught.value.message) == (ExitCode.UNAVAILABLE, "starting")
     assert time.monotonic() - begun < 1.2
-    assert len(hub.seen) == 2
+    assert len(hub.requests) == 2

@@ -7,17 +7,20 @@ import typer.main
 from fedctl import cli
 from fedctl.errors import ExitCode
 from fedctl.resources import KINDS
-from fedctl.schema import explain
+from fedctl.schema import find_key
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_the_page_on_the_file_has_every_key_with_its_default(openapi):
     page = (DOCS / "federation-file.md").read_text()
-    found, _ = explain(openapi, "federation")
-    for section in (found, *(key for key in found.keys if key.name in {"exchange", "parties"})):
+    federation = find_key(openapi, "federation")
+    for section in (
+        federation,
+        *(key for key in federation.keys if key.name in {"exchange", "parties"}),
+    ):
         for below in section.keys:
-            leaves = [f"{below.name}.{one.name}" for one in below.keys]
+            leaves = [f"{below.name}.{leaf.name}" for leaf in below.keys]
             if below.name in {"exchange", "parties"} or not leaves:
                 leaves = [below.name]
             for leaf in leaves:

@@ -8,8 +8,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedcore.yaml_reader import MAX_BYTES
 from fedctl.errors import CliError, ExitCode
-from fedctl.manifest import MAX_BYTES, parse
+from fedctl.manifest import parse
 
 
 def one(text: str):
@@ -25,7 +26,7 @@ def refusal(content: bytes | str) -> CliError:
 
 
 def fault(content: bytes | str) -> tuple[str, str]:
-    (only,) = refusal(content).faults
+    (only,) = refusal(content).errors
     return only.path, only.message
 
 
@@ -95,7 +96,7 @@ def test_aliases_are_refused_so_that_no_bomb_can_go_off():
     lines = ["a0: &a0 [x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     where, message = fault("\n".join(lines))
-    assert where == "f.yaml:2:10"
+    assert where == "f.yaml:1:5"
     assert "aliases" in message
 
 

@@ -14,13 +14,22 @@ import pytest
 import yaml
 
 from fedctl.errors import CliError, ExitCode
-from fedctl.quickstart import options, ports, site
-from fedctl.quickstart.processes import ManagedProcess, ProcessSupervisor, environment, guarded
+from fedctl.quickstart import site
+from fedctl.quickstart.options import FIRST_SITES, parse_options, site_names
+from fedctl.quickstart.ports import node_address, settle_ports
+from fedctl.quickstart.processes import (
+    ManagedProcess,
+    ProcessSupervisor,
+    dying_with_parent,
+    process_environment,
+)
 from fedctl.quickstart.state_dir import locked
+from fedctl.timing import Timing
 from fedhub.domain.federation import FederationIntent
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "deploy" / "quickstart"
+EXAMPLE = ROOT / "deploy" / "examples" / "federation.yaml"
 SLEEPER = "import sys, time; print('hello'); sys.stdout.flush(); time.sleep(60)"
 READY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('{}'); time.sleep(60)"
 STUBBORN = (
@@ -49,91 +58,116 @@ async def until_dead(pid: int) -> None:
 
 
 @pytest.fixture
-async def supervisor():
-    told: list[str] = []
-    found = ProcessSupervisor(told.append)
-    found.told = told
-    yield found
-    found.hurry()
-    await found.stop()
+def timing() -> Timing:
+    return Timing(process_restart_pause_s=0.0, port_release_limit_s=0.0)
 
 
-def child(tmp_path: Path, code: str = READY, name: str = "hub") -> ManagedProcess:
-    ready = tmp_path / f"{name}.ready"
-    return ManagedProcess(name, python(code, ready), tmp_path / f"{name}.log", ready)
+@pytest.fixture
+def reports() -> list[str]:
+    """The sentences for people that the supervisor has reported."""
+    return []
+
+
+@pytest.fixture
+async def supervisor(reports, timing):
+    supervisor = ProcessSupervisor(reports.append, timing)
+    yield supervisor
+    supervisor.kill_now()
+    await supervisor.stop()
+
+
+def managed(tmp_path: Path, code: str = READY, name: str = "hub") -> ManagedProcess:
+    ready_file = tmp_path / f"{name}.ready"
+    return ManagedProcess(name, python(code, ready_file), tmp_path / f"{name}.log", ready_file)
 
 
 def test_the_example_is_a_federation_of_the_first_sites():
-    data = yaml.safe_load(options.EXAMPLE.read_text())
+    data = yaml.safe_load(EXAMPLE.read_text())
     intent = FederationIntent.model_validate(data)
-    assert intent.sites() == frozenset(options.FIRST_SITES)
+    assert intent.sites() == frozenset(FIRST_SITES)
     assert [party.id for party in intent.parties] == [9999, 10000]
 
 
 def test_more_sites_have_numbers_for_names():
-    assert options.site_names(5) == ("hq", "alpha", "beta", "site-4", "site-5")
-    assert options.site_names(1) == ("hq",)
+    assert site_names(5) == ("hq", "alpha", "beta", "site-4", "site-5")
+    assert site_names(1) == ("hq",)
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--sites", "2"], ["--sites", "51"], ["--port", "70000"], ["--limit", "0"], ["--nonsense"]],
+    ("arguments", "part"),
+    [
+        (["--sites", "2"], "--sites must be"),
+        (["--sites", "51"], "--sites must be"),
+        (["--port", "70000"], "--port must be"),
+        (["--limit", "0"], "--limit must be"),
+        (["--nonsense"], "unrecognized"),
+    ],
 )
-def test_wrong_options_end_with_a_sentence(arguments, capsys):
+def test_wrong_options_end_with_a_sentence(arguments, part, capsys):
     with pytest.raises(SystemExit) as ended:
-        options.read(arguments)
+        parse_options(["--example", str(EXAMPLE), *arguments])
     assert ended.value.code == 2
-    assert "error:" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "error:" in error
+    assert part in error
+
+
+def test_without_the_launcher_the_example_must_be_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse_options([])
+    assert ended.value.code == 2
+    assert "--example" in capsys.readouterr().err
 
 
 def test_without_the_example_one_site_will_do():
-    assert options.read(["--no-example", "--sites", "1"]).sites == ("hq",)
+    options = parse_options(["--example", str(EXAMPLE), "--no-example", "--sites", "1"])
+    assert options.sites == ("hq",)
+    assert options.example is None
 
 
-def test_ports_are_kept_over_starts_and_a_site_that_comes_later_gets_its_own(tmp_path):
+def test_ports_are_kept_over_starts_and_a_site_that_comes_later_gets_its_own(tmp_path, timing):
     path = tmp_path / "ports.json"
-    first = ports.settle(path, ("hq", "alpha"), None)
-    again = ports.settle(path, ("hq", "alpha", "beta"), None)
+    first = settle_ports(path, ("hq", "alpha"), first_port=None, timing=timing)
+    again = settle_ports(path, ("hq", "alpha", "beta"), first_port=None, timing=timing)
     assert again.hub == first.hub
     assert again.sites["alpha"] == first.sites["alpha"]
     every = [again.hub, again.enrol, again.link]
-    every += [port for one in again.sites.values() for port in (one.kube, one.kubefate)]
+    every += [port for ports in again.sites.values() for port in (ports.kube, ports.kubefate)]
     assert len(set(every)) == len(every)
-    fewer = ports.settle(path, ("hq",), None)
+    fewer = settle_ports(path, ("hq",), first_port=None, timing=timing)
     assert set(fewer.sites) == {"hq"}
     assert set(json.loads(path.read_text())["sites"]) == {"hq", "alpha", "beta"}
 
 
-def test_ports_given_once_may_not_change_because_agents_know_the_hub_there(tmp_path):
+def test_ports_given_once_may_not_change_because_agents_know_the_hub_there(tmp_path, timing):
     path = tmp_path / "ports.json"
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()[1]
-    wanted = min(free, 65_000)
-    assert ports.settle(path, ("hq",), wanted).link == wanted + 2
+    first = min(free, 65_000)
+    assert settle_ports(path, ("hq",), first_port=first, timing=timing).link == first + 2
     with pytest.raises(CliError, match="was made with --port"):
-        ports.settle(path, ("hq",), wanted + 10)
+        settle_ports(path, ("hq",), first_port=first + 10, timing=timing)
 
 
-def test_a_taken_port_of_the_hub_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(ports, "_RELEASE_S", 0.0)
+def test_a_taken_port_of_the_hub_is_named(tmp_path, timing):
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
         with pytest.raises(CliError, match=f"port {taken} is taken") as caught:
-            ports.settle(tmp_path / "ports.json", ("hq",), taken)
+            settle_ports(tmp_path / "ports.json", ("hq",), first_port=taken, timing=timing)
     assert caught.value.code is ExitCode.UNAVAILABLE
 
 
-def test_a_port_file_that_is_torn_says_what_to_remove(tmp_path):
+def test_a_port_file_that_is_torn_says_what_to_remove(tmp_path, timing):
     (tmp_path / "ports.json").write_text('{"hub": 1}')
     with pytest.raises(CliError) as caught:
-        ports.settle(tmp_path / "ports.json", ("hq",), None)
+        settle_ports(tmp_path / "ports.json", ("hq",), first_port=None, timing=timing)
     assert "start afresh" in caught.value.hint
 
 
 def test_each_site_has_node_ports_on_an_address_of_its_own():
     if not sys.platform.startswith("linux"):
         pytest.skip("other systems have one loopback address")
-    assert ports.node_address(7, 2) == "127.7.2.1"
+    assert node_address(7, 2) == "127.7.2.1"
 
 
 def test_a_state_folder_belongs_to_one_quickstart_at_a_time(tmp_path):
@@ -154,8 +188,8 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
         pass
 
 
-def test_children_see_no_settings_of_other_hubs_and_no_proxies():
-    given = {
+def test_processes_see_no_settings_of_other_hubs_and_no_proxies():
+    surroundings = {
         "PATH": "/bin",
         "FEDHUB_DATABASE_URL": "x",
         "FEDAGENT_STATE": "y",
@@ -163,79 +197,88 @@ def test_children_see_no_settings_of_other_hubs_and_no_proxies():
         "HTTPS_PROXY": "z",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    assert environment(given) == {"PATH": "/bin", "PYTHONUNBUFFERED": "1"}
+    assert process_environment(surroundings) == {"PATH": "/bin", "PYTHONUNBUFFERED": "1"}
 
 
-async def test_a_child_is_ready_when_its_file_is_there(supervisor, tmp_path):
-    one = child(tmp_path)
-    one.ready_file.write_text("left over from the last start")
-    await supervisor.start(one)
-    assert one.is_running
-    assert one.ready_file.read_text() == "{}"
+async def test_a_process_is_ready_when_its_file_is_there(supervisor, tmp_path):
+    process = managed(tmp_path)
+    process.ready_file.write_text("left over from the last start")
+    await supervisor.start(process)
+    assert process.is_running
+    assert process.ready_file.read_text() == "{}"
 
 
-async def test_a_child_that_dies_early_is_shown_with_its_last_words(supervisor, tmp_path):
+async def test_a_process_that_dies_early_is_shown_with_its_last_lines(supervisor, tmp_path):
     code = "import sys; print('one'); sys.exit('no such \\x1b[31mdatabase')"
     with pytest.raises(CliError, match="hub ended with code 1") as caught:
-        await supervisor.start(child(tmp_path, code))
-    assert [fault.message for fault in caught.value.faults] == ["one", "no such \\x1b[31mdatabase"]
+        await supervisor.start(managed(tmp_path, code))
+    assert [error.message for error in caught.value.errors] == [
+        "one",
+        "no such \\x1b[31mdatabase",
+    ]
     assert "hub.log" in caught.value.hint
 
 
-async def test_stopping_leaves_no_child_not_even_a_stubborn_one(supervisor, tmp_path, monkeypatch):
-    monkeypatch.setattr("fedctl.quickstart.processes.GRACE_S", 0.3)
-    easy, stubborn = child(tmp_path), child(tmp_path, STUBBORN, "stubborn")
+async def test_a_process_that_is_never_ready_ends_the_start(reports, tmp_path):
+    supervisor = ProcessSupervisor(reports.append, Timing(process_start_limit_s=0.3))
+    with pytest.raises(CliError, match="hub is not ready after"):
+        await supervisor.start(managed(tmp_path, SLEEPER))
+    supervisor.kill_now()
+    await supervisor.stop()
+
+
+async def test_stopping_leaves_no_process_not_even_a_stubborn_one(reports, tmp_path):
+    supervisor = ProcessSupervisor(reports.append, Timing(process_stop_limit_s=0.3))
+    easy, stubborn = managed(tmp_path), managed(tmp_path, STUBBORN, "stubborn")
     await supervisor.start(easy)
     await supervisor.start(stubborn)
     await supervisor.stop()
     assert easy.process.returncode == -signal.SIGTERM
     assert stubborn.process.returncode == -signal.SIGKILL
-    assert supervisor.told == ["stubborn did not stop in time and was killed"]
+    assert reports == ["stubborn did not stop in time and was killed"]
 
 
-async def test_a_child_that_is_killed_later_is_started_again(supervisor, tmp_path, monkeypatch):
-    monkeypatch.setattr("fedctl.quickstart.processes._RESTART_PAUSE_S", 0.0)
-    one = child(tmp_path)
-    await supervisor.start(one)
-    watching = asyncio.create_task(supervisor.watch())
-    first = one.process.pid
-    os.kill(first, signal.SIGKILL)
+async def test_a_process_that_is_killed_later_is_started_again(supervisor, reports, tmp_path):
+    process = managed(tmp_path)
+    await supervisor.start(process)
+    watching = asyncio.create_task(supervisor.keep_running())
+    first_pid = process.process.pid
+    os.kill(first_pid, signal.SIGKILL)
     async with asyncio.timeout(4):
-        while one.process.pid == first or not one.ready_file.exists():
+        while process.process.pid == first_pid or not process.ready_file.exists():
             await asyncio.sleep(0.02)
-    assert "hub was ended by SIGKILL; starting it again" in supervisor.told[0]
+    assert "hub was ended by SIGKILL; starting it again" in reports[0]
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
 
 
-async def test_a_child_that_will_not_stay_ends_the_run(supervisor, tmp_path, monkeypatch):
-    monkeypatch.setattr("fedctl.quickstart.processes._RESTART_PAUSE_S", 0.0)
-    one = child(tmp_path)
-    await supervisor.start(one)
-    one.command = python("raise SystemExit(3)")
-    os.kill(one.process.pid, signal.SIGKILL)
+async def test_a_process_that_will_not_stay_ends_the_run(supervisor, tmp_path):
+    process = managed(tmp_path)
+    await supervisor.start(process)
+    process.command = python("raise SystemExit(3)")
+    os.kill(process.process.pid, signal.SIGKILL)
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(supervisor.watch(), 4)
+        await asyncio.wait_for(supervisor.keep_running(), 4)
     assert caught.group_contains(CliError, match="again and again")
 
 
-async def test_before_everything_is_ready_the_end_of_a_child_is_an_error(supervisor, tmp_path):
-    one = child(tmp_path)
-    await supervisor.start(one)
-    os.kill(one.process.pid, signal.SIGKILL)
+async def test_before_everything_is_ready_the_end_of_a_process_is_an_error(supervisor, tmp_path):
+    process = managed(tmp_path)
+    await supervisor.start(process)
+    os.kill(process.process.pid, signal.SIGKILL)
     with pytest.raises(CliError, match="SIGKILL"):
-        await asyncio.wait_for(supervisor.expect_alive(), 4)
+        await asyncio.wait_for(supervisor.fail_on_exit(), 4)
 
 
-async def test_a_secret_is_handed_over_by_the_environment_of_one_child(supervisor, tmp_path):
+async def test_a_secret_is_handed_over_by_the_environment_of_one_process(supervisor, tmp_path):
     code = "import os, pathlib, sys; new = pathlib.Path(sys.argv[1] + '.new')"
     code += "; new.write_text(os.environ['WORD']); new.replace(sys.argv[1])"
-    one = child(tmp_path, f"{code}; import time; time.sleep(60)")
-    one.variables = {"WORD": "tok"}
-    await supervisor.start(one)
-    assert one.ready_file.read_text() == "tok"
-    assert "tok" not in repr(one)
+    process = managed(tmp_path, f"{code}; import time; time.sleep(60)")
+    process.variables = {"WORD": "tok"}
+    await supervisor.start(process)
+    assert process.ready_file.read_text() == "tok"
+    assert "tok" not in repr(process)
     assert "WORD" not in os.environ
 
 
@@ -250,11 +293,11 @@ def test_an_agent_that_joined_needs_no_invitation(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["exec", "watch"])
-async def test_no_child_outlives_its_parent_however_that_ends(tmp_path, mode):
+async def test_no_process_outlives_its_parent_however_that_ends(tmp_path, mode):
     if mode == "exec" and sys.platform != "linux":
         pytest.skip("asks the Linux kernel")
     script = tmp_path / "parent.py"
-    command = guarded(python(SLEEPER))
+    command = dying_with_parent(python(SLEEPER))
     command[5] = mode
     script.write_text(
         "import os, subprocess, sys, time\n"

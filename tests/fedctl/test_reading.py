@@ -16,7 +16,11 @@ from tests.fedctl.answers import (
     step,
 )
 
+from fedctl.client import connect
+from fedctl.commands.events import follow_events
+from fedctl.config import Overrides, load
 from fedctl.errors import ExitCode
+from fedctl.schema import find_key, walk
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -84,7 +88,7 @@ async def test_yaml_holds_what_json_holds(fedctl, hub):
 async def test_a_name_is_one_segment_of_the_address(fedctl, hub):
     ended = await fedctl("get", "site", "../../x?y")
     assert ended.code == ExitCode.NOT_FOUND
-    assert hub.seen[0].rel_url.raw_path == "/api/v1/sites/..%2F..%2Fx%3Fy"
+    assert hub.requests[0].rel_url.raw_path == "/api/v1/sites/..%2F..%2Fx%3Fy"
 
 
 async def test_filters_reach_the_hub_and_misfits_are_refused(fedctl, hub):
@@ -92,8 +96,8 @@ async def test_filters_reach_the_hub_and_misfits_are_refused(fedctl, hub):
     ended = await fedctl("get", "participants", "--federation", "credit-risk", "--phase", "Ready")
     assert ended.code == ExitCode.OK
     assert "No participants found." in ended.err
-    assert hub.seen[0].query["federation"] == "credit-risk"
-    assert hub.seen[0].query["phase"] == "Ready"
+    assert hub.requests[0].query["federation"] == "credit-risk"
+    assert hub.requests[0].query["phase"] == "Ready"
     ended = await fedctl("get", "sites", "--phase", "Ready")
     assert ended.code == ExitCode.USAGE
     assert "--phase does not apply to sites" in ended.err
@@ -156,7 +160,7 @@ async def test_describe_a_federation_lists_its_participants(fedctl, hub):
     assert "Intent:" in ended.out
 
 
-async def test_routes_show_table_place_and_probe(fedctl, hub):
+async def test_routes_show_table_site_and_probe(fedctl, hub):
     row = {
         "participant": "credit-risk/exchange",
         "site": "hq",
@@ -175,7 +179,7 @@ async def test_routes_show_table_place_and_probe(fedctl, hub):
     hub.on("GET", "/api/v1/federations/credit-risk/routes", body)
     ended = await fedctl("routes", "credit-risk")
     assert "127.0.2.1:30109" in ended.out
-    assert "left out: credit-risk/10000: NoAddress: not ready" in ended.out
+    assert "unrouted: credit-risk/10000: NoAddress: not ready" in ended.out
     assert (await fedctl("routes", "credit-risk", "-o", "json")).json() == body
     probe = {"key": row["key"].upper(), "state": "Reachable", "message": "", "at": None}
     hub.on("POST", "/api/v1/participants/credit-risk/exchange/probes", {"probes": [probe]})
@@ -186,8 +190,8 @@ async def test_certificates_that_end_soon_are_asked_for_by_time(fedctl, hub):
     hub.on("GET", "/api/v1/certificates", page())
     ended = await fedctl("certificates", "--expiring-within", "30d", "--site", "alpha")
     assert ended.code == ExitCode.OK
-    assert hub.seen[0].query["site"] == "alpha"
-    assert hub.seen[0].query["expiring_before"].startswith("20")
+    assert hub.requests[0].query["site"] == "alpha"
+    assert hub.requests[0].query["expiring_before"].startswith("20")
     assert (await fedctl("certificates", "--expiring-within", "soon")).code == ExitCode.USAGE
 
 
@@ -202,32 +206,27 @@ async def test_events_since_an_id_are_read_to_the_end(fedctl, hub):
     assert [one["id"] for one in ended.json()["items"]] == list(range(1, 1202))
 
 
-async def test_following_events_goes_on_from_the_last_one_after_a_broken_line(hub, monkeypatch):
-    from fedctl.client import connect  # noqa: PLC0415 - the client itself, not a command
-    from fedctl.commands import events  # noqa: PLC0415
-    from fedctl.config import Overrides, load  # noqa: PLC0415
-
+async def test_following_events_goes_on_from_the_last_one_after_a_broken_line(hub, timing):
     async def answer(request: web.Request) -> web.StreamResponse:
         after = int(request.query["after"])
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        for number in (after, after + 1):  # one that was seen already, one that is new
+        for number in (after, after + 1):  # one that was printed already, one that is new
             await response.write(b"\n" + json.dumps(event(number)).encode() + b"\n")
         assert request.transport is not None
         request.transport.abort()
         return response
 
-    monkeypatch.setattr(events, "_AGAIN_S", 0.0)
     hub.handle("GET", "/api/v1/events", answer)
-    seen = []
-    async with connect(load(Overrides())) as hub_client:
-        stream = events.followed(hub_client, {}, 5)
-        async for one in stream:
-            seen.append(one["id"])
-            if len(seen) == 3:
+    ids = []
+    async with connect(load(Overrides()), timing) as hub_client:
+        stream = follow_events(hub_client, {}, 5)
+        async for followed in stream:
+            ids.append(followed["id"])
+            if len(ids) == 3:
                 break
         await stream.aclose()
-    assert seen == [6, 7, 8]
+    assert ids == [6, 7, 8]
 
 
 async def test_explain_follows_the_path_through_lists_and_references(fedctl, hub, openapi):
@@ -246,10 +245,7 @@ async def test_explain_follows_the_path_through_lists_and_references(fedctl, hub
 
 
 async def test_every_key_of_the_file_is_explained(openapi):
-    from fedctl.schema import explain, walk  # noqa: PLC0415 - pure, needs no hub
-
-    found, _ = explain(openapi, "federation")
-    keys = [key for _, key in walk(found)]
+    keys = [key for _, key in walk(find_key(openapi, "federation"))]
     assert len(keys) > 15
     assert all(key.description for key in keys)
 
@@ -262,9 +258,9 @@ async def test_version_and_ca(fedctl, hub):
     assert "hub API  1.0.0" in (await fedctl("version")).out
     assert "sha256:ab" in (await fedctl("ca")).out
     assert (await fedctl("ca", "--pem")).out == "P\n"
-    seen = len(hub.seen)
+    seen = len(hub.requests)
     assert (await fedctl("version", "--client", "-o", "json")).json()["client"]
-    assert len(hub.seen) == seen
+    assert len(hub.requests) == seen
 
 
 def test_the_diff_of_the_fake_is_what_the_api_documents():

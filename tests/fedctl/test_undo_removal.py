@@ -97,17 +97,19 @@ async def test_what_is_at_a_lost_site_is_given_up_on_demand(fedctl, hub):
     ended = await fedctl("delete", "participant", "credit-risk/9999", "--force")
     assert ended.code == ExitCode.OK
     assert hub.calls("DELETE") == [f"{path}?force=true"]
-    assert "participant/credit-risk/9999 abandoned" in ended.out
+    assert "participant/credit-risk/9999 removed by force" in ended.out
     assert "at alpha there may be left: Namespace/fate-9999, Secret/pulsar-cert" in ended.out
     assert (await fedctl("delete", "site", "alpha", "--force")).code == ExitCode.USAGE
 
 
-async def test_faults_of_an_invitation_name_the_option(fedctl, hub):
-    faults = [
+async def test_errors_of_an_invitation_name_the_option(fedctl, hub):
+    field_errors = [
         {"path": "name", "message": "must be a DNS-1123 label"},
         {"path": "life_s", "message": "a token lives 1 s to 24 h"},
     ]
-    hub.problem("POST", "/api/v1/sites", 422, "invalid", errors=faults, detail="name: must be")
+    hub.problem(
+        "POST", "/api/v1/sites", 422, "invalid", errors=field_errors, detail="name: must be"
+    )
     ended = await fedctl("site", "invite", "Alpha_1", "--life", "99d")
     assert ended.code == ExitCode.INVALID
     assert "NAME: must be a DNS-1123 label" in ended.err

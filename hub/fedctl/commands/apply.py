@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
+from fedcore.terminal_text import escape
+from fedcore.yaml_reader import MAX_BYTES
 from fedctl.client import Client, Json, Reply, path_of
-from fedctl.commands.session import (
+from fedctl.commands.invocation import run
+from fedctl.commands.options import (
     DEFAULT_WAIT,
     FileOption,
     OutputOption,
     TimeoutOption,
-    limit_of,
-    run,
+    parse_timeout,
 )
-from fedctl.diff_view import removes_something, show_diffs, show_summary, verb_of
+from fedctl.diff_view import past_participle, print_diffs, print_summary, removes_something
 from fedctl.errors import CliError, ExitCode, FieldError
-from fedctl.manifest import MAX_BYTES, Manifest, parse
-from fedctl.progress import display, wait
-from fedctl.render import Output, emit, say
+from fedctl.manifest import Manifest, parse
+from fedctl.progress import choose_display, wait
+from fedctl.render import Output, emit, print_line
 from fedctl.resources import kind_of
-from fedctl.text import clean
 from fedctl.wait_status import Goal, operation_source, resource_source
 
 _KIND: Final = "Federation"
+_EXPLAIN_HINT: Final = "`fedctl explain federation` describes every key"
 
 
 def apply(
@@ -49,11 +51,12 @@ def apply(
 
     On a terminal it asks before anything is removed, unless -y is given.
     """
-    limit_s = limit_of(timeout)
+    limit_s = parse_timeout(timeout)
     manifests = _read(filename)
 
     async def work(client: Client) -> None:
         if len(manifests) > 1 and not dry_run:
+            # A file with an error in its second federation changes nothing of the first.
             for manifest in manifests:
                 await put(client, manifest, dry_run=True)
         answers = []
@@ -62,13 +65,13 @@ def apply(
                 answers.append((await put(client, manifest, dry_run=True)).body)
             else:
                 answers.append(await _apply_one(client, manifest, may_ask=not yes))
-            _tell(answers[-1], output, dry_run=dry_run)
+            _print_answer(answers[-1], output, dry_run=dry_run)
         emit(output, answers[0] if len(answers) == 1 else {"items": answers})
         if wait_for and not dry_run:
             for answer in answers:
                 await follow(client, answer, limit_s)
                 if output in {Output.TABLE, Output.WIDE}:
-                    say(f"federation/{clean(answer['federation']['name'])} is ready")
+                    print_line(f"federation/{escape(answer['federation']['name'])} is ready")
 
     run(ctx, work)
 
@@ -82,21 +85,22 @@ def diff(ctx: typer.Context, filename: FileOption, *, output: OutputOption = Out
 
     async def work(client: Client) -> bool:
         answers: list[Json] = []
-        changed = False
+        is_changed = False
         for manifest in manifests:
             answer = (await put(client, manifest, dry_run=True)).body
             answers.append(answer)
-            changed = await _would_change(client, answer) or changed
+            is_changed = await _would_change(client, answer) or is_changed
             if output in {Output.TABLE, Output.WIDE}:
-                show_diffs(answer)
+                print_diffs(answer)
         emit(output, answers[0] if len(answers) == 1 else {"items": answers})
-        return changed
+        return is_changed
 
     if run(ctx, work):
         raise typer.Exit(ExitCode.NOT_REACHED)
 
 
 async def _would_change(client: Client, answer: Json) -> bool:
+    """Return whether an apply would change a document, or the intent alone."""
     if answer["changes"] or answer["created"]:
         return True
     stored = await client.get(path_of("federations", answer["federation"]["name"]))
@@ -120,28 +124,28 @@ def _checked(manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     for manifest in manifests:
         kind, name = manifest.data.get("kind", _KIND), manifest.data.get("name")
         if kind != _KIND:
-            raise _fault(manifest, "kind", f"must be {_KIND}, the one kind that files describe")
+            raise _error(manifest, "kind", f"must be {_KIND}, the one kind that files describe")
         if not isinstance(name, str) or not name:
-            raise _fault(manifest, "name", "name the federation, for example `name: credit-risk`")
+            raise _error(manifest, "name", "name the federation, for example `name: credit-risk`")
         if name in names:
-            raise _fault(manifest, "name", f"{name} is in this file twice")
+            raise _error(manifest, "name", f"{name} is in this file twice")
         names.add(name)
     return manifests
 
 
-def _fault(manifest: Manifest, path: str, message: str) -> CliError:
+def _error(manifest: Manifest, path: str, message: str) -> CliError:
     return CliError(
         ExitCode.INVALID,
         f"{manifest.source} cannot be applied",
-        faults=(FieldError(f"{manifest.where(path)}: {path}", message),),
-        hint="`fedctl explain federation` describes every key",
+        errors=(FieldError(f"{manifest.where(path)}: {path}", message),),
+        hint=_EXPLAIN_HINT,
     )
 
 
 async def put(
     client: Client, manifest: Manifest, *, dry_run: bool, revision: str | None = None
 ) -> Reply:
-    """Send one document; faults come back with their places in the file.
+    """Send one document; errors come back with their positions in the file.
 
     ``revision`` is the ETag that the change was shown for: a change in between is refused.
     """
@@ -153,19 +157,18 @@ async def put(
             body=manifest.data,
             headers={"If-Match": revision} if revision else None,
         )
-    except CliError as failure:
-        if not failure.faults:
+    except CliError as error:
+        if not error.errors:
             raise
-        placed = tuple(
-            FieldError(f"{manifest.where(fault.path)}: {fault.path}", fault.message)
-            for fault in failure.faults
-        )
         raise CliError(
-            failure.code,
+            error.code,
             f"{manifest.source} was refused; nothing was changed",
-            faults=placed,
-            hint=failure.hint or "`fedctl explain federation` describes every key",
-        ) from failure
+            errors=tuple(
+                FieldError(f"{manifest.where(field.path)}: {field.path}", field.message)
+                for field in error.errors
+            ),
+            hint=error.hint or _EXPLAIN_HINT,
+        ) from error
 
 
 async def _apply_one(client: Client, manifest: Manifest, *, may_ask: bool) -> Json:
@@ -175,12 +178,12 @@ async def _apply_one(client: Client, manifest: Manifest, *, may_ask: bool) -> Js
         preview: Json = (await put(client, manifest, dry_run=True)).body
         if removes_something(preview):
             revision = await _revision(client, name)
-            say(f"Applying this to {clean(name)} removes something:")
-            show_summary(preview)
+            print_line(f"Applying this to {escape(name)} removes something:")
+            print_summary(preview)
             if not typer.confirm("Go on?"):
                 raise CliError(ExitCode.NOT_REACHED, "nothing was changed")
-    found: Json = (await put(client, manifest, dry_run=False, revision=revision)).body
-    return found
+    answer: Json = (await put(client, manifest, dry_run=False, revision=revision)).body
+    return answer
 
 
 async def _revision(client: Client, name: str) -> str | None:
@@ -188,28 +191,29 @@ async def _revision(client: Client, name: str) -> str | None:
     return reply.headers.get("ETag")
 
 
-def _tell(applied: Any, output: Output, *, dry_run: bool) -> None:
-    name = clean(applied["federation"]["name"])
+def _print_answer(answer: Json, output: Output, *, dry_run: bool) -> None:
+    name = escape(answer["federation"]["name"])
     if output is Output.NAME:
-        say(f"federation/{name}")
+        print_line(f"federation/{name}")
     if output not in {Output.TABLE, Output.WIDE}:
         return
     if dry_run:
-        show_diffs(applied)
-    say(f"federation/{name} {verb_of(applied)}" + (" (dry run)" if dry_run else ""))
+        print_diffs(answer)
+    print_line(f"federation/{name} {past_participle(answer)}" + (" (dry run)" if dry_run else ""))
     if not dry_run:
-        show_summary(applied)
-        if applied["operation"] is not None:
-            say(f"operation/{clean(applied['operation']['id'])}", style="dim")
+        print_summary(answer)
+        if answer["operation"] is not None:
+            print_line(f"operation/{escape(answer['operation']['id'])}", style="dim")
 
 
-async def follow(client: Client, applied: Json, limit_s: float) -> None:
+async def follow(client: Client, answer: Json, limit_s: float) -> None:
     """Wait for what an apply or a delete began; if it changed nothing, for what still goes on."""
-    operation = applied.get("operation")
-    name = str(applied["federation"]["name"])
+    operation = answer.get("operation")
+    name = str(answer["federation"]["name"])
     source = (
         operation_source(operation["id"])
         if operation is not None
         else resource_source(kind_of("federations"), name, Goal.READY)
     )
-    await wait(client, source, limit_s=limit_s, shown=display(), subject=f"federation/{name}")
+    display = choose_display(client.timing)
+    await wait(client, source, limit_s=limit_s, display=display, subject=f"federation/{name}")

@@ -7,15 +7,17 @@ from typing import Annotated, Final
 
 import typer
 
+from fedcore.terminal_text import escape
 from fedctl.client import path_of
 from fedctl.commands.get import get
-from fedctl.commands.session import OutputOption, run
+from fedctl.commands.invocation import run
+from fedctl.commands.options import OutputOption
 from fedctl.errors import CliError, ExitCode
-from fedctl.render import Output, emit, say
-from fedctl.text import clean
+from fedctl.render import Output, emit, print_line
 
 MAX_CHART_BYTES: Final = 10 * 1024 * 1024
-_GZIP: Final = b"\x1f\x8b"
+"""What the hub takes (``fedcore.limits.MAX_CHART_BYTES``)."""
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 app = typer.Typer(help="Upload and list Helm chart archives.", no_args_is_help=True)
 
@@ -30,11 +32,11 @@ def upload(
     """Upload a chart archive; its digest must be the one that the catalogue knows."""
     archive = _read(file)
     path = path_of("charts")
-    found = run(ctx, lambda client: client.request("POST", path, body=archive)).body
-    if not emit(output, found):
-        say(
-            f"chart/{clean(found['sha256'])} uploaded: "
-            f"{clean(found['name'])} {clean(found['version'])}"
+    chart = run(ctx, lambda client: client.request("POST", path, body=archive)).body
+    if not emit(output, chart):
+        print_line(
+            f"chart/{escape(chart['sha256'])} uploaded: "
+            f"{escape(chart['name'])} {escape(chart['version'])}"
         )
 
 
@@ -46,13 +48,13 @@ def list_charts(ctx: typer.Context, *, output: OutputOption = Output.TABLE) -> N
 
 def _read(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
-            archive = opened.read(MAX_CHART_BYTES + 1)
+        with file.open("rb") as stream:
+            archive = stream.read(MAX_CHART_BYTES + 1)
     except OSError as error:
         raise CliError(ExitCode.USAGE, f"cannot read {file}: {error.strerror}") from error
     if len(archive) > MAX_CHART_BYTES:
         raise CliError(ExitCode.INVALID, f"{file} is larger than {MAX_CHART_BYTES} bytes")
-    if not archive.startswith(_GZIP):
+    if not archive.startswith(_GZIP_MAGIC):
         raise CliError(
             ExitCode.INVALID, f"{file} is no gzip archive", hint="`helm package` makes one"
         )

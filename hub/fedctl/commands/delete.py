@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from fedcore.terminal_text import escape
 from fedctl.client import Client, Json, path_of
 from fedctl.commands.apply import follow
-from fedctl.commands.session import DEFAULT_WAIT, OutputOption, TimeoutOption, limit_of, run
-from fedctl.diff_view import show_diffs, show_summary
+from fedctl.commands.invocation import run
+from fedctl.commands.options import DEFAULT_WAIT, OutputOption, TimeoutOption, parse_timeout
+from fedctl.diff_view import print_diffs, print_summary
 from fedctl.errors import CliError, ExitCode
-from fedctl.lookup import address_of, one
-from fedctl.progress import display, wait
-from fedctl.render import Output, emit, say
-from fedctl.resources import Kind, reference
-from fedctl.text import clean
+from fedctl.lookup import address_of, get_answer
+from fedctl.progress import choose_display, wait
+from fedctl.render import Output, emit, print_line
+from fedctl.resources import Kind, parse_reference
 from fedctl.wait_status import Goal, resource_source
 
-_DELETABLE = ("federations", "endpoints", "sites", "charts")
+_DELETABLE: Final = ("federations", "endpoints", "sites", "charts")
 
 
 def delete(  # noqa: PLR0913 - one parameter per option
@@ -33,7 +34,7 @@ def delete(  # noqa: PLR0913 - one parameter per option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would go; change nothing.")
     ] = False,
-    abandon: Annotated[
+    force: Annotated[
         bool,
         typer.Option(
             "--force",
@@ -47,31 +48,32 @@ def delete(  # noqa: PLR0913 - one parameter per option
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Remove a federation, the KubeFATE of a site (endpoint), a site that runs nothing, a chart."""
-    kind, item_name = reference([what] if name is None else [what, name])
-    _check(kind, for_federations=cascade or dry_run, abandon=abandon)
-    limit_s = limit_of(timeout)
-    if abandon:
-        run(ctx, lambda client: _abandon(client, kind, item_name, output, may_ask=not yes))
+    kind, item_name = parse_reference([what] if name is None else [what, name])
+    _check(kind, for_federations=cascade or dry_run, force=force)
+    limit_s = parse_timeout(timeout)
+    if force:
+        run(ctx, lambda client: _force_removal(client, kind, item_name, output, may_ask=not yes))
         return
 
     async def work(client: Client) -> None:
-        target = await _target(client, kind, item_name)
+        full_name = await _full_name(client, kind, item_name)
         if not dry_run and not yes:
-            _ask(f"{kind.singular}/{item_name}")
+            _confirm(f"{kind.singular}/{item_name}")
         query = {"cascade": cascade, "dry_run": dry_run} if kind.plural == "federations" else None
-        reply = await client.request("DELETE", path_of(kind.plural, target), query=query)
-        _tell(f"{kind.singular}/{clean(item_name)}", reply.body, output, dry_run=dry_run)
+        reply = await client.request("DELETE", path_of(kind.plural, full_name), query=query)
+        subject = f"{kind.singular}/{escape(item_name)}"
+        _print_answer(subject, reply.body, output, dry_run=dry_run)
         if wait_for and not dry_run:
-            await _wait(client, kind, item_name, reply.body, limit_s)
+            await _wait_until_gone(client, kind, item_name, reply.body, limit_s)
             if output in {Output.TABLE, Output.WIDE}:
-                say(f"{kind.singular}/{clean(item_name)} is gone")
+                print_line(f"{subject} is gone")
 
     run(ctx, work)
 
 
-def _check(kind: Kind, *, for_federations: bool, abandon: bool) -> None:
+def _check(kind: Kind, *, for_federations: bool, force: bool) -> None:
     """Raise CliError for what cannot be deleted, or not with these options."""
-    if kind.plural == "participants" and not abandon:
+    if kind.plural == "participants" and not force:
         raise CliError(
             ExitCode.USAGE,
             "a participant cannot be deleted by itself",
@@ -86,63 +88,72 @@ def _check(kind: Kind, *, for_federations: bool, abandon: bool) -> None:
         )
     if kind.plural != "federations" and for_federations:
         raise CliError(ExitCode.USAGE, "--cascade and --dry-run are for federations")
-    if kind.plural != "participants" and abandon:
-        raise CliError(ExitCode.USAGE, "--abandon is for participants")
+    if kind.plural != "participants" and force:
+        raise CliError(ExitCode.USAGE, "--force is for participants")
 
 
-async def _abandon(client: Client, kind: Kind, name: str, output: Output, *, may_ask: bool) -> None:
-    subject = f"{kind.singular}/{clean(name)}"
+async def _force_removal(
+    client: Client, kind: Kind, name: str, output: Output, *, may_ask: bool
+) -> None:
+    subject = f"{kind.singular}/{escape(name)}"
     if may_ask:
-        _ask(subject)
-    path = address_of(kind, name)
-    body = (await client.request("DELETE", path, query={"force": True})).body
-    if emit(output, body):
+        _confirm(subject)
+    reply = await client.request("DELETE", address_of(kind, name), query={"force": True})
+    if emit(output, reply.body):
         return
     if output is Output.NAME:
-        say(subject)
+        print_line(subject)
         return
-    say(f"{subject} abandoned: the hub has forgotten it, nothing was done at its site")
-    for item in body["items"]:
-        left = ", ".join(item["leftovers"])
-        say(clean(f"  at {item['site']} there may be left: {left}"), style="yellow")
+    print_line(f"{subject} removed by force: the hub has forgotten it, its site was not asked")
+    for item in reply.body["items"]:
+        leftovers = ", ".join(item["leftovers"])
+        line = f"  at {item['site']} there may be left: {leftovers}"
+        print_line(escape(line), style="yellow")
 
 
-async def _target(client: Client, kind: Kind, name: str) -> str:
+async def _full_name(client: Client, kind: Kind, name: str) -> str:
     """Return the name in the address; a chart may be given by the beginning of its digest."""
-    return kind.name_of(await one(client, kind, name)) if kind.plural == "charts" else name
+    if kind.plural != "charts":
+        return name
+    return kind.name_of(await get_answer(client, kind, name))
 
 
-def _ask(subject: str) -> None:
+def _confirm(subject: str) -> None:
+    """Ask on a terminal, and raise CliError at a no; without a terminal nobody can be asked."""
     if (
         sys.stdin.isatty()
         and sys.stdout.isatty()
-        and not typer.confirm(f"Remove {clean(subject)}?")
+        and not typer.confirm(f"Remove {escape(subject)}?")
     ):
         raise CliError(ExitCode.NOT_REACHED, "nothing was changed")
 
 
-def _tell(subject: str, body: Json | None, output: Output, *, dry_run: bool) -> None:
+def _print_answer(subject: str, body: Json | None, output: Output, *, dry_run: bool) -> None:
+    """Print what a removal did. Only that of a federation has a body, and takes time."""
     if body is not None and emit(output, body):
         return
     if output is Output.NAME:
-        say(subject)
+        print_line(subject)
         return
     if output in {Output.JSON, Output.YAML}:
         return
     if body is not None and dry_run:
-        show_diffs(body)
-    is_long = body is not None
-    say(f"{subject} " + ("is being removed" if is_long else "removed") + " (dry run)" * dry_run)
+        print_diffs(body)
+    verb = "removed" if body is None else "is being removed"
+    print_line(f"{subject} {verb}" + (" (dry run)" if dry_run else ""))
     if body is not None and not dry_run:
-        show_summary(body)
+        print_summary(body)
         if body["operation"] is not None:
-            say(f"operation/{clean(body['operation']['id'])}", style="dim")
+            print_line(f"operation/{escape(body['operation']['id'])}", style="dim")
 
 
-async def _wait(client: Client, kind: Kind, name: str, body: Json | None, limit_s: float) -> None:
+async def _wait_until_gone(
+    client: Client, kind: Kind, name: str, body: Json | None, limit_s: float
+) -> None:
     if body is not None:
         await follow(client, body, limit_s)
     elif kind.plural in {"endpoints", "sites"}:
         source = resource_source(kind, name, Goal.GONE)
+        display = choose_display(client.timing)
         subject = f"{kind.singular}/{name}"
-        await wait(client, source, limit_s=limit_s, shown=display(), subject=subject)
+        await wait(client, source, limit_s=limit_s, display=display, subject=subject)

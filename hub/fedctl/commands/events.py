@@ -1,4 +1,4 @@
-"""``events``: what happened, and what happens."""
+"""``events``: what has happened, and what happens."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from fedcore.terminal_text import escape, is_safe
 from fedctl.client import Client, Json, Query, path_of
-from fedctl.commands.session import (
-    FederationFilter,
-    OutputOption,
-    ParticipantFilter,
-    SiteFilter,
-    run,
-)
+from fedctl.commands.invocation import run
+from fedctl.commands.options import FederationFilter, OutputOption, ParticipantFilter, SiteFilter
+from fedctl.durations import parse_time
 from fedctl.errors import CliError, ExitCode
 from fedctl.lookup import EVENTS_SHOWN, events_after, newest_events
-from fedctl.render import Output, as_yaml, emit, names, say, show_items, styled
+from fedctl.render import Output, as_yaml, emit, print_items, print_line, print_names, styled
 from fedctl.resources import kind_of
-from fedctl.text import clean, is_clean, moment_of
-
-_AGAIN_S: Final = 1.0
 
 
 def events(  # noqa: PLR0913 - one parameter per option
@@ -56,82 +50,82 @@ def events(  # noqa: PLR0913 - one parameter per option
     }
 
     async def work(client: Client) -> None:
-        found = (
+        past_events = (
             await newest_events(client, query, tail)
             if since_id is None
             else await events_after(client, query, since_id)
         )
         if not follow:
-            _list(found, output)
+            _print_list(past_events, output)
             return
-        for event in found:
-            show(event, output)
-        last = found[-1]["id"] if found else (since_id or await _latest(client))
-        async for event in followed(client, query, last):
-            show(event, output)
+        for event in past_events:
+            print_event(event, output)
+        last_id = past_events[-1]["id"] if past_events else (since_id or await _newest_id(client))
+        async for event in follow_events(client, query, last_id):
+            print_event(event, output)
 
     run(ctx, work)
 
 
-async def _latest(client: Client) -> int:
+async def _newest_id(client: Client) -> int:
     newest = await newest_events(client, {}, 1)
     return int(newest[-1]["id"]) if newest else 0
 
 
-async def followed(client: Client, query: Query, last: int) -> AsyncIterator[Json]:
-    """Yield events after ``last`` for ever; a lost line is taken up where it broke."""
-    is_told = False
+async def follow_events(client: Client, query: Query, last_id: int) -> AsyncIterator[Json]:
+    """Yield events after ``last_id`` for ever; a lost stream is opened again where it broke."""
+    is_loss_reported = False
     while True:
         try:
-            wanted = {**query, "after": last, "follow": True}
-            async with client.lines(path_of("events"), wanted) as lines:
+            after_last = {**query, "after": last_id, "follow": True}
+            async with client.lines(path_of("events"), after_last) as lines:
                 async for event in lines:
-                    if event["id"] <= last:
+                    if event["id"] <= last_id:
                         continue
-                    last, is_told = event["id"], False
+                    last_id, is_loss_reported = event["id"], False
                     yield event
-        except CliError as failure:
-            if failure.code is not ExitCode.UNAVAILABLE or not failure.is_retryable:
+        except CliError as error:
+            if error.code is not ExitCode.UNAVAILABLE or not error.is_retryable:
                 raise
-            if not is_told:
-                say(f"{clean(failure.message)}; going on from event {last}", is_error=True)
-                is_told = True
-        await asyncio.sleep(_AGAIN_S)
+            if not is_loss_reported:
+                print_line(f"{escape(error.message)}; going on from event {last_id}", is_error=True)
+                is_loss_reported = True
+        await asyncio.sleep(client.timing.stream_reopen_pause_s)
 
 
-def _list(found: list[Json], output: Output) -> None:
+def _print_list(event_list: list[Json], output: Output) -> None:
     kind = kind_of("events")
-    if emit(output, {"items": found}):
+    if emit(output, {"items": event_list}):
         return
     if output is Output.NAME:
-        names(kind, found)
+        print_names(kind, event_list)
     else:
-        show_items(kind, found, is_wide=output is Output.WIDE)
+        print_items(kind, event_list, is_wide=output is Output.WIDE)
 
 
-def show(event: Json, output: Output) -> None:
+def print_event(event: Json, output: Output) -> None:
     """Print one event on one line; as YAML, one document."""
     match output:
         case Output.JSON:
             line = json.dumps(event, ensure_ascii=False)
-            sys.stdout.write((line if is_clean(line) else json.dumps(event)) + "\n")
+            sys.stdout.write((line if is_safe(line) else json.dumps(event)) + "\n")
         case Output.YAML:
             sys.stdout.write(f"---\n{as_yaml(event)}\n")
         case Output.NAME:
-            names(kind_of("events"), [event])
+            print_names(kind_of("events"), [event])
         case Output.TABLE | Output.WIDE:
-            _line(event)
+            _print_line_of(event)
     sys.stdout.flush()
 
 
-def _line(event: Json) -> None:
-    moment = moment_of(event.get("occurred_at")) or datetime.now(UTC)
-    severity = clean(event.get("severity", ""))
-    about = clean(event.get("resource") or "")
-    say(
+def _print_line_of(event: Json) -> None:
+    moment = parse_time(event.get("occurred_at")) or datetime.now(UTC)
+    severity = escape(event.get("severity", ""))
+    about = escape(event.get("resource") or "")
+    print_line(
         Text(f"{moment.astimezone():%H:%M:%S} {event.get('id', '')!s:>6}  ", style="dim")
         + Text(f"{severity:<8}", style=styled(severity).style)
-        + Text(f"{clean(event.get('kind', '')):<28} ", style="bold")
+        + Text(f"{escape(event.get('kind', '')):<28} ", style="bold")
         + Text(f"{about}: " if about else "", style="cyan")
-        + Text(clean(event.get("message", "")))
+        + Text(escape(event.get("message", "")))
     )

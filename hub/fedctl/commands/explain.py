@@ -1,4 +1,4 @@
-"""``explain``, ``ca``, ``version``: what the hub is and what it takes."""
+"""``explain``, ``ca``, ``version``: what the hub is and which keys it takes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
+from fedcore.terminal_text import escape
 from fedctl.client import path_of
-from fedctl.commands.session import OutputOption, run
-from fedctl.render import Output, as_json, emit, say
-from fedctl.schema import Key, explain, walk
-from fedctl.text import clean
+from fedctl.commands.invocation import run
+from fedctl.commands.options import OutputOption
+from fedctl.render import Output, as_json, emit, print_line
+from fedctl.schema import Key, find_key, walk
 
 _DISTRIBUTION: Final = "fate-lifecycle-manager"
 _WIDTH: Final = 88
 
 
-def explain_command(
+def explain(
     ctx: typer.Context,
     path: Annotated[str, typer.Argument(help="KIND or KIND.key.key, as federation.parties.")],
     *,
@@ -29,39 +30,39 @@ def explain_command(
 ) -> None:
     """Explain the keys of a file, from the hub's own schema."""
     document = run(ctx, lambda client: client.get("/api/v1/openapi.json"))
-    found, below = explain(document, path)
-    say(Text(f"{path} ", style="bold") + Text(f"<{found.type}>", style="cyan"))
-    _describe(found, "  ")
-    if not below:
+    key = find_key(document, path)
+    print_line(Text(f"{path} ", style="bold") + Text(f"<{key.type}>", style="cyan"))
+    _print_description(key, "  ")
+    if not key.keys:
         return
-    say()
-    say("KEYS", style="bold")
+    print_line()
+    print_line("KEYS", style="bold")
     if recursive:
-        for depth, key in walk(found):
-            say(_headline(key, "  " * (depth + 1)))
+        for depth, child in walk(key):
+            print_line(_headline(child, "  " * (depth + 1)))
         return
-    for key in below:
-        say(_headline(key, "  "))
-        _describe(key, "      ")
+    for child in key.keys:
+        print_line(_headline(child, "  "))
+        _print_description(child, "      ")
 
 
 def _headline(key: Key, indent: str) -> Text:
-    must = " -required-" if key.is_required else ""
+    required = " -required-" if key.is_required else ""
     return (
-        Text(f"{indent}{clean(key.name)} ", style="bold")
-        + Text(f"<{clean(key.type)}>", style="cyan")
-        + Text(must, style="yellow")
+        Text(f"{indent}{escape(key.name)} ", style="bold")
+        + Text(f"<{escape(key.type)}>", style="cyan")
+        + Text(required, style="yellow")
     )
 
 
-def _describe(key: Key, indent: str) -> None:
-    for line in textwrap.wrap(clean(key.description), _WIDTH):
-        say(f"{indent}{line}")
+def _print_description(key: Key, indent: str) -> None:
+    for line in textwrap.wrap(escape(key.description), _WIDTH):
+        print_line(f"{indent}{line}")
     facts = list(key.limits)
     if key.has_default and key.default not in (None, [], {}):
         facts.insert(0, f"default {as_json(key.default)}")
     if facts:
-        say(f"{indent}{clean('; '.join(facts))}", style="dim")
+        print_line(f"{indent}{escape('; '.join(facts))}", style="dim")
 
 
 def ca(
@@ -71,12 +72,12 @@ def ca(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the hub's CA: the fingerprint that agents pin, and the roots."""
-    found = run(ctx, lambda client: client.get(path_of("ca")))
+    authority = run(ctx, lambda client: client.get(path_of("ca")))
     if pem:
-        say("\n".join(clean(line) for line in found["roots_pem"].splitlines()))
-    elif not emit(output, found):
-        say(f"Fingerprint:    {clean(found['fingerprint'])}")
-        say(f"Trust version:  {clean(found['trust_version'])}")
+        print_line("\n".join(escape(line) for line in authority["roots_pem"].splitlines()))
+    elif not emit(output, authority):
+        print_line(f"Fingerprint:    {escape(authority['fingerprint'])}")
+        print_line(f"Trust version:  {escape(authority['trust_version'])}")
 
 
 def show_version(
@@ -94,9 +95,9 @@ def show_version(
         facts["api"] = document.get("info", {}).get("version")
     if emit(output, facts):
         return
-    say(f"fedctl   {facts['client']}")
+    print_line(f"fedctl   {facts['client']}")
     if "api" in facts:
-        say(f"hub API  {clean(facts['api'])}")
+        print_line(f"hub API  {escape(facts['api'])}")
 
 
 def _own_version() -> str:

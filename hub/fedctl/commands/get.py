@@ -10,20 +10,24 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from fedcore.terminal_text import escape
 from fedctl.client import Client, Json, Query, path_of
-from fedctl.commands.session import (
-    FederationFilter,
-    OutputOption,
-    ParticipantFilter,
-    SiteFilter,
-    run,
-)
+from fedctl.commands.invocation import run
+from fedctl.commands.options import FederationFilter, OutputOption, ParticipantFilter, SiteFilter
 from fedctl.describe import describe
+from fedctl.durations import parse_duration
 from fedctl.errors import CliError, ExitCode
-from fedctl.lookup import all_of, one, plain
-from fedctl.render import Output, emit, grid, names, say, show_items, show_table
-from fedctl.resources import Kind, kind_of, reference
-from fedctl.text import clean, seconds_of
+from fedctl.lookup import get_answer, item_of, list_all
+from fedctl.render import (
+    Output,
+    build_table,
+    emit,
+    print_items,
+    print_line,
+    print_names,
+    print_table,
+)
+from fedctl.resources import Kind, kind_of, parse_reference
 
 
 def get(  # noqa: PLR0913 - one parameter per option
@@ -45,16 +49,16 @@ def get(  # noqa: PLR0913 - one parameter per option
     Kinds: sites, endpoints, federations, participants, operations, certificates, events, charts,
     releases; singular and short names work, too.
     """
-    given = {
+    filters = {
         "federation": federation,
         "site": site,
         "participant": participant,
         "phase": phase,
         "state": state,
     }
-    query = {key: value for key, value in given.items() if value is not None}
+    query = {key: value for key, value in filters.items() if value is not None}
     if name is not None or "/" in what:
-        kind, item_name = reference([what] if name is None else [what, name])
+        kind, item_name = parse_reference([what] if name is None else [what, name])
         _refuse_filters([kind], query, is_single=True)
         run(ctx, lambda client: _get_one(client, kind, item_name, output))
         return
@@ -71,16 +75,16 @@ def _refuse_filters(kinds: Sequence[Kind], query: Query, *, is_single: bool) -> 
 
 
 async def _get_one(client: Client, kind: Kind, name: str, output: Output) -> None:
-    found = await one(client, kind, name)
-    if not emit(output, found):
-        _print(kind, [plain(kind, found)], output)
+    answer = await get_answer(client, kind, name)
+    if not emit(output, answer):
+        _print(kind, [item_of(kind, answer)], output)
 
 
 async def _list(client: Client, kinds: Sequence[Kind], query: Query, output: Output) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(
-                all_of(client, kind, {k: v for k, v in query.items() if k in kind.filters})
+                list_all(client, kind, {k: v for k, v in query.items() if k in kind.filters})
             )
             for kind in kinds
         ]
@@ -94,15 +98,15 @@ async def _list(client: Client, kinds: Sequence[Kind], query: Query, output: Out
         return
     for index, (kind, items) in enumerate(zip(kinds, lists, strict=True)):
         if index and output is not Output.NAME:
-            say()
+            print_line()
         _print(kind, items, output, title=len(kinds) > 1)
 
 
 def _print(kind: Kind, items: list[Json], output: Output, *, title: bool = False) -> None:
     if output is Output.NAME:
-        names(kind, items)
+        print_names(kind, items)
     else:
-        show_items(kind, items, is_wide=output is Output.WIDE, title=title)
+        print_items(kind, items, is_wide=output is Output.WIDE, title=title)
 
 
 def describe_command(
@@ -113,12 +117,12 @@ def describe_command(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show everything about one thing: findings with the next act, steps, addresses, events."""
-    kind, item_name = reference([what] if name is None else [what, name])
+    kind, item_name = parse_reference([what] if name is None else [what, name])
 
     async def work(client: Client) -> None:
-        found = await one(client, kind, item_name)
-        if not emit(output, found):
-            await describe(client, kind, item_name, found)
+        answer = await get_answer(client, kind, item_name)
+        if not emit(output, answer):
+            await describe(client, kind, item_name, answer)
 
     run(ctx, work)
 
@@ -136,7 +140,7 @@ def certificates(
     """List the certificates that the CA issued, newest first."""
     query: dict[str, str | int | bool | None] = {"site": site, "participant": participant}
     if expiring_within is not None:
-        seconds = seconds_of(expiring_within, "--expiring-within")
+        seconds = parse_duration(expiring_within, "--expiring-within")
         query["expiring_before"] = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
     run(ctx, lambda client: _list(client, [kind_of("certificates")], query, output))
 
@@ -154,43 +158,46 @@ def routes(
     name = federation.removeprefix("federation/")
 
     async def work(client: Client) -> None:
-        probes: dict[str, Json] = {}
-        if probe:
-            path = path_of("participants", name, "exchange", "probes")
-            reply = await client.request("POST", path)
-            probes = {str(one["key"]).lower(): one for one in reply.body["probes"]}
-        found = await client.get(path_of("federations", name, "routes"))
-        for row in found["routes"]:
-            fresh = probes.get(str(row["key"]).lower()) if row["table"] == "sni" else None
+        probes = await _probe(client, name) if probe else {}
+        answer = await client.get(path_of("federations", name, "routes"))
+        for route in answer["routes"]:
+            fresh = probes.get(str(route["key"]).lower()) if route["table"] == "sni" else None
             if fresh is not None:
-                row["probe"], row["probe_message"] = fresh["state"], fresh["message"]
-        if not emit(output, found):
-            _show_routes(found)
+                route["probe"], route["probe_message"] = fresh["state"], fresh["message"]
+        if not emit(output, answer):
+            _print_routes(answer)
 
     run(ctx, work)
 
 
-def _show_routes(found: Json) -> None:
+async def _probe(client: Client, federation: str) -> dict[str, Json]:
+    """Let the exchange's site try its routes, and return the outcomes by the routes' keys."""
+    path = path_of("participants", federation, "exchange", "probes")
+    reply = await client.request("POST", path)
+    return {str(probe["key"]).lower(): probe for probe in reply.body["probes"]}
+
+
+def _print_routes(answer: Json) -> None:
     rows = [
         [
-            clean(row["participant"]),
-            clean(row["site"]),
-            clean(row["table"]),
-            clean(row["key"]),
-            clean(f"{row['host']}:{row['port']}"),
-            "yes" if row["deployed"] else "no",
-            clean(row["probe"]),
-            clean(row["probe_message"]),
+            escape(route["participant"]),
+            escape(route["site"]),
+            escape(route["table"]),
+            escape(route["key"]),
+            escape(f"{route['host']}:{route['port']}"),
+            "yes" if route["deployed"] else "no",
+            escape(route["probe"]),
+            escape(route["probe_message"]),
         ]
-        for row in found["routes"]
+        for route in answer["routes"]
     ]
     if rows:
         titles = ("PARTICIPANT", "SITE", "TABLE", "KEY", "TO", "AT SITE", "PROBE", "")
-        show_table(grid(titles, rows))
+        print_table(build_table(titles, rows))
     else:
-        say("No routes yet.", is_error=True)
-    for waiting in found["unrouted"]:
-        say(
-            Text("left out: ", style="yellow")
-            + Text(clean(f"{waiting['participant']}: {waiting['reason']}"))
+        print_line("No routes yet.", is_error=True)
+    for unrouted in answer["unrouted"]:
+        print_line(
+            Text("unrouted: ", style="yellow")
+            + Text(escape(f"{unrouted['participant']}: {unrouted['reason']}"))
         )

@@ -7,13 +7,15 @@ from typing import Annotated, Final
 
 import typer
 
+from fedcore.terminal_text import escape
 from fedctl.client import Json, path_of
-from fedctl.commands.session import OutputOption, run
+from fedctl.commands.invocation import run
+from fedctl.commands.options import OutputOption
+from fedctl.durations import parse_duration
 from fedctl.errors import CliError, ExitCode, FieldError
-from fedctl.render import Output, emit, say
-from fedctl.text import clean, seconds_of
+from fedctl.render import Output, emit, print_line
 
-_OPTIONS: Final = {"name": "NAME", "life_s": "--life", "labels": "--label"}
+_OPTION_NAMES: Final = {"name": "NAME", "life_s": "--life", "labels": "--label"}
 _RUN_OPTIONS: Final = "--state fedagent-state --kubeconfig ~/.kube/config"
 site_app = typer.Typer(help="Invite sites and revoke them.", no_args_is_help=True)
 certificate_app = typer.Typer(help="Revoke certificates.", no_args_is_help=True)
@@ -31,25 +33,28 @@ def invite(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a one-time token for a site's agent; it is shown this once."""
-    body = {"name": name, "life_s": seconds_of(life, "--life"), "labels": _labels(label or [])}
-
-    found = _in_options(
+    body = {"name": name, "life_s": parse_duration(life, "--life"), "labels": _labels(label or [])}
+    invitation = _with_option_names(
         lambda: run(ctx, lambda client: client.request("POST", path_of("sites"), body=body)).body
     )
-    if emit(output, found):
+    if emit(output, invitation):
         return
-    site = f"site/{clean(found['site']['name'])}"
+    site = f"site/{escape(invitation['site']['name'])}"
     if output is Output.NAME:
-        say(site)
+        print_line(site)
         return
-    say(f"{site} invited; the token is good for {life}. At the site, once:")
-    say()
-    say(f"  {clean(found['join_command'])}")
-    say()
-    say(f"then: fedagent run {_RUN_OPTIONS}")
-    say("The token works once and is not shown again. Change these where they do not fit:")
-    say("  --state       folder that keeps the agent's identity and journal; the same for both")
-    say("  --kubeconfig  file that reaches the site's cluster; without it inside the cluster")
+    print_line(f"{site} invited; the token is good for {life}. At the site, once:")
+    print_line()
+    print_line(f"  {escape(invitation['join_command'])}")
+    print_line()
+    print_line(f"then: fedagent run {_RUN_OPTIONS}")
+    print_line("The token works once and is not shown again. Change these where they do not fit:")
+    print_line(
+        "  --state       folder that keeps the agent's identity and journal; the same for both"
+    )
+    print_line(
+        "  --kubeconfig  file that reaches the site's cluster; without it inside the cluster"
+    )
 
 
 @site_app.command("revoke")
@@ -61,9 +66,11 @@ def revoke(
 ) -> None:
     """Revoke a site's agent: its stream is cut at once; what runs at the site goes on."""
     path = path_of("sites", name, "revocation")
-    found = run(ctx, lambda client: client.request("POST", path)).body
-    if not emit(output, found):
-        say(f"site/{clean(name)} revoked; `fedctl site invite {clean(name)}` lets it back in")
+    site = run(ctx, lambda client: client.request("POST", path)).body
+    if not emit(output, site):
+        print_line(
+            f"site/{escape(name)} revoked; `fedctl site invite {escape(name)}` lets it back in"
+        )
 
 
 @certificate_app.command("revoke")
@@ -75,31 +82,32 @@ def revoke_certificate(
 ) -> None:
     """Revoke one certificate."""
     path = path_of("certificates", serial, "revocation")
-    found = run(ctx, lambda client: client.request("POST", path)).body
-    if not emit(output, found):
-        say(f"certificate/{clean(serial)} revoked")
+    certificate = run(ctx, lambda client: client.request("POST", path)).body
+    if not emit(output, certificate):
+        print_line(f"certificate/{escape(serial)} revoked")
 
 
-def _in_options(call: Callable[[], Json]) -> Json:
-    """Carry out a call whose faults name the fields of the body: name the options instead."""
+def _with_option_names(call: Callable[[], Json]) -> Json:
+    """Carry out a call; its errors name the options in place of the body's fields."""
     try:
         return call()
-    except CliError as failure:
-        if not failure.faults:
+    except CliError as error:
+        if not error.errors:
             raise
-        faults = tuple(
-            FieldError(_OPTIONS.get(one.path, one.path), one.message) for one in failure.faults
+        errors = tuple(
+            FieldError(_OPTION_NAMES.get(field.path, field.path), field.message)
+            for field in error.errors
         )
         raise CliError(
-            failure.code, "the invitation cannot be made", faults=faults, hint=failure.hint
-        ) from failure
+            error.code, "the invitation cannot be made", errors=errors, hint=error.hint
+        ) from error
 
 
 def _labels(pairs: list[str]) -> dict[str, str]:
-    found = {}
+    labels = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise CliError(ExitCode.USAGE, f"--label {pair!r} is not KEY=VALUE")
-        found[key] = value
-    return found
+        labels[key] = value
+    return labels

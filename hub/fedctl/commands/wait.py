@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from fedcore.terminal_text import escape
 from fedctl.client import Client
-from fedctl.commands.session import DEFAULT_WAIT, TimeoutOption, limit_of, run
+from fedctl.commands.invocation import run
+from fedctl.commands.options import DEFAULT_WAIT, TimeoutOption, parse_timeout
 from fedctl.errors import CliError, ExitCode
-from fedctl.progress import display, wait
-from fedctl.render import say
-from fedctl.resources import reference
-from fedctl.text import clean
+from fedctl.progress import choose_display, wait
+from fedctl.render import print_line
+from fedctl.resources import parse_reference
 from fedctl.wait_status import Goal, StatusSource, operation_source, resource_source
 
 
@@ -34,17 +35,19 @@ def wait_command(
     A failure that only a person can mend ends it at once, with its cause; a site out of sight
     does not.
     """
-    limit_s = limit_of(timeout)
+    limit_s = parse_timeout(timeout)
     source, subject = _source(resource or [], operation, goal)
 
     async def work(client: Client) -> None:
-        await wait(client, source, limit_s=limit_s, shown=display(), subject=subject)
+        display = choose_display(client.timing)
+        await wait(client, source, limit_s=limit_s, display=display, subject=subject)
 
     run(ctx, work)
-    say(f"{clean(subject)} {'is ' + goal if operation is None else 'has succeeded'}")
+    print_line(f"{escape(subject)} {f'is {goal}' if operation is None else 'has succeeded'}")
 
 
 def _source(words: list[str], operation: str | None, goal: Goal) -> tuple[StatusSource, str]:
+    """Return where the status comes from, and the words for it in messages."""
     if (operation is None) == (not words):
         raise CliError(
             ExitCode.USAGE,
@@ -52,7 +55,7 @@ def _source(words: list[str], operation: str | None, goal: Goal) -> tuple[Status
             hint="`fedctl wait federation/NAME` or `fedctl wait --operation ID`",
         )
     if operation is not None:
-        identifier = operation.removeprefix("operation/")
-        return operation_source(identifier), f"operation {identifier}"
-    kind, name = reference(words)
+        operation_id = operation.removeprefix("operation/")
+        return operation_source(operation_id), f"operation {operation_id}"
+    kind, name = parse_reference(words)
     return resource_source(kind, name, goal), f"{kind.singular}/{name}"

@@ -1,4 +1,4 @@
-"""The command: options in, exit code out, nothing left running."""
+"""The command: options in, exit code out, and nothing left running."""
 
 from __future__ import annotations
 
@@ -8,60 +8,59 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fedctl.cli import prepare_output
-from fedctl.errors import CliError, ExitCode
-from fedctl.quickstart import options as command_line
-from fedctl.quickstart import run
-from fedctl.quickstart.options import Options
+from fedctl.errors import CliError, ExitCode, first_error
+from fedctl.quickstart.options import Options, parse_options
 from fedctl.quickstart.processes import ProcessSupervisor
+from fedctl.quickstart.run import run
 from fedctl.quickstart.state_dir import StateDir, locked
-from fedctl.render import say, show_error
+from fedctl.render import prepare_streams, print_error, print_line
+from fedctl.timing import Timing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the quickstart."""
-    prepare_output()
-    options = command_line.read(arguments)
+    prepare_streams()
+    options = parse_options(arguments)
     try:
         with locked(options.state) as state_dir:
-            code = asyncio.run(_run(options, state_dir))
-    except CliError as failure:
-        show_error(failure)
-        code = failure.code
+            code = asyncio.run(_run(options, state_dir, Timing()))
+    except CliError as error:
+        print_error(error)
+        code = error.code
     sys.exit(code)
 
 
-async def _run(options: Options, state_dir: StateDir) -> int:
-    supervisor = ProcessSupervisor(say)
-    work = asyncio.ensure_future(run.run(options, state_dir, supervisor))
+async def _run(options: Options, state_dir: StateDir, timing: Timing) -> int:
+    supervisor = ProcessSupervisor(print_line, timing)
+    work = asyncio.ensure_future(run(options, state_dir, supervisor, timing))
     interruption = Interruption(work, supervisor)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, interruption.strike)
+        loop.add_signal_handler(number, interruption.on_signal)
     try:
         return await work
     except asyncio.CancelledError:
-        # After a signal. To stop what runs is how a person ends a run that is ready.
+        # After a signal. Ctrl-C is how a person ends a run that has come to its end.
         return ExitCode.OK if supervisor.is_settled else ExitCode.INTERRUPTED
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
+        raise first_error(errors) from errors
     finally:
         with contextlib.suppress(BrokenPipeError):
-            say("Stopping everything")
+            print_line("Stopping everything")
         await supervisor.stop()
 
 
 class Interruption:
-    """What signals do: the first ends the run in order, the second at once."""
+    """What signals do: the first one ends the run in order, the second one at once."""
 
-    def __init__(self, work: asyncio.Future[int], supervisor: ProcessSupervisor) -> None:
+    def __init__(self, work: asyncio.Future[ExitCode], supervisor: ProcessSupervisor) -> None:
         self._work = work
-        self._crew = supervisor
-        self._is_struck = False
+        self._supervisor = supervisor
+        self._is_repeated = False
 
-    def strike(self) -> None:
+    def on_signal(self) -> None:
         """Take one signal."""
-        if self._is_struck:
-            self._crew.hurry()
-        self._is_struck = True
+        if self._is_repeated:
+            self._supervisor.kill_now()
+        self._is_repeated = True
         self._work.cancel()

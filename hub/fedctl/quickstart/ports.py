@@ -10,16 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fedctl.errors import CliError, ExitCode
+from fedctl.timing import Timing
 
 LOOPBACK: Final = "127.0.0.1"
 _HUB_PORT: Final = 8443
-_FREE: Final = range(20_000, 30_000)
-"""Below the node ports of Kubernetes and the ports that systems hand out to callers."""
-_RELEASE_S: Final = 5.0
-"""How long a port may stay taken by processes of a start that was killed."""
+_FREE_RANGE: Final = range(20_000, 30_000)
+"""Below the node ports of Kubernetes (30000) and the ports that systems hand out to callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,10 @@ class SitePorts:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where everything listens. The hub's may not change: agents remember them."""
+    """Where everything listens. The hub's may not change: agents remember them.
+
+    ``zone`` is the second byte of the sites' addresses, so that two quickstarts do not meet.
+    """
 
     hub: int
     enrol: int
@@ -42,32 +44,31 @@ class Ports:
     sites: dict[str, SitePorts] = field(default_factory=dict)
 
 
-def settle(path: Path, sites: Sequence[str], wanted: int | None) -> Ports:
-    """Return the ports of this start, and keep them in ``path``."""
-    known = _read(path)
-    if known is None:
-        known = _first(wanted)
-    elif wanted not in {None, known.hub}:
+def settle_ports(
+    path: Path, sites: Sequence[str], *, first_port: int | None, timing: Timing
+) -> Ports:
+    """Return the ports of this start, and keep them in ``path``.
+
+    ``first_port`` is the hub's, None for any. Ports of sites that are not started stay kept.
+    """
+    kept = _read(path)
+    if kept is None:
+        kept = _choose(first_port)
+    elif first_port not in {None, kept.hub}:
         raise CliError(
             ExitCode.USAGE,
-            f"{path.parent} was made with --port {known.hub}; its agents know the hub there",
+            f"{path.parent} was made with --port {kept.hub}; its agents know the hub there",
             hint="leave --port out, or take another --state",
         )
-    for port in (known.hub, known.enrol, known.link):
-        _expect_free(port)
-    taken = {known.hub, known.enrol, known.link}
+    used = {kept.hub, kept.enrol, kept.link}
+    for port in sorted(used):
+        _wait_until_free(port, timing)
     chosen: dict[str, SitePorts] = {}
     for number, name in enumerate(sites, start=1):
-        chosen[name] = _site(known, name, number, taken)
-        taken |= {chosen[name].kube, chosen[name].kubefate}
-    kept = {**known.sites, **chosen}
-    ports = Ports(known.hub, known.enrol, known.link, known.zone, chosen)
-    path.write_text(json.dumps(asdict(ports) | {"sites": _plain(kept)}, indent=1) + "\n")
-    return ports
-
-
-def _plain(sites: dict[str, SitePorts]) -> dict[str, Any]:
-    return {name: asdict(one) for name, one in sites.items()}
+        chosen[name] = _site_ports(kept, name, number, used)
+        used |= {chosen[name].kube, chosen[name].kubefate}
+    _write(path, Ports(kept.hub, kept.enrol, kept.link, kept.zone, {**kept.sites, **chosen}))
+    return Ports(kept.hub, kept.enrol, kept.link, kept.zone, chosen)
 
 
 def _read(path: Path) -> Ports | None:
@@ -75,7 +76,7 @@ def _read(path: Path) -> Ports | None:
         return None
     try:
         data = json.loads(path.read_text())
-        sites = {name: SitePorts(**one) for name, one in data.pop("sites").items()}
+        sites = {name: SitePorts(**ports) for name, ports in data.pop("sites").items()}
         return Ports(**data, sites=sites)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CliError(
@@ -85,43 +86,49 @@ def _read(path: Path) -> Ports | None:
         ) from error
 
 
-def _first(wanted: int | None) -> Ports:
-    if wanted is not None:
-        hub, enrol, link = wanted, wanted + 1, wanted + 2
+def _write(path: Path, ports: Ports) -> None:
+    path.write_text(json.dumps(asdict(ports), indent=1) + "\n")
+
+
+def _choose(first_port: int | None) -> Ports:
+    if first_port is not None:
+        hub, enrol, link = first_port, first_port + 1, first_port + 2
     elif all(is_free(_HUB_PORT + offset) for offset in range(3)):
         hub, enrol, link = _HUB_PORT, _HUB_PORT + 1, _HUB_PORT + 2
     else:
-        free = _free_ports(set())
-        hub, enrol, link = next(free), next(free), next(free)
+        free_ports = _free_ports(set())
+        hub, enrol, link = next(free_ports), next(free_ports), next(free_ports)
     return Ports(hub, enrol, link, zone=random.randint(1, 254))  # noqa: S311 - no secret
 
 
-def _site(known: Ports, name: str, number: int, taken: set[int]) -> SitePorts:
-    node_ip = node_address(known.zone, number)
-    before = known.sites.get(name)
+def _site_ports(kept: Ports, name: str, number: int, used: set[int]) -> SitePorts:
+    node_ip = node_address(kept.zone, number)
+    before = kept.sites.get(name)
     if before is not None and is_free(before.kube) and is_free(before.kubefate):
         return SitePorts(before.kube, before.kubefate, node_ip)
-    free = _free_ports(taken)
-    return SitePorts(next(free), next(free), node_ip)
+    free_ports = _free_ports(used)
+    return SitePorts(next(free_ports), next(free_ports), node_ip)
 
 
 def node_address(zone: int, number: int) -> str:
     """Return the site's own loopback address, or 127.0.0.1 where a system has only that one."""
-    own = f"127.{zone}.{number}.1"
-    return own if _can_bind(own, 0) else LOOPBACK
+    own_address = f"127.{zone}.{number}.1"
+    return own_address if _can_bind(own_address, 0) else LOOPBACK
 
 
-def _free_ports(taken: set[int]) -> Iterator[int]:
-    start = random.randrange(len(_FREE))  # noqa: S311 - keeps two starts apart
-    for offset in range(len(_FREE)):
-        port = _FREE[(start + offset) % len(_FREE)]
-        if port not in taken and is_free(port):
+def _free_ports(used: set[int]) -> Iterator[int]:
+    start = random.randrange(len(_FREE_RANGE))  # noqa: S311 - keeps two starts apart
+    for offset in range(len(_FREE_RANGE)):
+        port = _FREE_RANGE[(start + offset) % len(_FREE_RANGE)]
+        if port not in used and is_free(port):
             yield port
-    raise CliError(ExitCode.UNAVAILABLE, f"no port of {_FREE.start} to {_FREE.stop - 1} is free")
+    raise CliError(
+        ExitCode.UNAVAILABLE, f"no port of {_FREE_RANGE.start} to {_FREE_RANGE.stop - 1} is free"
+    )
 
 
-def _expect_free(port: int) -> None:
-    deadline = time.monotonic() + _RELEASE_S
+def _wait_until_free(port: int, timing: Timing) -> None:
+    deadline = time.monotonic() + timing.port_release_limit_s
     while not is_free(port):
         if time.monotonic() > deadline:
             raise CliError(
@@ -129,11 +136,11 @@ def _expect_free(port: int) -> None:
                 f"port {port} is taken by another process",
                 hint="stop that process, or choose with --port PORT --state NEW_DIR",
             )
-        time.sleep(0.1)
+        time.sleep(timing.port_poll_interval_s)
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on a port of the loopback address now."""
+    """Return whether a server could listen on a port of the loopback address now."""
     return _can_bind(LOOPBACK, port)
 
 

@@ -1,4 +1,8 @@
-"""ManagedProcess processes: started with a log, watched, restarted, and stopped to the last one."""
+"""Processes of the quickstart: started with a log, watched, restarted, and all stopped at the end.
+
+While everything starts, a process that ends is an error (``fail_on_exit``). Later it is started
+again (``keep_running``), so that people may kill what they like and watch the product go on.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from fedcore.terminal_text import escape
 from fedctl.errors import CliError, ExitCode, FieldError
-from fedctl.text import clean
+from fedctl.timing import Timing
 
-START_LIMIT_S: Final = 60.0
-GRACE_S: Final = 10.0
-_POLL_S: Final = 0.05
 _TAIL_LINES: Final = 15
 _TAIL_BYTES: Final = 16 * 1024
-_RESTARTS: Final = 5
-_RESTART_WINDOW_S: Final = 60.0
-_RESTART_PAUSE_S: Final = 1.0
-_OURS: Final = ("FEDHUB_", "FEDAGENT_", "FEDCTL_", "FEDSIM_")
-_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "grpc_proxy"})
-_NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
+_OUR_VARIABLES: Final = ("FEDHUB_", "FEDAGENT_", "FEDCTL_", "FEDSIM_")
+_PROXY_VARIABLES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "grpc_proxy"})
+_NO_BYTECODE_VARIABLE: Final = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(slots=True)
@@ -43,163 +42,172 @@ class ManagedProcess:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether the process is there."""
+        """Whether the process has been started and has not ended."""
         return self.process is not None and self.process.returncode is None
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal the process and its children: it was started as the leader of a group."""
+        if self.process is not None and self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
 
-def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the children's environment: settings of other hubs and proxies have no say here.
+    def describe_end(self) -> str:
+        """Return how the process ended, as the rest of a sentence."""
+        code = self.process.returncode if self.process is not None else None
+        if code is None:
+            return "did not start"
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with code {code}"
 
-    Nor has a word against bytecode: ten processes would compile the same files at every start.
+    def error(self, problem: str) -> CliError:
+        """Return an error about the process, with the last lines of its log."""
+        return CliError(
+            ExitCode.UNAVAILABLE,
+            f"{self.name} {problem}",
+            errors=tuple(FieldError("", line) for line in read_tail(self.log)),
+            hint=f"the whole log is {self.log}",
+        )
+
+
+def process_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the processes, without settings of other hubs and proxies.
+
+    A word against bytecode is left out, too: ten processes would compile the same files at every
+    start.
     """
     kept = {
         name: value
-        for name, value in given.items()
-        if not name.startswith((*_OURS, _NO_BYTECODE)) and name.lower() not in _PROXIES
+        for name, value in environment.items()
+        if not name.startswith((*_OUR_VARIABLES, _NO_BYTECODE_VARIABLE))
+        and name.lower() not in _PROXY_VARIABLES
     }
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
-def guarded(command: Sequence[str]) -> list[str]:
-    """Return the command under the guard that ends it when this process dies."""
-    guard = str(Path(__file__).with_name("die_with_parent.py"))
+def dying_with_parent(command: Sequence[str]) -> list[str]:
+    """Return the command under the program that ends it when this process dies."""
+    program = str(Path(__file__).with_name("die_with_parent.py"))
     mode = "exec" if sys.platform == "linux" else "watch"
-    return [sys.executable, "-I", "-S", guard, str(os.getpid()), mode, *command]
+    return [sys.executable, "-I", "-S", program, str(os.getpid()), mode, *command]
 
 
 class ProcessSupervisor:
-    """Holds every child of this run.
+    """Owns every process of this run. ``report`` gets a sentence for people."""
 
-    While it starts, a child that ends is an error; later it is started again, so that people may
-    kill what they like and see the product go on.
-    """
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self._children: list[ManagedProcess] = []
+    def __init__(self, report: Callable[[str], None], timing: Timing) -> None:
+        self._report = report
+        self._timing = timing
+        self._processes: list[ManagedProcess] = []
         self._is_stopping = False
+        self._kill_now = asyncio.Event()
         self.is_settled = False
-        self._hurry = asyncio.Event()
+        """Whether everything has started, so that an end is no error any more."""
 
-    async def start(self, child: ManagedProcess) -> None:
-        """Start a child and wait until it is ready; raise CliError with its last words if not."""
-        if child.log.exists():
-            child.log.replace(child.log.with_suffix(".log.1"))
-        await self._spawn(child)
-        self._children.append(child)
-        await self._until_ready(child)
+    async def start(self, process: ManagedProcess) -> None:
+        """Start a process and wait until it is ready; a CliError holds its last lines if not."""
+        if process.log.exists():
+            process.log.replace(process.log.with_suffix(".log.1"))
+        await self._spawn(process)
+        self._processes.append(process)
+        await self._wait_until_ready(process)
 
-    async def _spawn(self, child: ManagedProcess) -> None:
-        if child.ready_file is not None:
-            child.ready_file.unlink(missing_ok=True)
-        with child.log.open("ab") as log:
-            child.process = await asyncio.create_subprocess_exec(
-                *guarded(child.command),
+    async def _spawn(self, process: ManagedProcess) -> None:
+        if process.ready_file is not None:
+            process.ready_file.unlink(missing_ok=True)
+        with process.log.open("ab") as log:
+            process.process = await asyncio.create_subprocess_exec(
+                *dying_with_parent(process.command),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
-                env={**environment(os.environ), **child.variables},
+                env={**process_environment(os.environ), **process.variables},
                 start_new_session=True,
             )
 
-    async def _until_ready(self, child: ManagedProcess) -> None:
+    async def _wait_until_ready(self, process: ManagedProcess) -> None:
+        limit_s = self._timing.process_start_limit_s
         try:
-            async with asyncio.timeout(START_LIMIT_S):
-                while child.is_running:
-                    if child.ready_file is None or child.ready_file.exists():
+            async with asyncio.timeout(limit_s):
+                while process.is_running:
+                    if process.ready_file is None or process.ready_file.exists():
                         return
-                    await asyncio.sleep(_POLL_S)
+                    await asyncio.sleep(self._timing.process_poll_interval_s)
         except TimeoutError as error:
-            raise _failed(child, f"is not ready after {START_LIMIT_S:.0f} s") from error
-        raise _failed(child, _how_ended(child))
+            raise process.error(f"is not ready after {limit_s:.0f} s") from error
+        raise process.error(process.describe_end())
 
-    async def watch(self) -> None:
-        """Restart children that end, for ever; raise CliError for one that will not stay."""
+    async def fail_on_exit(self) -> None:
+        """Raise CliError as soon as one process ends; for the time before everything is ready."""
+        while True:
+            for process in self._processes:
+                if not process.is_running:
+                    raise process.error(process.describe_end())
+            await asyncio.sleep(self._timing.process_poll_interval_s)
+
+    async def keep_running(self) -> None:
+        """Restart processes that end, for ever; raise CliError for one that does not stay up."""
         self.is_settled = True
         async with asyncio.TaskGroup() as group:
-            for child in self._children:
-                group.create_task(self._keep(child))
+            for process in self._processes:
+                group.create_task(self._restart_when_ended(process))
 
-    async def _keep(self, child: ManagedProcess) -> None:
+    async def _restart_when_ended(self, process: ManagedProcess) -> None:
+        timing = self._timing
         loop = asyncio.get_running_loop()
-        ends: deque[float] = deque(maxlen=_RESTARTS)
-        while child.process is not None:
-            await child.process.wait()
+        ends: deque[float] = deque(maxlen=timing.process_restart_count)
+        while process.process is not None:
+            await process.process.wait()
             if self._is_stopping:
                 return
-            if len(ends) == _RESTARTS and loop.time() - ends[0] < _RESTART_WINDOW_S:
-                raise _failed(child, f"{_how_ended(child)} again and again")
+            end = process.describe_end()
+            if (
+                len(ends) == timing.process_restart_count
+                and loop.time() - ends[0] < timing.process_restart_window_s
+            ):
+                raise process.error(f"{end} again and again")
             ends.append(loop.time())
-            self._tell(f"{child.name} {_how_ended(child)}; starting it again (log: {child.log})")
-            await asyncio.sleep(_RESTART_PAUSE_S)
-            await self._spawn(child)
+            self._report(f"{process.name} {end}; starting it again (log: {process.log})")
+            await asyncio.sleep(timing.process_restart_pause_s)
+            await self._spawn(process)
 
-    async def expect_alive(self) -> None:
-        """Raise CliError as soon as one child ends; for the time before everything is ready."""
-        while True:
-            for child in self._children:
-                if not child.is_running:
-                    raise _failed(child, _how_ended(child))
-            await asyncio.sleep(_POLL_S)
-
-    def hurry(self) -> None:
-        """Do not wait for orderly ends any more."""
-        self._hurry.set()
+    def kill_now(self) -> None:
+        """End the patience of ``stop``: what still runs is killed."""
+        self._kill_now.set()
 
     async def stop(self) -> None:
-        """Stop every child, the last started first; nothing is left when this returns."""
+        """Stop every process, the last started first; nothing is left when this returns."""
         self._is_stopping = True
-        running = [child for child in reversed(self._children) if child.is_running]
-        for child in running:
-            _signal(child, signal.SIGTERM)
-        waits = [asyncio.ensure_future(child.process.wait()) for child in running if child.process]
-        if waits:
-            hurried = asyncio.ensure_future(self._hurry.wait())
-            everything = asyncio.ensure_future(asyncio.wait(waits))
+        running = [process for process in reversed(self._processes) if process.is_running]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        ends = [
+            asyncio.ensure_future(process.process.wait()) for process in running if process.process
+        ]
+        if ends:
+            all_ended = asyncio.ensure_future(asyncio.wait(ends))
+            hurried = asyncio.ensure_future(self._kill_now.wait())
             await asyncio.wait(
-                {everything, hurried}, timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED
+                {all_ended, hurried},
+                timeout=self._timing.process_stop_limit_s,
+                return_when=asyncio.FIRST_COMPLETED,
             )
             hurried.cancel()
-        for child in running:
-            if child.is_running:
-                self._tell(f"{child.name} did not stop in time and was killed")
-                _signal(child, signal.SIGKILL)
-        for wait in waits:
-            await wait
+        for process in running:
+            if process.is_running:
+                self._report(f"{process.name} did not stop in time and was killed")
+                process.send_signal(signal.SIGKILL)
+        for end in ends:
+            await end
 
 
-def _signal(child: ManagedProcess, number: signal.Signals) -> None:
-    """Signal the child's group, which is its own: it was started as the leader of a session."""
-    if child.process is not None and child.is_running:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.process.pid, number)
-
-
-def _how_ended(child: ManagedProcess) -> str:
-    code = child.process.returncode if child.process is not None else None
-    if code is None:
-        return "did not start"
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with code {code}"
-
-
-def _failed(child: ManagedProcess, how: str) -> CliError:
-    return CliError(
-        ExitCode.UNAVAILABLE,
-        f"{child.name} {how}",
-        faults=tuple(FieldError("", line) for line in tail(child.log)),
-        hint=f"the whole log is {child.log}",
-    )
-
-
-def tail(log: Path) -> list[str]:
-    """Return the last lines of a log, harmless for a terminal."""
+def read_tail(log: Path) -> list[str]:
+    """Return the last lines of a log, made harmless for a terminal."""
     try:
         with log.open("rb") as file:
-            size: Any = file.seek(0, os.SEEK_END)
+            size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [clean(line) for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
+    return [escape(line) for line in text.splitlines() if line.strip()][-_TAIL_LINES:]

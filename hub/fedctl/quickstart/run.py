@@ -1,4 +1,4 @@
-"""The run: hub, sites, federation, then wait for Ctrl-C; whatever happens, all is stopped."""
+"""The run: hub and clusters, a federation, agents that join; then wait for Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,50 +8,66 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 from fedctl.client import Client, connect, path_of
 from fedctl.config import Overrides, load
-from fedctl.errors import CliError, ExitCode
+from fedctl.durations import format_duration, parse_time
+from fedctl.errors import CliError, ExitCode, first_error
 from fedctl.manifest import parse
 from fedctl.progress import LineDisplay, LiveDisplay, wait
 from fedctl.quickstart import site, summary
-from fedctl.quickstart.options import EXAMPLE, Options
-from fedctl.quickstart.ports import LOOPBACK, Ports, settle
+from fedctl.quickstart.options import Options
+from fedctl.quickstart.ports import LOOPBACK, Ports, settle_ports
 from fedctl.quickstart.processes import ManagedProcess, ProcessSupervisor
 from fedctl.quickstart.state_dir import StateDir
-from fedctl.render import console, say, show_error
+from fedctl.render import console, print_error, print_line
 from fedctl.resources import kind_of
-from fedctl.text import moment_of, span
+from fedctl.timing import Timing
 from fedctl.wait_status import Goal, StatusSource, Verdict, WaitStatus, resource_source
 
 
-async def run(options: Options, state_dir: StateDir, supervisor: ProcessSupervisor) -> int:
-    """Tell the whole run; return the exit code. The caller stops the supervisor."""
-    began, began_at = time.monotonic(), datetime.now(UTC)
-    ports = await asyncio.to_thread(settle, state_dir.ports, options.sites, options.port)
-    await _step("Hub and clusters", _first_processes(supervisor, state_dir, ports))
+async def run(
+    options: Options, state_dir: StateDir, supervisor: ProcessSupervisor, timing: Timing
+) -> ExitCode:
+    """Start everything, report each step, return the exit code. The caller stops the processes."""
+    started, started_at = time.monotonic(), datetime.now(UTC)
+    ports = await asyncio.to_thread(
+        settle_ports, state_dir.ports, options.sites, first_port=options.port, timing=timing
+    )
+    await _step("Hub and clusters", _start_hub_and_clusters(supervisor, state_dir, ports))
     state_dir.write_config(f"https://{LOOPBACK}:{ports.hub}")
-    async with connect(load(Overrides(config=state_dir.config))) as client:
+    settings = load(Overrides(config=state_dir.config))
+    async with connect(settings, timing) as client:
         invitations = {name: await site.invite(state_dir, client, name) for name in ports.sites}
-        code, name = ExitCode.OK, ""
-        if options.has_example:
-            code, name = await _apply(options, client)
+        code, federation = ExitCode.OK, ""
+        if options.example is not None:
+            # Before the agents are there, so that each begins as soon as it has joined.
+            code, federation = await _apply(options, options.example, client)
         await _step(
-            f"Agents of {', '.join(options.sites)}", _agents(supervisor, state_dir, invitations)
+            f"Agents of {', '.join(options.sites)}",
+            _start_agents(supervisor, state_dir, invitations),
         )
-        if name:
-            code = await _federation(options, supervisor, client, name, began_at)
+        if federation:
+            code = await _follow(options, supervisor, client, federation, started_at)
         if code is ExitCode.OK:
-            say(f"Ready after {span(time.monotonic() - began)}.", style="green")
-        if options.is_script:
+            elapsed = format_duration(time.monotonic() - started)
+            print_line(f"Ready after {elapsed}.", style="green")
+        if options.exit_when_ready:
             return code
-        summary.how_to_look_around(options, state_dir, ports)
-    await supervisor.watch()
+        summary.print_next_steps(state_dir, ports, federation)
+    await supervisor.keep_running()
     return code
 
 
+async def _step(title: str, work: Awaitable[None]) -> None:
+    started = time.monotonic()
+    await work
+    print_line(f"{title}: up after {time.monotonic() - started:.1f} s")
+
+
 def _hub(state_dir: StateDir, ports: Ports) -> ManagedProcess:
+    ready_file = state_dir.ready_file("hub")
     command = [
         site.program("fedhub"),
         "serve",
@@ -60,89 +76,91 @@ def _hub(state_dir: StateDir, ports: Ports) -> ManagedProcess:
         f"--enrol-listen={LOOPBACK}:{ports.enrol}",
         f"--link-listen={LOOPBACK}:{ports.link}",
         f"--public-host={LOOPBACK}",
-        f"--ready-file={state_dir.ready('hub')}",
+        f"--ready-file={ready_file}",
     ]
-    return ManagedProcess("hub", command, state_dir.log("hub"), state_dir.ready("hub"))
+    return ManagedProcess("hub", command, state_dir.log("hub"), ready_file)
 
 
-async def _first_processes(
+async def _start_hub_and_clusters(
     supervisor: ProcessSupervisor, state_dir: StateDir, ports: Ports
 ) -> None:
-    async with _together() as group:
+    async with _side_by_side() as group:
         group.create_task(supervisor.start(_hub(state_dir, ports)))
-        for name, own in ports.sites.items():
-            group.create_task(site.start(supervisor, state_dir, name, own))
+        for name, site_ports in ports.sites.items():
+            group.create_task(site.start(supervisor, state_dir, name, site_ports))
 
 
-async def _agents(
+async def _start_agents(
     supervisor: ProcessSupervisor, state_dir: StateDir, invitations: dict[str, site.Invitation]
 ) -> None:
-    async with _together() as group:
+    async with _side_by_side() as group:
         for name, invitation in invitations.items():
             group.create_task(supervisor.start(site.agent(state_dir, name, invitation)))
 
 
 @asynccontextmanager
-async def _together() -> AsyncIterator[asyncio.TaskGroup]:
-    """Run things side by side; the first failure ends them all and is raised as it is."""
+async def _side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
+    """Run tasks side by side; the first error ends them all and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
             yield group
     except ExceptionGroup as errors:
-        raise _first_of(errors) from errors
+        raise first_error(errors) from errors
 
 
-async def _apply(options: Options, client: Client) -> tuple[ExitCode, str]:
-    """Apply the example, before the agents are there: each begins when it comes."""
-    content = await asyncio.to_thread(EXAMPLE.read_bytes)
-    (manifest,) = parse(content, str(EXAMPLE))
+async def _apply(options: Options, example: Path, client: Client) -> tuple[ExitCode, str]:
+    """Apply the example; return the exit code, and the federation's name where it was taken."""
+    content = await asyncio.to_thread(example.read_bytes)
+    (manifest,) = parse(content, str(example))
     name = str(manifest.data["name"])
-    say(f"Applying {EXAMPLE.name}: federation {name}")
+    print_line(f"Applying {example.name}: federation {name}")
     try:
         await client.request("PUT", path_of("federations", name), body=manifest.data)
-    except CliError as failure:
-        return _fail(options, failure), ""
+    except CliError as error:
+        return _report(options, error), ""
     return ExitCode.OK, name
 
 
-async def _federation(
-    options: Options, supervisor: ProcessSupervisor, client: Client, name: str, began: datetime
+async def _follow(
+    options: Options,
+    supervisor: ProcessSupervisor,
+    client: Client,
+    federation: str,
+    started_at: datetime,
 ) -> ExitCode:
+    """Wait until the federation is ready and print its table."""
+    out = console()
+    display = LiveDisplay(out, client.timing) if out.is_terminal else LineDisplay(print_line)
+    source = reported_since(started_at, federation)
+    subject = f"federation {federation}"
     try:
-        async with _guarding(supervisor):
-            await _wait(client, name, options.limit_s, began)
-        await summary.show(client, name)
-    except CliError as failure:
-        return _fail(options, failure)
+        async with _failing_on_exit(supervisor):
+            await wait(client, source, limit_s=options.limit_s, display=display, subject=subject)
+        await summary.print_federation(client, federation)
+    except CliError as error:
+        return _report(options, error)
     return ExitCode.OK
 
 
-def _fail(options: Options, failure: CliError) -> ExitCode:
-    """Show a failure of the federation, which is kept to look at unless for a script."""
-    show_error(failure)
-    say(f"The logs are in {options.state / 'log'}", is_error=True)
-    return failure.code
+def _report(options: Options, error: CliError) -> ExitCode:
+    """Print what went wrong with the federation; the run goes on, for people to look at it."""
+    print_error(error)
+    print_line(f"The logs are in {options.state / 'log'}", is_error=True)
+    return error.code
 
 
-async def _wait(client: Client, name: str, limit_s: float, began: datetime) -> None:
-    out = console()
-    shown = LiveDisplay(out) if out.is_terminal else LineDisplay(say)
-    source = reported_since(began, name)
-    await wait(client, source, limit_s=limit_s, shown=shown, subject=f"federation {name}")
-
-
-def reported_since(began: datetime, name: str) -> StatusSource:
-    """Follow a federation; what was reported in an earlier run does not count as Ready now."""
-    is_ready = resource_source(kind_of("federations"), name, Goal.READY)
+def reported_since(started_at: datetime, federation: str) -> StatusSource:
+    """Follow a federation; what sites reported in an earlier run does not count as ready now."""
+    read_federation = resource_source(kind_of("federations"), federation, Goal.READY)
 
     async def read(client: Client) -> WaitStatus:
-        status = await is_ready(client)
+        status = await read_federation(client)
         if status.verdict is not Verdict.REACHED:
             return status
-        for row in status.rows:
-            detail = await client.get(path_of("participants", *row.name.split("/")))
-            reported = moment_of(detail["reported_at"])
-            if reported is None or reported < began:
+        for resource in status.resources:
+            detail = await client.get(path_of("participants", *resource.name.split("/")))
+            reported_at = parse_time(detail["reported_at"])
+            if reported_at is None or reported_at < started_at:
                 return replace(status, verdict=Verdict.OPEN, note="waiting for fresh reports")
         return status
 
@@ -150,22 +168,9 @@ def reported_since(began: datetime, name: str) -> StatusSource:
 
 
 @asynccontextmanager
-async def _guarding(supervisor: ProcessSupervisor) -> AsyncIterator[None]:
-    """Fail at once if a process ends that is needed."""
-    async with _together() as group:
-        guard = group.create_task(supervisor.expect_alive())
+async def _failing_on_exit(supervisor: ProcessSupervisor) -> AsyncIterator[None]:
+    """Fail at once if a process ends that the work inside needs."""
+    async with _side_by_side() as group:
+        guard = group.create_task(supervisor.fail_on_exit())
         yield
         guard.cancel()
-
-
-def _first_of(errors: ExceptionGroup[Any]) -> Exception:
-    first: Exception = errors
-    while isinstance(first, ExceptionGroup):
-        first = first.exceptions[0]
-    return first
-
-
-async def _step(title: str, work: Awaitable[None]) -> None:
-    began = time.monotonic()
-    await work
-    say(f"{title}: up after {time.monotonic() - began:.1f} s")

@@ -15,8 +15,9 @@ from fedctl.quickstart.processes import ManagedProcess, ProcessSupervisor
 from fedctl.quickstart.state_dir import StateDir
 
 _KUBEFATE: Final = "kube-fate/kubefate"
-_LIVELY: Final = ("--ready-delay=0.5-2", "--reload-delay=1-2")
-"""A real cluster takes minutes, and its proxy 3 to 7 s: here each step is seen, and no more."""
+_FAST_CLUSTER: Final = ("--ready-delay=0.5-2", "--reload-delay=1-2")
+"""A real cluster takes minutes, and its proxy 3 to 7 s. Here a step takes as long as it takes to
+see it."""
 
 
 def program(name: str) -> str:
@@ -27,35 +28,27 @@ def program(name: str) -> str:
 def cluster(state_dir: StateDir, name: str, ports: SitePorts) -> ManagedProcess:
     """Describe the Kubernetes API; forwards to KubeFATE's pods land at the simulated service."""
     folder = state_dir.site(name)
-    title = f"{name}-kube"
-    command = [
-        program("fedsim"),
-        "kube",
+    options = [
         f"--port={ports.kube}",
         f"--node-ip={ports.node_ip}",
         f"--state={folder / 'kube.state'}",
         f"--kubeconfig={folder / 'kubeconfig'}",
         f"--forward={_KUBEFATE}:8080={LOOPBACK}:{ports.kubefate}",
-        *_LIVELY,
-        f"--ready-file={state_dir.ready(title)}",
+        *_FAST_CLUSTER,
     ]
-    return ManagedProcess(title, command, state_dir.log(title), state_dir.ready(title))
+    return _process(state_dir, f"{name}-kube", [program("fedsim"), "kube", *options])
 
 
 def kubefate(state_dir: StateDir, name: str, ports: SitePorts) -> ManagedProcess:
     """Describe the KubeFATE service; it lives while the agent's installation of it does."""
     folder = state_dir.site(name)
-    title = f"{name}-kubefate"
-    command = [
-        program("fedsim"),
-        "kubefate",
+    options = [
         f"--kubeconfig={folder / 'kubeconfig'}",
         f"--port={ports.kubefate}",
         f"--state={folder / 'kubefate.state'}",
         f"--credentials-secret={_KUBEFATE}-secret",
-        f"--ready-file={state_dir.ready(title)}",
     ]
-    return ManagedProcess(title, command, state_dir.log(title), state_dir.ready(title))
+    return _process(state_dir, f"{name}-kubefate", [program("fedsim"), "kubefate", *options])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +62,25 @@ class Invitation:
 def agent(state_dir: StateDir, name: str, invitation: Invitation) -> ManagedProcess:
     """Describe the agent, which is the real one."""
     folder = state_dir.site(name)
-    title = f"{name}-agent"
-    command = [
-        program("fedagent"),
-        "run",
+    options = [
         *invitation.options,
         f"--state={folder / 'agent'}",
         f"--kubeconfig={folder / 'kubeconfig'}",
         "--kubefate-access=port-forward",
-        f"--ready-file={state_dir.ready(title)}",
     ]
-    log, ready = state_dir.log(title), state_dir.ready(title)
-    return ManagedProcess(title, command, log, ready, variables=invitation.variables)
+    process = _process(state_dir, f"{name}-agent", [program("fedagent"), "run", *options])
+    process.variables = invitation.variables
+    return process
+
+
+def _process(state_dir: StateDir, process_name: str, command: list[str]) -> ManagedProcess:
+    ready_file = state_dir.ready_file(process_name)
+    return ManagedProcess(
+        process_name,
+        [*command, f"--ready-file={ready_file}"],
+        state_dir.log(process_name),
+        ready_file,
+    )
 
 
 async def start(
@@ -93,9 +93,9 @@ async def start(
 
 
 async def invite(state_dir: StateDir, client: Client, name: str) -> Invitation:
-    """Invite a site, unless its agent joined in an earlier run."""
+    """Invite a site, unless its agent has joined in an earlier run."""
     if (state_dir.site(name) / "agent" / "identity.json").exists():
-        await _expect_known(state_dir, client, name)
+        await _check_joined(state_dir, client, name)
         return Invitation()
     body = {"name": name, "labels": {"quickstart": "true"}}
     answer = (await client.request("POST", path_of("sites"), body=body)).body
@@ -103,14 +103,15 @@ async def invite(state_dir: StateDir, client: Client, name: str) -> Invitation:
     return Invitation(options, {"FEDAGENT_TOKEN": str(answer["token"])})
 
 
-async def _expect_known(state_dir: StateDir, client: Client, name: str) -> None:
+async def _check_joined(state_dir: StateDir, client: Client, name: str) -> None:
+    """Raise CliError if the hub does not know a site whose agent has an identity."""
     try:
         await client.get(path_of("sites", name))
-    except CliError as failure:
-        if failure.code is not ExitCode.NOT_FOUND:
+    except CliError as error:
+        if error.code is not ExitCode.NOT_FOUND:
             raise
         raise CliError(
             ExitCode.CONFLICT,
             f"the agent of {name} joined another hub than the one in {state_dir.hub}",
             hint=f"remove {state_dir.root} and start afresh",
-        ) from failure
+        ) from error

@@ -1,4 +1,4 @@
-"""The state folder: what lies where in it, and whose it is."""
+"""The state folder: what lies where in it, and which process may use it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Final
 
 from fedctl.errors import CliError, ExitCode
 
-_PORTS: Final = "ports.json"
 _LOCK: Final = "lock"
+_FOLDERS: Final = ("log", "run", "sites", "hub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class StateDir:
 
     @property
     def ports(self) -> Path:
-        """Where the chosen ports are kept."""
-        return self.root / _PORTS
+        """The file that keeps the chosen ports."""
+        return self.root / "ports.json"
 
     @property
     def config(self) -> Path:
@@ -42,7 +42,7 @@ class StateDir:
         """Return the log of one process."""
         return self.root / "log" / f"{name}.log"
 
-    def ready(self, name: str) -> Path:
+    def ready_file(self, name: str) -> Path:
         """Return the file that says one process is ready."""
         return self.root / "run" / f"{name}.json"
 
@@ -60,13 +60,13 @@ class StateDir:
 def locked(root: Path) -> Iterator[StateDir]:
     """Make the folder or take the one that is there, for one quickstart at a time."""
     state_dir = StateDir(root)
-    if root.exists() and not state_dir.ports.exists() and _is_strange(root):
+    if root.exists() and not state_dir.ports.exists() and _holds_something_else(root):
         raise CliError(
             ExitCode.USAGE,
             f"{root} holds something else",
             hint="name a new or an empty folder with --state",
         )
-    for folder in (root, root / "log", root / "run", root / "sites", state_dir.hub):
+    for folder in (root, *(root / name for name in _FOLDERS)):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (root / _LOCK).open("a+") as lock:
         try:
@@ -84,9 +84,8 @@ def locked(root: Path) -> Iterator[StateDir]:
         yield state_dir
 
 
-def _is_strange(root: Path) -> bool:
+def _holds_something_else(root: Path) -> bool:
     if not root.is_dir():
         return True
     # A start that ended before its ports were chosen leaves its lock and empty folders.
-    known = {_LOCK, "log", "run", "sites", "hub"}
-    return any(one.name not in known for one in root.iterdir())
+    return any(entry.name not in {_LOCK, *_FOLDERS} for entry in root.iterdir())
