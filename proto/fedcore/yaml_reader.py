@@ -28,6 +28,8 @@ MAX_DOCUMENTS: Final = 100
 _MAX_DIGITS: Final = 400
 """JSON's largest double has 309; Python refuses to read more than 4,300."""
 
+_MAX_QUOTED_CHARS: Final = 60
+
 _NULL: Final = re.compile(r"null|Null|NULL|~|")
 _BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -90,11 +92,7 @@ def read_documents(content: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[YamlD
     try:
         return tuple(_EventReader(text).documents())
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = error.problem or "this is not YAML"
-        if error.context:
-            message = f"{message} ({error.context})"
-        raise YamlError(message, _position(mark) if mark is not None else None) from error
+        raise _syntax_error(error) from error
     except yaml.YAMLError as error:
         raise YamlError(f"this is not YAML: {error}") from error
 
@@ -123,6 +121,14 @@ def _decode(content: bytes, max_bytes: int) -> str:
         position = Position(text.count("\n", 0, start) + 1, start - line_start)
         raise YamlError(f"remove the character {unprintable.group()!r}", position)
     return text
+
+
+def _syntax_error(error: yaml.MarkedYAMLError) -> YamlError:
+    mark = error.problem_mark or error.context_mark
+    message = error.problem or "this is not YAML"
+    if error.context:
+        message = f"{message} ({error.context})"
+    return YamlError(message, _position(mark) if mark is not None else None)
 
 
 class _EventReader:
@@ -155,7 +161,7 @@ class _EventReader:
         if len(path) > MAX_DEPTH:
             raise _refusal(event, f"this is nested deeper than {MAX_DEPTH} levels")
         if event.tag is not None:
-            raise _refusal(event, f"the tag {event.tag} is not taken: leave it out")
+            raise _refusal(event, f"the tag {_quote(event.tag)} is not taken: leave it out")
         match event:
             case yaml.MappingStartEvent():
                 return self._mapping(path)
@@ -172,7 +178,9 @@ class _EventReader:
             key = self._key(event)
             if key in mapping:
                 line = self._positions[(*path, key)].line
-                raise _refusal(event, f"the key {key!r} is written twice, first at line {line}")
+                raise _refusal(
+                    event, f"the key {_quote(key)} is written twice, first at line {line}"
+                )
             mapping[key] = self._value(next(self._events), (*path, key))
         return mapping
 
@@ -212,7 +220,7 @@ def _scalar(event: Any) -> Any:
         if math.isfinite(number):
             return number
     if _SPECIAL.fullmatch(text) or _FLOAT.fullmatch(text):
-        raise _refusal(event, f"{text} is no number that JSON has; quote it if it is text")
+        raise _refusal(event, f"{_quote(text)} is no number of JSON's; quote it if it is text")
     return text
 
 
@@ -223,6 +231,11 @@ def _integer(event: Any, text: str) -> int:
         if text.startswith(prefix):
             return int(text[2:], radix)
     return int(text)
+
+
+def _quote(text: str) -> str:
+    """Quote what the file says, in short: it ends up in an error message."""
+    return repr(text if len(text) <= _MAX_QUOTED_CHARS else text[:_MAX_QUOTED_CHARS] + "…")
 
 
 def _position(mark: Any) -> Position:

@@ -63,6 +63,11 @@ def test_what_is_refused_has_its_position(text, position, part):
     assert str(refusal(text)) == f"{position[0]}:{position[1]}: {refusal(text).message}"
 
 
+@pytest.mark.parametrize("text", ["{0}: 1\n{0}: 2", "a: !{0} x", "a: 1{1}e999", "a: 1{1}"])
+def test_what_is_quoted_from_the_file_is_short(text):
+    assert len(refusal(text.format("k" * 50_000, "0" * 50_000)).message) < 200
+
+
 def test_a_bomb_of_aliases_is_refused_at_once():
     lines = ["a0: &a0 [x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]

@@ -161,3 +161,54 @@ async def test_the_time_limit_of_a_request_holds_for_all_its_attempts(hub, timin
     assert (caught.value.code, caught.value.message) == (ExitCode.UNAVAILABLE, "starting")
     assert time.monotonic() - begun < 1.2
     assert len(hub.requests) == 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "too_many"), (503, "unavailable")])
+async def test_a_hub_that_cannot_now_is_asked_again_when_it_says(fedctl, hub, status, code):
+    moments = []
+
+    async def answer(_request: web.Request) -> web.Response:
+        moments.append(time.monotonic())
+        if len(moments) == 1:
+            body = {"code": code, "detail": "in a moment", "retryable": True}
+            return web.json_response(body, status=status, headers={"Retry-After": "1"})
+        return web.json_response(site())
+
+    hub.handle("GET", "/api/v1/sites/alpha", answer)
+    assert (await fedctl("get", "site", "alpha")).code == ExitCode.OK
+    assert moments[1] - moments[0] >= 1
+
+
+async def test_attempts_are_counted_and_the_last_error_is_shown(fedctl, hub, timing):
+    async def answer(_request: web.Request) -> web.Response:
+        body = {"code": "unavailable", "detail": f"try {len(hub.requests)}", "retryable": True}
+        return web.json_response(body, status=503, headers={"Retry-After": "Mon, 1 Jan 2035"})
+
+    hub.handle("GET", "/api/v1/sites/alpha", answer)
+    ended = await fedctl("get", "site", "alpha")
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert len(hub.requests) == timing.request_attempts
+    assert f"try {timing.request_attempts}" in ended.err
+    assert ended.out == ""
+
+
+async def test_what_cannot_pass_by_itself_is_asked_once(fedctl, hub):
+    hub.problem("GET", "/api/v1/sites/alpha", 409, "conflict")
+    assert (await fedctl("get", "site", "alpha")).code == ExitCode.CONFLICT
+    assert len(hub.requests) == 1
+
+
+async def test_a_command_that_is_interrupted_sends_nothing_more(hub, timing):
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.json_response(site())
+
+    hub.handle("GET", "/api/v1/sites/alpha", slow)
+    async with connect(load(Overrides()), timing) as hub_client:
+        request = asyncio.create_task(hub_client.get("/api/v1/sites/alpha"))
+        while not hub.requests:
+            await asyncio.sleep(0.01)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+    assert len(hub.requests) == 1

@@ -115,10 +115,8 @@ def bomb() -> bytes:
     "more",
     [
         b"x: &x 1\n",
-        b"x: 2001-99-99\n",
         b"x: " + b"9" * 5_000 + b"\n",
         b"appVersion: [1]\n",
-        b"appVersion: 2001-01-01\n",
         b"appVersion: 0x" + b"f" * 5_000 + b"\n",
         b"appVersion: " + b"a" * 101 + b"\n",
         b'appVersion: "\\e[31m"\n',
@@ -127,6 +125,18 @@ def bomb() -> bytes:
 def test_a_chart_yaml_with_tricks_is_refused(more):
     with pytest.raises(Invalid):
         read_chart(archive(("fate/Chart.yaml", b"name: fate\nversion: v1\n" + more, {})))
+
+
+@pytest.mark.parametrize("date", ["2001-01-01", "2001-99-99"])
+def test_a_date_in_a_chart_yaml_is_text(date):
+    text = f"name: fate\nversion: v1\nappVersion: {date}\n".encode()
+    assert read_chart(archive(("fate/Chart.yaml", text, {}))).app_version == date
+
+
+def test_a_chart_yaml_that_cannot_be_read_is_refused_with_the_position():
+    text = b"name: fate\nversion: v1\nversion: v2\n"
+    with pytest.raises(Invalid, match=r"3:1: the key 'version' is written twice"):
+        read_chart(archive(("fate/Chart.yaml", text, {})))
 
 
 def test_a_chart_yaml_that_unfolds_to_millions_is_refused_at_once():

@@ -9,12 +9,11 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final, TypeGuard
+from typing import Final, TypeGuard
 
-import yaml
-
-from fedcore import limits
-from fedcore.errors import ErrorCode, FedError, Invalid
+from fedcore.yaml_reader import YamlError, read_document
+from fedproto import limits
+from fedproto.errors import ErrorCode, FedError, Invalid
 
 _MAX_CHART_YAML: Final = 64 * 1024
 _MAX_RATIO: Final = 100
@@ -30,17 +29,6 @@ class ChartFacts:
     name: str
     version: str
     app_version: str
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Loads YAML without anchors and aliases: a few of them make a tree of billions."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node; refuse one that has a name or stands for another."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]  # its stub has no types
-        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-            raise yaml.YAMLError("anchors and aliases are not taken")
-        return super().compose_node(parent, index)
 
 
 def read_chart(archive: bytes) -> ChartFacts:
@@ -111,13 +99,11 @@ def _check_member(member: tarfile.TarInfo, seen: set[str]) -> PurePosixPath:
     return path
 
 
-def _facts(text: bytes) -> ChartFacts:
+def _facts(chart_yaml: bytes) -> ChartFacts:
     try:
-        parsed = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader that takes less
-        return _checked(parsed)
-    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
-        # Dates that do not exist and endless numbers are ValueErrors.
-        raise Invalid("Chart.yaml is no plain YAML without anchors and aliases") from error
+        return _checked(read_document(chart_yaml, max_bytes=_MAX_CHART_YAML))
+    except YamlError as error:
+        raise Invalid(f"Chart.yaml cannot be read: {error}") from error
 
 
 def _checked(parsed: object) -> ChartFacts:
