@@ -16,6 +16,7 @@ import aiohttp
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
+from fedcore.byte_stream import StreamTooLong, read_limited
 from fedctl.config import Settings
 from fedctl.errors import CliError, ExitCode
 from fedctl.problem import error_of_answer
@@ -148,7 +149,7 @@ class Client:
                 headers=headers,
                 allow_redirects=False,
             ) as response:
-                answer = await _read_limited(response)
+                answer = await _read(response)
                 if response.status >= _FIRST_ERROR_STATUS:
                     raise error_of_answer(response.status, response.headers, answer)
                 return Reply(response.status, _decode(answer), response.headers)
@@ -180,7 +181,7 @@ class Client:
                 self.hub + path, params=_parameters(query), timeout=timeout, allow_redirects=False
             ) as response:
                 if response.status >= _FIRST_ERROR_STATUS:
-                    answer = await _read_limited(response)
+                    answer = await _read(response)
                     raise error_of_answer(response.status, response.headers, answer)
                 yield _json_lines(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -240,17 +241,12 @@ def _parameters(query: Query | None) -> dict[str, str]:
     }
 
 
-async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > _MAX_ANSWER_BYTES:
-            raise CliError(
-                ExitCode.INTERNAL, f"the answer is larger than {_MAX_ANSWER_BYTES} bytes"
-            )
-    return b"".join(chunks)
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await read_limited(response.content.iter_any(), _MAX_ANSWER_BYTES)
+    except StreamTooLong as error:
+        message = f"the answer is larger than {error.limit_bytes} bytes"
+        raise CliError(ExitCode.INTERNAL, message) from error
 
 
 def _decode(content: bytes) -> Any:
