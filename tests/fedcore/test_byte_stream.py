@@ -16,14 +16,14 @@ async def test_a_stream_is_read_whole_up_to_its_limit():
 
 
 async def test_a_stream_beyond_its_limit_is_not_read_on():
-    sent = 0
+    chunk_count = 0
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal sent
+        nonlocal chunk_count
         while True:
-            sent += 1
+            chunk_count += 1
             yield b"x" * 10
 
     with pytest.raises(StreamTooLong, match="larger than 25 bytes"):
         await read_limited(endless(), 25)
-    assert sent == 3
+    assert chunk_count == 3

@@ -33,8 +33,8 @@ def test_unsafe_characters_are_written_as_escapes(text, escaped):
 def test_nothing_unsafe_is_left(text):
     for made_safe in (escape(text), replace_unsafe(text)):
         assert is_safe(made_safe)
-        left = {unicodedata.category(char) for char in made_safe if char != "\n"}
-        assert not left & UNSAFE_CATEGORIES
+        categories = {unicodedata.category(char) for char in made_safe if char != "\n"}
+        assert not categories & UNSAFE_CATEGORIES
     assert "\n" not in escape(text)
     assert len(replace_unsafe(text)) == len(text)
 

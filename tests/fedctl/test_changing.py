@@ -125,10 +125,10 @@ async def test_diff_exits_0_without_changes_1_with_some_and_above_on_errors(fedc
 
 def operations(hub, *details):
     """Answer an operation's states one after the other, the last one for ever."""
-    left = list(details)
+    answers = list(details)
 
     async def answer(_request: web.Request) -> web.Response:
-        return web.json_response(left.pop(0) if len(left) > 1 else left[0])
+        return web.json_response(answers.pop(0) if len(answers) > 1 else answers[0])
 
     hub.handle("GET", OP, answer)
 
@@ -228,20 +228,20 @@ async def test_a_hub_that_restarts_during_a_wait_is_waited_for(fedctl, hub):
 
 async def test_wait_for_a_federation_needs_every_participant_at_its_present_generation(fedctl, hub):
     hub.on("GET", FED, federation())
-    left = [
+    answers = [
         participant(generation=2, observed_generation=1),
         participant("credit-risk/exchange", "Degraded"),
         participant(generation=2, observed_generation=2),
     ]
 
     async def answer(_request: web.Request) -> web.Response:
-        item = left.pop(0) if len(left) > 1 else left[0]
+        item = answers.pop(0) if len(answers) > 1 else answers[0]
         return web.json_response({"items": [item], "next_cursor": None})
 
     hub.handle("GET", "/api/v1/participants", answer)
     ended = await fedctl("wait", "federation/credit-risk")
     assert ended.code == ExitCode.OK
-    assert len(left) == 1
+    assert len(answers) == 1
 
 
 async def test_wait_for_a_refused_participant_ends_with_the_rule(fedctl, hub):
@@ -320,8 +320,8 @@ async def test_an_invitation_shows_the_command_of_the_site(fedctl, hub):
     assert "fedagent run --state fedagent-state --kubeconfig ~/.kube/config" in ended.out
     assert "--state" in ended.out.partition(body["join_command"])[2]
     assert "inside the cluster" in ended.out
-    sent = {"name": "alpha", "life_s": 3600, "labels": {"region": "north"}}
-    assert json.loads(hub.bodies[0]) == sent
+    request_body = {"name": "alpha", "life_s": 3600, "labels": {"region": "north"}}
+    assert json.loads(hub.bodies[0]) == request_body
     assert (await fedctl("site", "invite", "alpha", "--label", "x")).code == ExitCode.USAGE
     assert (await fedctl("site", "invite", "alpha", "--life", "x")).code == ExitCode.USAGE
 
@@ -352,11 +352,11 @@ async def test_what_goes_on_the_way_keeps_its_name_in_the_progress(fedctl, hub):
 async def test_apply_of_an_unchanged_file_waits_for_what_still_goes_on(fedctl, hub, file):
     hub.on("PUT", FED, applied(created=False, operation=None, changes=[]))
     hub.on("GET", FED, federation())
-    left = [participant(phase="Deploying"), participant()]
-    hub.on("GET", "/api/v1/participants/credit-risk/9999", participant_detail(left[0]))
+    answers = [participant(phase="Deploying"), participant()]
+    hub.on("GET", "/api/v1/participants/credit-risk/9999", participant_detail(answers[0]))
 
     async def answer(_request: web.Request) -> web.Response:
-        item = left.pop(0) if len(left) > 1 else left[0]
+        item = answers.pop(0) if len(answers) > 1 else answers[0]
         return web.json_response({"items": [item], "next_cursor": None})
 
     hub.handle("GET", "/api/v1/participants", answer)

@@ -13,7 +13,7 @@ from fedctl.errors import CliError, ExitCode
 from fedctl.manifest import parse
 
 
-def one(text: str):
+def read(text: str):
     (manifest,) = parse(text.encode(), "f.yaml")
     return manifest.data
 
@@ -40,7 +40,7 @@ parties:
   - id: 10000
     values: {python: {resources: {requests: {cpu: "2"}}}}
 """
-    assert one(text) == {
+    assert read(text) == {
         "kind": "Federation",
         "name": "credit-risk",
         "exchange": {"site": "hq", "expose": "NodePort"},
@@ -73,9 +73,9 @@ parties:
     ],
 )
 def test_plain_words_mean_what_yaml_1_2_says(text, value):
-    found = one(f"a: {text}")["a"]
-    assert found == value
-    assert type(found) is type(value)
+    value_read = read(f"a: {text}")["a"]
+    assert value_read == value
+    assert type(value_read) is type(value)
 
 
 def test_a_fault_of_the_hub_is_placed_in_the_file():
@@ -147,9 +147,9 @@ def test_text_that_is_no_utf_8_and_an_empty_file_are_named():
 
 
 def test_several_documents_come_in_their_order():
-    found = parse(b"---\nname: a\n---\n---\nname: b\n", "f.yaml")
-    assert [one.data["name"] for one in found] == ["a", "b"]
-    assert found[1].where("name") == "f.yaml:5:7"
+    manifests = parse(b"---\nname: a\n---\n---\nname: b\n", "f.yaml")
+    assert [manifest.data["name"] for manifest in manifests] == ["a", "b"]
+    assert manifests[1].where("name") == "f.yaml:5:7"
 
 
 TREES = st.dictionaries(
@@ -174,16 +174,16 @@ TREES = st.dictionaries(
 @settings(max_examples=60, deadline=None)
 @given(TREES)
 def test_json_is_read_as_json_reads_it(tree):
-    assert one(json.dumps(tree, ensure_ascii=False)) == tree
+    assert read(json.dumps(tree, ensure_ascii=False)) == tree
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=60) | st.text("{}[]:,-&*!?|>'\"\n #abc1", max_size=40))
 def test_any_text_is_read_or_refused_and_never_crashes(text):
     try:
-        found = parse(text.encode("utf-8", "replace"), "f.yaml")
+        manifests = parse(text.encode("utf-8", "replace"), "f.yaml")
     except CliError:
         return
-    for manifest in found:
+    for manifest in manifests:
         json.dumps(manifest.data)
         yaml.safe_dump(manifest.data)

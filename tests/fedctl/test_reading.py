@@ -47,9 +47,9 @@ async def test_several_kinds_come_under_their_plurals(fedctl, hub):
     hub.on("GET", "/api/v1/operations", page(operation()))
     ended = await fedctl("get", "sites,participants,certificates,operations", "-o", "json")
     assert ended.code == ExitCode.OK
-    found = ended.json()
-    assert list(found) == ["sites", "participants", "certificates", "operations"]
-    assert found["certificates"] == []
+    lists = ended.json()
+    assert list(lists) == ["sites", "participants", "certificates", "operations"]
+    assert lists["certificates"] == []
     table = (await fedctl("get", "site,part,cert,op")).out
     assert "SITES\n" in table
     assert "PARTICIPANTS\n" in table
@@ -116,8 +116,8 @@ async def test_control_characters_of_a_stranger_do_not_reach_the_terminal(fedctl
         ended = await fedctl("get", "participants", "-o", form)
         assert ended.code == ExitCode.OK
         assert not set(evil) & set("\x1b\x07\x9b\u202e") & set(ended.out)
-    found = (await fedctl("get", "participants", "-o", "json")).json()
-    assert found["items"][0]["message"] == evil
+    answer = (await fedctl("get", "participants", "-o", "json")).json()
+    assert answer["items"][0]["message"] == evil
 
 
 async def test_chinese_text_is_shown_as_it_is(fedctl, hub):
@@ -174,8 +174,8 @@ async def test_routes_show_table_site_and_probe(fedctl, hub):
         "probe": "",
         "probe_message": "",
     }
-    left = {"participant": "credit-risk/10000", "reason": "NoAddress: not ready"}
-    body = {"federation": "credit-risk", "routes": [row], "unrouted": [left]}
+    unrouted = {"participant": "credit-risk/10000", "reason": "NoAddress: not ready"}
+    body = {"federation": "credit-risk", "routes": [row], "unrouted": [unrouted]}
     hub.on("GET", "/api/v1/federations/credit-risk/routes", body)
     ended = await fedctl("routes", "credit-risk")
     assert "127.0.2.1:30109" in ended.out
@@ -203,7 +203,7 @@ async def test_events_since_an_id_are_read_to_the_end(fedctl, hub):
 
     hub.handle("GET", "/api/v1/events", answer)
     ended = await fedctl("events", "--since-id", "0", "-o", "json")
-    assert [one["id"] for one in ended.json()["items"]] == list(range(1, 1202))
+    assert [item["id"] for item in ended.json()["items"]] == list(range(1, 1202))
 
 
 async def test_following_events_goes_on_from_the_last_one_after_a_broken_line(hub, timing):
@@ -258,9 +258,9 @@ async def test_version_and_ca(fedctl, hub):
     assert "hub API  1.0.0" in (await fedctl("version")).out
     assert "sha256:ab" in (await fedctl("ca")).out
     assert (await fedctl("ca", "--pem")).out == "P\n"
-    seen = len(hub.requests)
+    count = len(hub.requests)
     assert (await fedctl("version", "--client", "-o", "json")).json()["client"]
-    assert len(hub.requests) == seen
+    assert len(hub.requests) == count
 
 
 def test_the_diff_of_the_fake_is_what_the_api_documents():

@@ -1,4 +1,4 @@
-"""What is said of removals: refused, taken back, given up; and of what follows by itself."""
+"""Removals that are refused, undone or forced, and changes that follow by themselves."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_wait_for_a_federation_to_go_names_who_is_refused(fedctl, hub):
     assert "allow it in the policy of site alpha" in ended.err
 
 
-async def test_what_is_taken_back_is_said(fedctl, hub, file):
+async def test_what_is_taken_back_from_its_removal_is_printed(fedctl, hub, file):
     back = applied(
         created=False,
         changes=[change("taken back", lines=[])],
@@ -70,8 +70,11 @@ async def test_a_preview_says_at_its_end_what_follows_when_addresses_are_known(f
         "reason": "ExchangeHasNoAddress",
         "message": "the exchange has no address yet",
     }
-    left = {"participant": "credit-risk/9999", "reason": "AddressNotReported: pulsar is missing"}
-    preview = applied(dry_run=True, operation=None, waiting=[waits], unrouted=[left])
+    unrouted = {
+        "participant": "credit-risk/9999",
+        "reason": "AddressNotReported: pulsar is missing",
+    }
+    preview = applied(dry_run=True, operation=None, waiting=[waits], unrouted=[unrouted])
     hub.on("PUT", FED, preview)
     hub.on("GET", FED, federation())
     for command in (("diff", "-f", file), ("apply", "-f", file, "--dry-run")):
@@ -85,15 +88,15 @@ async def test_a_preview_says_at_its_end_what_follows_when_addresses_are_known(f
     assert "more follows" not in (await fedctl("diff", "-f", file)).out
 
 
-async def test_what_is_at_a_lost_site_is_given_up_on_demand(fedctl, hub):
+async def test_what_is_at_a_lost_site_is_removed_by_force(fedctl, hub):
     path = "/api/v1/participants/credit-risk/9999"
-    left = {
+    removed = {
         "participant": "credit-risk/9999",
         "site": "alpha",
         "namespace": "fate-9999",
         "leftovers": ["Namespace/fate-9999", "Secret/pulsar-cert"],
     }
-    hub.on("DELETE", path, {"items": [left]})
+    hub.on("DELETE", path, {"items": [removed]})
     ended = await fedctl("delete", "participant", "credit-risk/9999", "--force")
     assert ended.code == ExitCode.OK
     assert hub.calls("DELETE") == [f"{path}?force=true"]
