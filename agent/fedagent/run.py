@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-import re
 import signal
 import tomllib
 from collections.abc import AsyncIterator
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-import yaml
 
 from fedagent.commands.routes import RouteCheck, answering
 from fedagent.domain.policy import Policy, Telemetry, default_policy, parse_policy
@@ -39,6 +37,7 @@ from fedagent.settings import AgentSettings
 from fedcore.clock import Clock, SystemClock
 from fedcore.errors import Invalid, NotFound, Unavailable
 from fedcore.tasks import LoopHealth
+from fedcore.yaml_reader import YamlError, read_document
 from fedproto.agent.v1 import link_pb2, status_pb2
 
 log = structlog.get_logger()
@@ -189,30 +188,18 @@ def load_policy(path: Path | None) -> Policy:
         log.warning("policy.none", hint="everything is allowed and nothing withheld; see --policy")
         return default_policy()
     try:
-        text = _read_small(path).decode()
+        content = _read_small(path)
         is_toml = path.suffix == ".toml"
-        parsed = tomllib.loads(text) if is_toml else _PlainLoader(text).get_single_data()
+        parsed = tomllib.loads(content.decode()) if is_toml else read_document(content)
         return parse_policy(parsed if parsed is not None else {})
     except OSError as error:
         raise Invalid(f"policy file {path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+    except YamlError as error:
+        raise Invalid(f"policy file {error.in_file(str(path))}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Invalid(f"policy file {path} cannot be parsed: {error}") from error
     except Invalid as error:
         raise Invalid(f"policy file {path}: {error.message}", errors=error.errors) from error
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML 1.2's booleans: ``on`` and ``off`` are words, as the policy means them."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
-        first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool"]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_PlainLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
 
 
 def _read_small(path: Path) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from fedcore.errors import FieldError
 
 
 class ExitCode(IntEnum):
@@ -29,14 +30,6 @@ class ExitCode(IntEnum):
     """A bug of the hub, or an answer that fedctl cannot understand."""
     INTERRUPTED = 130
     """128 + SIGINT, as shells have it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """One error of an input: where it is, and a message with the cure."""
-
-    path: str
-    message: str
 
 
 class CliError(Exception):

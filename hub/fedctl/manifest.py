@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fedcore.errors import FieldError
 from fedcore.yaml_reader import YamlDocument, YamlError, read_documents
-from fedctl.errors import CliError, ExitCode, FieldError
+from fedctl.errors import CliError, ExitCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,8 @@ def _manifests(documents: tuple[YamlDocument, ...], source: str) -> Iterator[Man
 def _unreadable(error: YamlError, source: str) -> CliError:
     if error.position is None:
         return CliError(ExitCode.INVALID, f"{source} cannot be read: {error.message}")
-    where = f"{source}:{error.position.line}:{error.position.column}"
     return CliError(
         ExitCode.INVALID,
         f"{source} cannot be read",
-        errors=(FieldError(where, error.message),),
+        errors=(FieldError(error.where(source), error.message),),
     )

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fedctl.errors import CliError, ExitCode, FieldError
+from fedcore.errors import FieldError
+from fedctl.errors import CliError, ExitCode
 
 _CODES: Final[dict[str, ExitCode]] = {
     "invalid": ExitCode.INVALID,

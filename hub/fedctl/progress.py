@@ -14,10 +14,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fedcore.errors import FieldError
 from fedcore.terminal_text import escape
 from fedctl.client import Client
 from fedctl.durations import format_duration
-from fedctl.errors import CliError, ExitCode, FieldError
+from fedctl.errors import CliError, ExitCode
 from fedctl.render import console, styled
 from fedctl.timing import Timing
 from fedctl.wait_status import (

@@ -64,11 +64,15 @@ class YamlError(ValueError):
         self.message = message
         self.position = position
 
-    def __str__(self) -> str:
-        """Return the message after its position, as compilers write it: ``3:7: message``."""
+    def in_file(self, name: str) -> str:
+        """Return the message after its position, as compilers write it: ``FILE:3:7: message``."""
+        return f"{self.where(name)}: {self.message}"
+
+    def where(self, name: str) -> str:
+        """Return the position in a file: ``FILE:3:7``, or ``FILE`` for the text as a whole."""
         if self.position is None:
-            return self.message
-        return f"{self.position.line}:{self.position.column}: {self.message}"
+            return name
+        return f"{name}:{self.position.line}:{self.position.column}"
 
 
 @dataclass(frozen=True, slots=True)

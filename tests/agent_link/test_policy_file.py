@@ -36,6 +36,28 @@ def test_a_policy_that_cannot_be_read_is_named(tmp_path, text):
         load_policy(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("namespaces: [a]\nnamespaces: [b]", "2:1"),
+        ("namespaces: &x [a]", "1:13"),
+        ("telemetry:\n\tinventory: off", "2:1"),
+        ("1: x", "1:1"),
+    ],
+)
+def test_what_yaml_hides_in_a_policy_is_refused_with_its_position(tmp_path, text, position):
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    with pytest.raises(Invalid, match=rf"policy\.yaml:{position}: "):
+        load_policy(file)
+
+
+def test_off_is_a_word_of_the_policy_and_not_false(tmp_path):
+    file = tmp_path / "policy.yaml"
+    file.write_text("telemetry: {inventory: off}")
+    assert load_policy(file).telemetry.inventory is Telemetry.OFF
+
+
 def test_a_policy_that_is_too_large_is_refused(tmp_path):
     file = tmp_path / "policy.yaml"
     file.write_text("#" * 300_000)

@@ -11,10 +11,10 @@ import io
 import json
 
 import pytest
-from fedctl.failure import Failure
 from tests.bad_input.dump import table_dump
 from tests.support.hub import federation, party
 
+from fedctl.errors import CliError
 from fedctl.manifest import parse
 
 PATH = "/api/v1/federations/credit-risk"
@@ -142,12 +142,12 @@ async def test_a_bad_body_is_refused_and_nothing_changes(calm, kind):
     assert await table_dump(calm) == before
 
 
-def test_an_alias_bomb_of_a_file_is_refused_with_its_place():
+def test_an_alias_bomb_of_a_file_is_refused_with_its_position():
     """JSON has no aliases: they are stopped where the file is read."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     for name, below in zip("bcdefghi", "abcdefgh", strict=True):
         lines.append(f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]")
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CliError) as caught:
         parse("\n".join(lines).encode(), "f.yaml")
-    assert caught.value.faults[0].path.startswith("f.yaml:2:")
-    assert json.dumps(caught.value.faults[0].message)
+    assert caught.value.errors[0].path.startswith("f.yaml:1:4")
+    assert json.dumps(caught.value.errors[0].message)

@@ -18,6 +18,7 @@ from tests.bad_input.messages import TEXTS, bent, examples, seeded
 
 from fedca.csr import make_csr_pem, parse_csr
 from fedca.keys import make_private_key
+from fedcore.errors import FedError
 from fedctl.errors import CliError
 from fedctl.manifest import parse
 from fedhub.domain.release import Release

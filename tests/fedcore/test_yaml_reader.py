@@ -60,7 +60,8 @@ def at(content: str | bytes) -> tuple[int, int]:
 def test_what_is_refused_has_its_position(text, position, part):
     assert at(text) == position
     assert part in refusal(text).message
-    assert str(refusal(text)) == f"{position[0]}:{position[1]}: {refusal(text).message}"
+    where = f"f.yaml:{position[0]}:{position[1]}"
+    assert refusal(text).in_file("f.yaml") == f"{where}: {refusal(text).message}"
 
 
 @pytest.mark.parametrize("text", ["{0}: 1\n{0}: 2", "a: !{0} x", "a: 1{1}e999", "a: 1{1}"])
@@ -104,7 +105,7 @@ def test_documents_are_bounded():
 def test_text_that_is_not_utf_8_is_refused_as_a_whole():
     error = refusal(b"a: \xff")
     assert error.position is None
-    assert "byte 3" in str(error)
+    assert error.in_file("f.yaml") == "f.yaml: it is not UTF-8 text (byte 3)"
     assert refusal("a: ä".encode("utf-16")).position is None
 
 

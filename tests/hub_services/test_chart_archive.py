@@ -135,7 +135,7 @@ def test_a_date_in_a_chart_yaml_is_text(date):
 
 def test_a_chart_yaml_that_cannot_be_read_is_refused_with_the_position():
     text = b"name: fate\nversion: v1\nversion: v2\n"
-    with pytest.raises(Invalid, match=r"3:1: the key 'version' is written twice"):
+    with pytest.raises(Invalid, match=r"Chart\.yaml:3:1: the key 'version' is written twice"):
         read_chart(archive(("fate/Chart.yaml", text, {})))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fedcore.errors import FieldError
 from fedcore.terminal_text import escape
 from fedcore.yaml_reader import MAX_BYTES
 from fedctl.client import Client, Json, Reply, path_of
@@ -20,7 +21,7 @@ from fedctl.commands.options import (
     parse_timeout,
 )
 from fedctl.diff_view import past_participle, print_diffs, print_summary, removes_something
-from fedctl.errors import CliError, ExitCode, FieldError
+from fedctl.errors import CliError, ExitCode
 from fedctl.manifest import Manifest, parse
 from fedctl.progress import choose_display, wait
 from fedctl.render import Output, emit, print_line

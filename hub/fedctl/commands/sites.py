@@ -7,12 +7,13 @@ from typing import Annotated, Final
 
 import typer
 
+from fedcore.errors import FieldError
 from fedcore.terminal_text import escape
 from fedctl.client import Json, path_of
 from fedctl.commands.invocation import run
 from fedctl.commands.options import OutputOption
 from fedctl.durations import parse_duration
-from fedctl.errors import CliError, ExitCode, FieldError
+from fedctl.errors import CliError, ExitCode
 from fedctl.render import Output, emit, print_line
 
 _OPTION_NAMES: Final = {"name": "NAME", "life_s": "--life", "labels": "--label"}

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from fedcore.errors import FieldError
 from fedcore.terminal_text import escape
-from fedctl.errors import CliError, ExitCode, FieldError
+from fedctl.errors import CliError, ExitCode
 from fedctl.timing import Timing
 
 _TAIL_LINES: Final = 15

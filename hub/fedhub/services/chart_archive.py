@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, TypeGuard
 
+from fedcore import limits
+from fedcore.errors import ErrorCode, FedError, Invalid
 from fedcore.yaml_reader import YamlError, read_document
-from fedproto import limits
-from fedproto.errors import ErrorCode, FedError, Invalid
 
 _MAX_CHART_YAML: Final = 64 * 1024
 _MAX_RATIO: Final = 100
@@ -103,7 +103,7 @@ def _facts(chart_yaml: bytes) -> ChartFacts:
     try:
         return _checked(read_document(chart_yaml, max_bytes=_MAX_CHART_YAML))
     except YamlError as error:
-        raise Invalid(f"Chart.yaml cannot be read: {error}") from error
+        raise Invalid(error.in_file("Chart.yaml")) from error
 
 
 def _checked(parsed: object) -> ChartFacts:
