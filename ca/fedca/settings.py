@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
 from fedcore.errors import FieldError, Invalid
 from fedcore.ids import is_domain, is_name
+from fedcore.network import is_ip
 
 DEFAULT_TRUST_DOMAIN: Final = "federation.internal"
 MAX_HUB_NAMES: Final = 32
@@ -60,7 +60,7 @@ class AuthoritySettings:
         return [
             FieldError(f"hub_ip_addresses.{index}", "not an IP address without zone")
             for index, text in enumerate(self.hub_ip_addresses)
-            if not _is_ip(text)
+            if not is_ip(text)
         ]
 
 
@@ -73,11 +73,3 @@ def _domain_errors(text: str) -> list[FieldError]:
     if not is_domain(text) or len(text) > _MAX_TRUST_DOMAIN:
         return [FieldError("trust_domain", "not a lower-case domain of two labels or more")]
     return []
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text

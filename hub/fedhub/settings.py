@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedca.settings import DEFAULT_TRUST_DOMAIN
 from fedcore import limits
+from fedcore.network import is_ip
 
 
 def bind_address(text: str) -> tuple[str, int]:
@@ -76,18 +76,10 @@ class HubSettings(BaseSettings):
     def hub_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return DNS names and IP addresses for the hub's certificate."""
         hosts = dict.fromkeys((self.public_host, *self.other_hosts))
-        addresses = tuple(host for host in hosts if _is_ip(host))
+        addresses = tuple(host for host in hosts if is_ip(host))
         return tuple(host for host in hosts if host not in addresses), addresses
 
     def public_address(self, port: int) -> str:
         """``public_host:port``, brackets around IPv6."""
         host = f"[{self.public_host}]" if ":" in self.public_host else self.public_host
         return f"{host}:{port}"
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -28,6 +28,7 @@ import fedproto
 from fedagent.domain.policy import check_document, parse_policy
 from fedagent.wire.decode import read_document
 from fedcore.errors import FedError
+from fedcore.terminal_text import is_safe
 from fedhub.fleet.admission import check_hello
 from fedhub.fleet.ingest import _event, _stored, clean
 from fedhub.planner.plan import report_of
@@ -118,7 +119,7 @@ def read_status(message):
 def read_event(message):
     event = _event(SESSION, "spool", message, None, NOW)
     assert len(event.kind) <= 100
-    assert all(c.isprintable() or c == "\n" for c in event.message)
+    assert is_safe(event.message)
 
 
 def refusal_of(read, message):

@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from fedcore.errors import Denied
+from fedcore.network import is_ip
 from fedhub.domain.access import Permission, Principal, administrator
-from fedhub.domain.federation import FederationIntent, is_ip, split_host_port
+from fedhub.domain.federation import FederationIntent, split_host_port
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
 
 
@@ -44,6 +45,7 @@ def test_what_is_no_host_and_port_is_refused(text):
         "169.254.169.254",
         "[fe80::1]",
         "[::ffff:169.254.169.254]",
+        "[2001:db8::7%eth0]",
     ],
 )
 def test_a_host_that_reads_as_something_else_or_never_leaves_the_machine_is_refused(host):

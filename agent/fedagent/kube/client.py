@@ -18,6 +18,8 @@ import aiohttp
 
 from fedagent.kube.config import ServerAccess, load_access
 from fedagent.kube.errors import KubeError, TooLarge, Unauthorized, Unavailable, error_of
+from fedcore import byte_stream
+from fedcore.byte_stream import StreamTooLong
 
 Json = dict[str, Any]
 
@@ -234,13 +236,12 @@ async def reading(what: str) -> AsyncIterator[None]:
 
 async def read_limited(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
     """Read the whole answer; raises TooLarge above ``limit_bytes``."""
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > limit_bytes:
-            response.close()
-            raise TooLarge(f"the answer to {response.url.path} exceeds {limit_bytes} bytes")
-    return bytes(content)
+    try:
+        return await byte_stream.read_limited(response.content.iter_any(), limit_bytes)
+    except StreamTooLong as error:
+        response.close()
+        message = f"the answer to {response.url.path} exceeds {limit_bytes} bytes"
+        raise TooLarge(message) from error
 
 
 def _parse(content: bytes) -> Json:

@@ -31,6 +31,8 @@ from fedagent.kubefate.records import (
     parse_cluster,
     parse_job,
 )
+from fedcore import byte_stream
+from fedcore.byte_stream import StreamTooLong
 from fedcore.clock import Clock, SystemClock
 
 log = structlog.get_logger()
@@ -289,13 +291,12 @@ async def _guarded(what: str, limit_s: float) -> AsyncIterator[None]:
 
 
 async def _read_limited(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > limit_bytes:
-            response.close()
-            raise TooLarge(f"the answer to {response.url.path} exceeds {limit_bytes} bytes")
-    return bytes(content)
+    try:
+        return await byte_stream.read_limited(response.content.iter_any(), limit_bytes)
+    except StreamTooLong as error:
+        response.close()
+        message = f"the answer to {response.url.path} exceeds {limit_bytes} bytes"
+        raise TooLarge(message) from error
 
 
 def _form(upload: tuple[str, bytes]) -> aiohttp.FormData:

@@ -70,6 +70,8 @@ def split_host_port(text: str) -> tuple[str, int]:
 def _host_fault(host: str) -> str:
     """Return why others cannot be sent to ``host``, or nothing."""
     neither = f"{host!r} is neither an IP address nor a lower-case DNS name"
+    if "%" in host:
+        return f"{host!r} names an interface of one machine; write an address that all reach"
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -84,15 +86,6 @@ def _host_fault(host: str) -> str:
     if (mapped or address).is_link_local:
         return f"{host} is a link-local address, which no other network reaches"
     return ""
-
-
-def is_ip(text: str) -> bool:
-    """Tell whether ``text`` is an IPv4 or IPv6 literal."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_host_port(text: str) -> str:

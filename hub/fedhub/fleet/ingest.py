@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore import limits
 from fedcore.errors import Denied, Invalid
+from fedcore.terminal_text import replace_unsafe
 from fedhub.domain.models import Event, StoredDocument, StoredStatus
 from fedhub.domain.phases import Phase
 from fedhub.fleet.sessions import LiveSession
@@ -249,10 +250,7 @@ def _is_sane(stated: Timestamp) -> bool:
 def clean_text(text: str) -> str:
     """Make a site's text harmless for terminals and logs, and clip it to MAX_TEXT_CHARS."""
     # Clipped first: to look at each character of a message's worth of text takes too long.
-    return "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}"
-        for c in _clip(text, limits.MAX_TEXT_CHARS)
-    )
+    return replace_unsafe(_clip(text, limits.MAX_TEXT_CHARS))
 
 
 def _clip(text: str, limit: int) -> str:

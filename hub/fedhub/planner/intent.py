@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from fedcore.errors import FieldError, Invalid, first_of
+from fedcore.network import is_ip
 from fedhub.domain.federation import (
     MAX_PARTIES,
     MAX_PARTY_ID,
@@ -18,7 +19,6 @@ from fedhub.domain.federation import (
     FederationIntent,
     PartyAdvertise,
     PartyIntent,
-    is_ip,
     split_host_port,
 )
 from fedhub.domain.release import Release

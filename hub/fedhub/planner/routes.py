@@ -21,7 +21,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
-from fedhub.domain.federation import EXCHANGE_KEY, is_ip, split_host_port
+from fedcore.network import is_ip
+from fedhub.domain.federation import EXCHANGE_KEY, split_host_port
 
 TUNNEL_PORTS: Final = ((443, 443), (6650, 6700), (30_000, 33_000))
 """``connect_ports`` of the exchange chart's records.config."""
