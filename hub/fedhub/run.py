@@ -44,8 +44,9 @@ from fedhub.serving import (
 )
 from fedhub.settings import HubSettings, bind_address
 from fedhub.store import hub as hub_store
-from fedhub.store.engine import Database
+from fedhub.store.engine import open_database
 from fedhub.store.ledger import SqlLedger
+from fedsql.engine import Database
 
 log = structlog.get_logger()
 CERTIFICATES_S: Final = 60.0
@@ -73,7 +74,7 @@ async def running_hub(
     clock = clock if clock is not None else SystemClock()
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        database = Database(settings.effective_database_url())
+        database = open_database(settings.effective_database_url())
         stack.push_async_callback(database.dispose)
         await database.migrate()
         authority, tokens = await _authority(settings, database, clock)

@@ -24,7 +24,7 @@ from fedctl.manifest import parse
 from fedhub.domain.release import Release
 from fedhub.planner.intent import check_intent, parse_intent
 from fedhub.services.chart_archive import read_chart
-from fedhub.store.cursors import decode, encode
+from fedsql.cursors import decode, encode
 
 COUNT = examples(150, 10_000)
 MANIFEST = b"""\

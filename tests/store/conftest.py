@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from tests.support.postgres import postgres_cluster
 
-from fedhub.store.engine import Database
+from fedhub.store.engine import open_database
+from fedsql.engine import Database
 
 __all__ = ["postgres_cluster"]
 
 
 @pytest.fixture
 async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'hub.db'}")
+    database = open_database(f"sqlite:///{tmp_path / 'hub.db'}")
     await database.migrate()
     yield database
     await database.dispose()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcore.errors import Invalid
-from fedhub.store.cursors import decode, encode
+from fedsql.cursors import decode, encode
 
 KINDS = [str, int, datetime]
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60)

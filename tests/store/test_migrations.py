@@ -17,8 +17,9 @@ from tests.support.postgres import PostgresCluster
 from fedca import records as ca_records
 from fedhub.domain import models
 from fedhub.store import ledger_tables, tables
-from fedhub.store.engine import Database
+from fedhub.store.engine import open_database
 from fedhub.store.migrations.upgrade import configuration, heads
+from fedsql.engine import Database
 
 _PARTS = re.compile(r" ?[,()] ?")
 METADATA = ledger_tables.AuthorityTable.metadata
@@ -34,7 +35,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def empty(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
+    database = open_database(url)
     yield database
     await database.dispose()
 
@@ -64,7 +65,7 @@ async def test_every_table_and_index_is_created_with_the_same_words_as_the_code(
     tmp_path: Path,
 ) -> None:
     """What comparing does not see: collations, partial indexes, autoincrement."""
-    migrated = Database(f"sqlite:///{tmp_path / 'migrated.db'}")
+    migrated = open_database(f"sqlite:///{tmp_path / 'migrated.db'}")
     await migrated.migrate()
     await migrated.dispose()
     created = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'created.db'}")
@@ -90,7 +91,7 @@ async def test_every_table_and_index_is_created_with_the_same_words_as_the_code(
 async def test_text_sorts_by_code_point_on_postgres_too(
     postgres_cluster: PostgresCluster,
 ) -> None:
-    database = Database(postgres_cluster.new_database())
+    database = open_database(postgres_cluster.new_database())
     await database.migrate()
 
     def collations(connection: Connection) -> set[tuple[str, str]]:
@@ -114,7 +115,7 @@ async def test_upgrading_again_changes_nothing(empty: Database) -> None:
 
 
 async def test_several_processes_that_start_at_once_migrate_once(url: str) -> None:
-    starting = [Database(url) for _ in range(4)]
+    starting = [open_database(url) for _ in range(4)]
     async with asyncio.timeout(4):
         await asyncio.gather(*(database.migrate() for database in starting))
     for database in starting:

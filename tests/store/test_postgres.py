@@ -21,7 +21,7 @@ from tests.support.postgres import PostgresCluster, postgres_database, running_p
 
 from fedcore.errors import Invalid, Unavailable
 from fedhub.store import documents, events, federations, sessions, sites
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 pytestmark = pytest.mark.postgres
 

@@ -10,8 +10,10 @@ from sqlalchemy.exc import OperationalError
 from tests.contract.store.rows import a_site
 
 from fedcore.errors import Unavailable
-from fedhub.store import engine, sites
-from fedhub.store.engine import Database
+from fedhub.store import sites
+from fedhub.store.engine import open_database
+from fedsql.engine import Database
+from fedsql.timing import DatabaseTiming
 
 
 def _modes(folder: Path) -> dict[str, int]:
@@ -26,7 +28,7 @@ async def test_the_file_is_its_owners_alone(sqlite: Database, tmp_path: Path) ->
 
 
 async def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'a' / 'b' / 'hub.db'}")
+    database = open_database(f"sqlite:///{tmp_path / 'a' / 'b' / 'hub.db'}")
     await database.migrate()
     await database.ping()
     await database.dispose()
@@ -34,7 +36,7 @@ async def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
 
 async def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    database = Database(f"sqlite:///{tmp_path / 'file' / 'hub.db'}")
+    database = open_database(f"sqlite:///{tmp_path / 'file' / 'hub.db'}")
     with pytest.raises(Unavailable, match="cannot be made"):
         await database.migrate()
     with pytest.raises(Unavailable):
@@ -52,15 +54,15 @@ async def test_connections_are_set_up_for_safety(sqlite: Database) -> None:
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
-        "busy_timeout": engine.SQLITE_BUSY_MS,
+        "busy_timeout": round(DatabaseTiming().sqlite_busy_s * 1000),
     }
 
 
 async def test_another_process_that_writes_too_long_makes_it_unavailable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(engine, "SQLITE_BUSY_MS", 20)
-    database = Database(f"sqlite:///{tmp_path / 'hub.db'}")
+    timing = DatabaseTiming(sqlite_busy_s=0.02)
+    database = open_database(f"sqlite:///{tmp_path / 'hub.db'}", timing)
     await database.migrate()
     other = sqlite3.connect(tmp_path / "hub.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -82,12 +84,11 @@ async def test_a_defect_of_ours_is_not_called_unavailable(sqlite: Database) -> N
             await db.execute(text("SELECT * FROM nothing"))
 
 
-async def test_a_transaction_that_takes_too_long_is_ended(
-    sqlite: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "TRANSACTION_LIMIT_S", 0.05)
+async def test_a_transaction_that_takes_too_long_is_ended(sqlite: Database, tmp_path: Path) -> None:
+    timing = DatabaseTiming(transaction_limit_s=0.05)
+    hasty = open_database(f"sqlite:///{tmp_path / 'hub.db'}", timing)
     with pytest.raises(Unavailable):
-        async with sqlite.begin() as db:
+        async with hasty.begin() as db:
             await sites.add(db, a_site())
             await db.execute(
                 text(
@@ -95,7 +96,7 @@ async def test_a_transaction_that_takes_too_long_is_ended(
                     " SELECT max(i) FROM n"
                 )
             )
-    monkeypatch.undo()
+    await hasty.dispose()
     async with sqlite.begin() as db:
         assert await sites.all(db) == ()
 
@@ -110,7 +111,7 @@ async def test_a_transaction_that_takes_too_long_is_ended(
 )
 def test_a_database_that_will_not_do_is_refused_at_the_start(url: str, word: str) -> None:
     with pytest.raises(ValueError, match=word):
-        Database(url)
+        open_database(url)
 
 
 async def test_writers_get_their_turn_in_the_order_they_came(sqlite: Database) -> None:

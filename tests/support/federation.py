@@ -36,7 +36,7 @@ from fedagent.settings import AgentSettings
 from fedcore.clock import Clock
 from fedhub.run import RunningHub, running_hub
 from fedhub.settings import HubSettings
-from fedhub.store.engine import Database
+from fedhub.store.engine import open_database
 
 DOMAIN = "credit.example.com"
 NAME = "credit"
@@ -368,7 +368,7 @@ class Federation:
         url = self.hub_settings.database_url
         if not url:
             return spooled_events(self.hub_settings.state)
-        database = Database(url)
+        database = open_database(url)
         try:
             return await spooled_events_in(database)
         finally:

@@ -14,7 +14,7 @@ import aiohttp
 from sqlalchemy import text
 from tests.support.lifecycle import Json
 
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 CALL_LIMIT_S = 10.0
 

@@ -19,8 +19,9 @@ from typing import Final
 import pytest
 from sqlalchemy import text
 
-from fedhub.store.engine import Database
+from fedhub.store.engine import open_database
 from fedhub.store.tables import Base
+from fedsql.engine import Database
 
 ABSENT: Final = "the PostgreSQL server programs are absent: apt-get install postgresql"
 _START_LIMIT_S: Final = 20.0
@@ -183,7 +184,7 @@ def postgres_cluster(request: pytest.FixtureRequest) -> Iterator[PostgresCluster
 async def postgres_database(cluster: PostgresCluster) -> AsyncIterator[Database]:
     """Open a migrated, empty database of the test's own."""
     url = cluster.spare.pop() if cluster.spare else cluster.new_database()
-    database = Database(url)
+    database = open_database(url)
     await database.migrate()
     try:
         yield database

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
 
 from fedhub.domain.phases import OperationState, Phase, SiteState
 from fedproto.agent.v1 import document_pb2, status_pb2
-
-T = TypeVar("T")
 
 
 class ResourceKind(StrEnum):
@@ -236,11 +233,3 @@ class Session:
     connected_at: datetime
     last_seen_at: datetime
     connected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page of a list; ``next_cursor`` is None on the last."""
-
-    items: tuple[T, ...]
-    next_cursor: str | None

@@ -10,8 +10,8 @@ from fedcore.errors import Unavailable
 from fedhub.domain.models import ResourceKind, StoredDocument
 from fedhub.fleet.sessions import LiveSession, Loop, SessionRegistry, document_frames
 from fedhub.store import documents
-from fedhub.store.engine import Database
 from fedproto.agent.v1 import document_pb2, link_pb2
+from fedsql.engine import Database
 
 log = structlog.get_logger()
 

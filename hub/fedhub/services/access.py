@@ -12,7 +12,7 @@ from typing import Final
 from fedcore.errors import Invalid, Unauthenticated
 from fedhub.domain.access import Permission, Principal
 from fedhub.store import tokens
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 ADMIN: Final = "admin"
 PREFIX: Final = "flm_api_"

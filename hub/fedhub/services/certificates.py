@@ -11,7 +11,7 @@ from fedca.records import RevocationReason
 from fedcore import limits
 from fedcore.errors import Denied, ErrorCode, FedError, NotFound
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.models import Page, Participant, ResourceKind, Site, SiteCertificate
+from fedhub.domain.models import Participant, ResourceKind, Site, SiteCertificate
 from fedhub.services.agents import is_superseded, report_superseded
 from fedhub.services.context import HubContext, record
 from fedhub.services.enrolment import remember_agent_certificate
@@ -19,6 +19,7 @@ from fedhub.services.name_index import names_of, participant_ids_for_name
 from fedhub.services.sites import require as require_site
 from fedhub.store import certificates, documents, federations, participants, sites
 from fedproto.agent.v1 import document_pb2
+from fedsql.cursors import Page
 
 
 async def issue_for_resource(

@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedcore import limits
 from fedcore.errors import Invalid, NotFound
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.models import Chart, Page
+from fedhub.domain.models import Chart
 from fedhub.services import operations as operation_service
 from fedhub.services.chart_archive import ChartFacts, read_chart
 from fedhub.services.context import HubContext, notify_sites, record
 from fedhub.services.planning import replan, try_load_plan_input
 from fedhub.store import charts, federations
+from fedsql.cursors import Page
 
 
 async def upload(hub: HubContext, principal: Principal, archive: bytes) -> Chart:

@@ -19,7 +19,7 @@ from fedhub.fleet.sessions import SessionRegistry
 from fedhub.services.intents import IntentCache
 from fedhub.services.stream_slots import Followers
 from fedhub.store import events
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from fedcore.errors import Conflict, ErrorCode, FedError, FieldError, Invalid, N
 from fedcore.ids import new_id
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.federation import FederationIntent
-from fedhub.domain.models import Federation, Operation, OperationTarget, Page
+from fedhub.domain.models import Federation, Operation, OperationTarget
 from fedhub.planner.intent import check_change, check_intent, parse_intent
 from fedhub.services import operations as operation_service
 from fedhub.services.context import HubContext, notify_sites, record
@@ -16,6 +16,7 @@ from fedhub.services.dry_run import ApplyResult, DryRunRollback, end_preview, na
 from fedhub.services.membership import Membership, sync_members
 from fedhub.services.planning import Replanned, intent_of, load_plan_input, replan
 from fedhub.store import federations, sites
+from fedsql.cursors import Page
 
 
 async def apply(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fedcore.errors import FedError
 from fedcore.tasks import LoopHealth
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import (
     Operation,
     OperationTarget,
-    Page,
     StoredDocument,
     StoredStatus,
 )
 from fedhub.domain.phases import NEEDS_A_PERSON, OPERATION_FINAL, OperationState, Phase
 from fedhub.services.context import HubContext, record
 from fedhub.store import federations, operations, participants, sites, statuses
+from fedsql.cursors import Page
 
 
 async def begin(

@@ -8,13 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import Conflict, NotFound
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.models import Endpoint, Page, Site, StoredDocument, StoredStatus
+from fedhub.domain.models import Endpoint, Site, StoredDocument, StoredStatus
 from fedhub.domain.phases import Phase
 from fedhub.services.context import HubContext, notify_sites, record
 from fedhub.services.federations import not_there as no_federation
 from fedhub.services.sites import require as require_site
 from fedhub.store import documents, endpoints, federations, participants, sites, statuses
 from fedhub.store.participants import ParticipantRow
+from fedsql.cursors import Page
 
 
 @dataclass(frozen=True, slots=True)

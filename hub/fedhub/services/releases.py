@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fedcore.errors import Invalid
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.models import Page
 from fedhub.domain.release import Release
 from fedhub.services.context import HubContext
-from fedhub.store.cursors import decode, encode
+from fedsql.cursors import Page, decode, encode
 
 
 def list_page(

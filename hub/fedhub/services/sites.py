@@ -12,10 +12,11 @@ from fedcore import limits
 from fedcore.errors import Conflict, FieldError, Invalid, NotFound
 from fedcore.ids import is_name, new_id
 from fedhub.domain.access import Permission, Principal
-from fedhub.domain.models import Page, Site
+from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
 from fedhub.services.context import HubContext, record
 from fedhub.store import certificates, documents, endpoints, participants, sites, statuses
+from fedsql.cursors import Page
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.models import Page, SiteCertificate
-from fedhub.store.cursors import page_of
-from fedhub.store.sql import in_list, many, one, upsert, values_of
+from fedhub.domain.models import SiteCertificate
 from fedhub.store.tables import CertificateTable, ParticipantTable, table_of
+from fedsql.cursors import Page, page_of
+from fedsql.statements import fetch_all, fetch_one, in_list, upsert, values_of
 
 _T: Final = table_of(CertificateTable)
 _PARTICIPANT: Final = table_of(ParticipantTable)
@@ -28,7 +28,7 @@ async def add(db: AsyncSession, certificate: SiteCertificate) -> None:
 
 async def find(db: AsyncSession, serial: str) -> SiteCertificate | None:
     """Return the certificate with a serial, or None."""
-    return await one(db, SiteCertificate, select(_T).where(_T.c.serial == serial))
+    return await fetch_one(db, SiteCertificate, select(_T).where(_T.c.serial == serial))
 
 
 async def of_agent(db: AsyncSession, site_id: str) -> tuple[SiteCertificate, ...]:
@@ -36,7 +36,7 @@ async def of_agent(db: AsyncSession, site_id: str) -> tuple[SiteCertificate, ...
     statement = select(_T).where(
         _T.c.site_id == site_id, _T.c.profile == _AGENT, _T.c.revoked_at.is_(None)
     )
-    return await many(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
+    return await fetch_all(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
 
 
 async def of_gone(db: AsyncSession, site_id: str, *, at: datetime) -> tuple[SiteCertificate, ...]:
@@ -49,7 +49,7 @@ async def of_gone(db: AsyncSession, site_id: str, *, at: datetime) -> tuple[Site
         _T.c.not_after > at,
         ~known.exists(),
     )
-    return await many(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
+    return await fetch_all(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
 
 
 async def count_since(db: AsyncSession, site_id: str, since: datetime) -> int:

@@ -9,10 +9,10 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
-from fedhub.domain.models import Chart, Page
-from fedhub.store.cursors import page_of
-from fedhub.store.sql import one, values_of
+from fedhub.domain.models import Chart
 from fedhub.store.tables import ArchiveTable, ChartTable, table_of
+from fedsql.cursors import Page, page_of
+from fedsql.statements import fetch_one, values_of
 
 _T: Final = table_of(ChartTable)
 _ARCHIVE: Final = table_of(ArchiveTable)
@@ -26,7 +26,7 @@ async def add(db: AsyncSession, chart: Chart, archive: bytes) -> None:
 
 async def get(db: AsyncSession, sha256: str) -> Chart:
     """Return a chart by its digest, or raise NotFound."""
-    found = await one(db, Chart, select(_T).where(_T.c.sha256 == sha256))
+    found = await fetch_one(db, Chart, select(_T).where(_T.c.sha256 == sha256))
     if found is None:
         raise NotFound(f"there is no chart {sha256}; `fedctl get charts` lists them")
     return found
@@ -34,7 +34,7 @@ async def get(db: AsyncSession, sha256: str) -> Chart:
 
 async def find(db: AsyncSession, name: str, version: str) -> Chart | None:
     """Return the chart of a name and version, or None."""
-    return await one(db, Chart, select(_T).where(_T.c.name == name, _T.c.version == version))
+    return await fetch_one(db, Chart, select(_T).where(_T.c.name == name, _T.c.version == version))
 
 
 async def list_page(db: AsyncSession, *, cursor: str | None, limit: int) -> Page[Chart]:

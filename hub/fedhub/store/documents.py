@@ -14,15 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
 from fedhub.domain.models import PlannedDocument, StoredDocument
-from fedhub.store.sql import in_list, many, one, upsert
 from fedhub.store.tables import DocumentTable, table_of
+from fedsql.statements import fetch_all, fetch_one, in_list, upsert
 
 _T: Final = table_of(DocumentTable)
 
 
 async def get(db: AsyncSession, resource_id: str) -> StoredDocument | None:
     """Return the document of a resource, or None."""
-    return await one(db, StoredDocument, select(_T).where(_T.c.resource_id == resource_id))
+    return await fetch_one(db, StoredDocument, select(_T).where(_T.c.resource_id == resource_id))
 
 
 async def of_resources(
@@ -32,13 +32,13 @@ async def of_resources(
     if not resource_ids:
         return {}
     statement = select(_T).where(in_list(db, _T.c.resource_id, resource_ids))
-    return {each.resource_id: each for each in await many(db, StoredDocument, statement)}
+    return {each.resource_id: each for each in await fetch_all(db, StoredDocument, statement)}
 
 
 async def of_site(db: AsyncSession, site_id: str) -> tuple[StoredDocument, ...]:
     """Return every document of a site."""
     statement = select(_T).where(_T.c.site_id == site_id).order_by(_T.c.resource_id)
-    return await many(db, StoredDocument, statement)
+    return await fetch_all(db, StoredDocument, statement)
 
 
 async def put(db: AsyncSession, planned: PlannedDocument, at: datetime) -> StoredDocument:

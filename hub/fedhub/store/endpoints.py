@@ -10,10 +10,10 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
-from fedhub.domain.models import Endpoint, Page
-from fedhub.store.cursors import page_of
-from fedhub.store.sql import many, one, values_of
+from fedhub.domain.models import Endpoint
 from fedhub.store.tables import EndpointTable, table_of
+from fedsql.cursors import Page, page_of
+from fedsql.statements import fetch_all, fetch_one, values_of
 
 _T: Final = table_of(EndpointTable)
 
@@ -25,17 +25,17 @@ async def add(db: AsyncSession, endpoint: Endpoint) -> None:
 
 async def find(db: AsyncSession, endpoint_id: str) -> Endpoint | None:
     """Return an endpoint, or None."""
-    return await one(db, Endpoint, select(_T).where(_T.c.id == endpoint_id))
+    return await fetch_one(db, Endpoint, select(_T).where(_T.c.id == endpoint_id))
 
 
 async def by_site(db: AsyncSession, site_id: str) -> Endpoint | None:
     """Return the endpoint of a site, or None."""
-    return await one(db, Endpoint, select(_T).where(_T.c.site_id == site_id))
+    return await fetch_one(db, Endpoint, select(_T).where(_T.c.site_id == site_id))
 
 
 async def all(db: AsyncSession) -> tuple[Endpoint, ...]:  # noqa: A001 - read as endpoints.all
     """Return every endpoint by name."""
-    return await many(db, Endpoint, select(_T).order_by(_T.c.name, _T.c.id))
+    return await fetch_all(db, Endpoint, select(_T).order_by(_T.c.name, _T.c.id))
 
 
 async def list_page(db: AsyncSession, *, cursor: str | None, limit: int) -> Page[Endpoint]:

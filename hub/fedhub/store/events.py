@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from fedhub.domain.models import Event
-from fedhub.store.columns import storable
-from fedhub.store.sql import in_list, many, upsert, values_of
 from fedhub.store.tables import EventTable, SpoolCursorTable, table_of
+from fedsql.columns import storable
+from fedsql.statements import fetch_all, in_list, upsert, values_of
 
 _T: Final = table_of(EventTable)
 _CURSOR: Final = table_of(SpoolCursorTable)
@@ -136,7 +136,7 @@ async def list_page(
     for column, values in wanted.items():
         if values is not None:
             statement = statement.where(_is_one_of(db, column, values))
-    return await many(
+    return await fetch_all(
         db, Event, statement.order_by(_T.c.id.desc() if newest_first else _T.c.id.asc())
     )
 

@@ -10,10 +10,10 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
-from fedhub.domain.models import Federation, Page
-from fedhub.store.cursors import page_of
-from fedhub.store.sql import is_sqlite, many, one, values_of
+from fedhub.domain.models import Federation
 from fedhub.store.tables import FederationTable, table_of
+from fedsql.cursors import Page, page_of
+from fedsql.statements import fetch_all, fetch_one, is_sqlite, values_of
 
 _T: Final = table_of(FederationTable)
 
@@ -25,7 +25,7 @@ async def add(db: AsyncSession, federation: Federation) -> None:
 
 async def find(db: AsyncSession, federation_id: str) -> Federation | None:
     """Return a federation, or None."""
-    return await one(db, Federation, select(_T).where(_T.c.id == federation_id))
+    return await fetch_one(db, Federation, select(_T).where(_T.c.id == federation_id))
 
 
 async def get(db: AsyncSession, federation_id: str) -> Federation:
@@ -38,7 +38,7 @@ async def get(db: AsyncSession, federation_id: str) -> Federation:
 
 async def by_name(db: AsyncSession, name: str) -> Federation | None:
     """Return the federation called ``name``, or None."""
-    return await one(db, Federation, select(_T).where(_T.c.name == name))
+    return await fetch_one(db, Federation, select(_T).where(_T.c.name == name))
 
 
 async def id_of(db: AsyncSession, name: str) -> str | None:
@@ -49,7 +49,7 @@ async def id_of(db: AsyncSession, name: str) -> str | None:
 
 async def all(db: AsyncSession) -> tuple[Federation, ...]:  # noqa: A001 - read as federations.all
     """Return every federation by name."""
-    return await many(db, Federation, select(_T).order_by(_T.c.name))
+    return await fetch_all(db, Federation, select(_T).order_by(_T.c.name))
 
 
 async def list_page(db: AsyncSession, *, cursor: str | None, limit: int) -> Page[Federation]:

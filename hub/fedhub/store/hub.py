@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.ids import new_id
-from fedhub.store.sql import upsert
 from fedhub.store.tables import SettingTable, table_of
+from fedsql.statements import upsert
 
 _T: Final = table_of(SettingTable)
 _IDENTITY: Final = "hub_id"

@@ -10,8 +10,8 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.store.sql import one, upsert
 from fedhub.store.tables import AnswerTable, table_of
+from fedsql.statements import fetch_one, upsert
 
 _T: Final = table_of(AnswerTable)
 
@@ -59,7 +59,7 @@ async def find(db: AsyncSession, key: str, principal: str) -> Answer | None:
     statement = select(*columns, _T.c.answered_at.label("at")).where(
         _T.c.principal == principal, _T.c.key == key
     )
-    return await one(db, Answer, statement)
+    return await fetch_one(db, Answer, statement)
 
 
 async def purge(db: AsyncSession, before: datetime) -> None:

@@ -27,7 +27,6 @@ from fedca.records import (
     TokenRecord,
 )
 from fedcore.errors import Conflict, NotFound
-from fedhub.store.engine import Database
 from fedhub.store.ledger_tables import (
     AuthorityTable,
     CrlNumberTable,
@@ -35,8 +34,9 @@ from fedhub.store.ledger_tables import (
     JoinTokenTable,
     KeyTable,
 )
-from fedhub.store.sql import is_sqlite, many, one, upsert, values_of
 from fedhub.store.tables import table_of
+from fedsql.engine import Database
+from fedsql.statements import fetch_all, fetch_one, is_sqlite, upsert, values_of
 
 _AUTHORITY: Final = table_of(AuthorityTable)
 _ISSUANCE: Final = table_of(IssuanceTable)
@@ -57,12 +57,12 @@ class SqlLedger:
         """List all authorities, oldest first."""
         order = (_AUTHORITY.c.created_at, _AUTHORITY.c.authority_id)
         async with self._database.read() as db:
-            return await many(db, AuthorityRecord, select(_AUTHORITY).order_by(*order))
+            return await fetch_all(db, AuthorityRecord, select(_AUTHORITY).order_by(*order))
 
     async def active_authority(self, purpose: CaPurpose, scope: str) -> AuthorityRecord | None:
         """Return the one that issues for ``purpose`` and ``scope``."""
         async with self._database.read() as db:
-            return await one(db, AuthorityRecord, _active(purpose, scope))
+            return await fetch_one(db, AuthorityRecord, _active(purpose, scope))
 
     async def install_authority(
         self, record: AuthorityRecord, *, replaces: str | None
@@ -72,7 +72,7 @@ class SqlLedger:
             if not is_sqlite(db):
                 lock = text("SELECT pg_advisory_xact_lock(:key)")
                 await db.execute(lock, {"key": _AUTHORITIES_LOCK})
-            active = await one(db, AuthorityRecord, _active(record.purpose, record.scope))
+            active = await fetch_one(db, AuthorityRecord, _active(record.purpose, record.scope))
             if active is not None and active.authority_id != replaces:
                 return active
             await _refuse_known(db, record)
@@ -89,13 +89,13 @@ class SqlLedger:
     async def begin_issuance(self, record: IssuanceRecord) -> KeyVerdict:
         """Store a pending issuance if its key may be used."""
         async with self._database.begin() as db:
-            if await one(db, IssuanceRecord, _issuance(record.serial)) is not None:
+            if await fetch_one(db, IssuanceRecord, _issuance(record.serial)) is not None:
                 raise Conflict("the ledger has this serial already", serial=record.serial)
             claim = upsert(db, _KEY).values(spki_sha256=record.spki_sha256, subject=record.subject)
             await db.execute(claim.on_conflict_do_nothing())
             if await _lock_key(db, record.spki_sha256) != record.subject:
                 return KeyVerdict.OWNED_BY_ANOTHER
-            if await one(db, IssuanceRecord, _issued(record.spki_sha256)) is not None:
+            if await fetch_one(db, IssuanceRecord, _issued(record.spki_sha256)) is not None:
                 return KeyVerdict.ALREADY_CERTIFIED
             pending = replace(record, state=IssuanceState.PENDING)
             await db.execute(insert(_ISSUANCE).values(values_of(pending)))
@@ -109,7 +109,7 @@ class SqlLedger:
             row = await _known(db, serial)
             if row.state is not IssuanceState.PENDING:
                 raise Conflict("the issuance is closed already", serial=serial, state=row.state)
-            if await one(db, IssuanceRecord, _issued(row.spki_sha256)) is not None:
+            if await fetch_one(db, IssuanceRecord, _issued(row.spki_sha256)) is not None:
                 await _close(db, serial, state=IssuanceState.FAILED, failure=KEY_TAKEN)
                 return False
             await _close(db, serial, state=IssuanceState.ISSUED, certificate_der=certificate_der)
@@ -124,12 +124,12 @@ class SqlLedger:
     async def issuance(self, serial: str) -> IssuanceRecord | None:
         """Return an issuance in any state."""
         async with self._database.read() as db:
-            return await one(db, IssuanceRecord, _issuance(serial))
+            return await fetch_one(db, IssuanceRecord, _issuance(serial))
 
     async def issued_for_key(self, spki_sha256: str) -> IssuanceRecord | None:
         """Return the issued certificate's record of a key."""
         async with self._database.read() as db:
-            return await one(db, IssuanceRecord, _issued(spki_sha256))
+            return await fetch_one(db, IssuanceRecord, _issued(spki_sha256))
 
     async def revoke(self, serial: str, reason: RevocationReason, at: datetime) -> bool:
         """Revoke an issued certificate; false if it was revoked before."""
@@ -164,7 +164,7 @@ class SqlLedger:
         if issuer_id is not None:
             statement = statement.where(columns.issuer_id == issuer_id)
         async with self._database.read() as db:
-            return await many(db, Revocation, statement)
+            return await fetch_all(db, Revocation, statement)
 
     async def next_crl_number(self, issuer_id: str) -> int:
         """Return the next number of the signer's list."""
@@ -200,7 +200,7 @@ class SqlLedger:
             if granted is not None:
                 return Redemption(RedeemOutcome.GRANTED, TokenRecord(**granted))
             wanted = select(_TOKEN).where(_TOKEN.c.token_sha256 == token_sha256)
-            return _refusal(await one(db, TokenRecord, wanted), spki_sha256, now)
+            return _refusal(await fetch_one(db, TokenRecord, wanted), spki_sha256, now)
 
     async def void_tokens(self, site_id: str, at: datetime) -> int:
         """Void the site's tokens."""
@@ -245,7 +245,7 @@ def _issued(spki_sha256: str) -> Select[tuple[object, ...]]:
 
 
 async def _known(db: AsyncSession, serial: str) -> IssuanceRecord:
-    row = await one(db, IssuanceRecord, _issuance(serial))
+    row = await fetch_one(db, IssuanceRecord, _issuance(serial))
     if row is None:
         raise NotFound("no certificate with this serial was issued", serial=serial)
     return row
@@ -264,5 +264,5 @@ async def _close(db: AsyncSession, serial: str, **columns: object) -> None:
 
 async def _refuse_known(db: AsyncSession, record: AuthorityRecord) -> None:
     taken = (_AUTHORITY.c.authority_id == record.authority_id) | (_AUTHORITY.c.name == record.name)
-    if await one(db, AuthorityRecord, select(_AUTHORITY).where(taken)) is not None:
+    if await fetch_one(db, AuthorityRecord, select(_AUTHORITY).where(taken)) is not None:
         raise Conflict("the ledger has this authority already", authority=record.name)

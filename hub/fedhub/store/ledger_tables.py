@@ -8,8 +8,8 @@ from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fedca.records import AuthorityState, CaPurpose, IssuanceState, RevocationReason
-from fedhub.store.columns import Word
 from fedhub.store.tables import Base
+from fedsql.columns import EnumText
 
 _ACTIVE = text("state = 'active'")
 _ISSUED = text("state = 'issued'")
@@ -31,9 +31,9 @@ class AuthorityTable(Base):
     )
     authority_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    purpose: Mapped[CaPurpose] = mapped_column(Word(CaPurpose))
+    purpose: Mapped[CaPurpose] = mapped_column(EnumText(CaPurpose))
     scope: Mapped[str]
-    state: Mapped[AuthorityState] = mapped_column(Word(AuthorityState))
+    state: Mapped[AuthorityState] = mapped_column(EnumText(AuthorityState))
     certificate_der: Mapped[bytes]
     sealed_key: Mapped[bytes]
     created_at: Mapped[datetime]
@@ -72,11 +72,11 @@ class IssuanceTable(Base):
     created_at: Mapped[datetime]
     not_before: Mapped[datetime]
     not_after: Mapped[datetime]
-    state: Mapped[IssuanceState] = mapped_column(Word(IssuanceState))
+    state: Mapped[IssuanceState] = mapped_column(EnumText(IssuanceState))
     certificate_der: Mapped[bytes | None]
     failure: Mapped[str | None]
     revoked_at: Mapped[datetime | None]
-    revocation_reason: Mapped[RevocationReason | None] = mapped_column(Word(RevocationReason))
+    revocation_reason: Mapped[RevocationReason | None] = mapped_column(EnumText(RevocationReason))
 
 
 class CrlNumberTable(Base):

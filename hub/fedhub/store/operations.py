@@ -12,11 +12,11 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
-from fedhub.domain.models import Operation, OperationTarget, Page
+from fedhub.domain.models import Operation, OperationTarget
 from fedhub.domain.phases import OPERATION_FINAL, OperationState
-from fedhub.store.cursors import page_of
-from fedhub.store.sql import in_list, many, upsert
 from fedhub.store.tables import OperationTable, TargetTable, table_of
+from fedsql.cursors import Page, page_of
+from fedsql.statements import fetch_all, in_list, upsert
 
 _T: Final = table_of(OperationTable)
 _TARGET: Final = table_of(TargetTable)
@@ -59,7 +59,7 @@ async def _with_targets(db: AsyncSession, operations: Sequence[Operation]) -> tu
 
 
 async def _read(db: AsyncSession, statement: Select[Any]) -> tuple[Operation, ...]:
-    return await _with_targets(db, await many(db, Operation, statement))
+    return await _with_targets(db, await fetch_all(db, Operation, statement))
 
 
 async def find(db: AsyncSession, operation_id: str) -> Operation | None:

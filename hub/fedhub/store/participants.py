@@ -13,10 +13,8 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
-from fedhub.domain.models import Page, Participant, ParticipantRole
+from fedhub.domain.models import Participant, ParticipantRole
 from fedhub.domain.phases import Phase, SiteState
-from fedhub.store.cursors import page_of
-from fedhub.store.sql import in_list, many, one, values_of
 from fedhub.store.tables import (
     DocumentTable,
     EndpointTable,
@@ -26,6 +24,8 @@ from fedhub.store.tables import (
     StatusTable,
     table_of,
 )
+from fedsql.cursors import Page, page_of
+from fedsql.statements import fetch_all, fetch_one, in_list, values_of
 
 _T: Final = table_of(ParticipantTable)
 _FEDERATION: Final = table_of(FederationTable)
@@ -72,19 +72,19 @@ async def add(db: AsyncSession, participant: Participant) -> None:
 
 async def find(db: AsyncSession, participant_id: str) -> Participant | None:
     """Return a participant, or None."""
-    return await one(db, Participant, select(_T).where(_T.c.id == participant_id))
+    return await fetch_one(db, Participant, select(_T).where(_T.c.id == participant_id))
 
 
 async def of_federation(db: AsyncSession, federation_id: str) -> tuple[Participant, ...]:
     """Return the participants of a federation, the exchange first, then by party id."""
     statement = select(_T).where(_T.c.federation_id == federation_id)
-    return await many(db, Participant, statement.order_by(_T.c.party_id, _T.c.id))
+    return await fetch_all(db, Participant, statement.order_by(_T.c.party_id, _T.c.id))
 
 
 async def of_site(db: AsyncSession, site_id: str) -> tuple[Participant, ...]:
     """Return the participants at a site by name."""
     statement = select(_T).where(_T.c.site_id == site_id)
-    return await many(db, Participant, statement.order_by(_T.c.name, _T.c.id))
+    return await fetch_all(db, Participant, statement.order_by(_T.c.name, _T.c.id))
 
 
 async def site_of_resource(db: AsyncSession, resource_id: str) -> str | None:
@@ -129,7 +129,7 @@ async def names_of_resources(db: AsyncSession, resource_ids: Collection[str]) ->
 
 async def called(db: AsyncSession, name: str) -> tuple[Participant, ...]:
     """Return the participants with this name: two while one moves."""
-    return await many(db, Participant, select(_T).where(_T.c.name == name).order_by(_T.c.id))
+    return await fetch_all(db, Participant, select(_T).where(_T.c.name == name).order_by(_T.c.id))
 
 
 def _rows() -> Select[Any]:

@@ -9,8 +9,8 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.store.sql import upsert
 from fedhub.store.tables import ReplicaTable, table_of
+from fedsql.statements import upsert
 
 _T: Final = table_of(ReplicaTable)
 

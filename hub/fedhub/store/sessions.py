@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedcore.errors import ErrorCode, FedError
 from fedhub.domain.models import Session
 from fedhub.domain.phases import SiteState
-from fedhub.store.columns import sqlite_text
-from fedhub.store.sql import is_sqlite, one, upsert
 from fedhub.store.tables import SessionTable, SiteTable, table_of
+from fedsql.columns import sqlite_text
+from fedsql.statements import fetch_one, is_sqlite, upsert
 
 _T: Final = table_of(SessionTable)
 _SITE: Final = table_of(SiteTable)
@@ -67,7 +67,7 @@ async def open(  # noqa: A001 - read as sessions.open; a session has this many s
 
 async def get(db: AsyncSession, agent_id: str) -> Session | None:
     """Return the agent's newest session, live or past, or None."""
-    return await one(db, Session, select(_T).where(_T.c.agent_id == agent_id))
+    return await fetch_one(db, Session, select(_T).where(_T.c.agent_id == agent_id))
 
 
 async def check_epoch(db: AsyncSession, agent_id: str, epoch: int) -> None:

@@ -12,11 +12,11 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
-from fedhub.domain.models import Page, Site
+from fedhub.domain.models import Site
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
-from fedhub.store.cursors import page_of
-from fedhub.store.sql import many, one, values_of
 from fedhub.store.tables import SessionTable, SiteTable, table_of
+from fedsql.cursors import Page, page_of
+from fedsql.statements import fetch_all, fetch_one, values_of
 
 _T: Final = table_of(SiteTable)
 _S: Final = table_of(SessionTable)
@@ -37,7 +37,7 @@ async def add(db: AsyncSession, site: Site) -> None:
 
 async def find(db: AsyncSession, site_id: str) -> Site | None:
     """Return a site, or None."""
-    return await one(db, Site, _sites().where(_T.c.id == site_id))
+    return await fetch_one(db, Site, _sites().where(_T.c.id == site_id))
 
 
 async def get(db: AsyncSession, site_id: str) -> Site:
@@ -50,12 +50,12 @@ async def get(db: AsyncSession, site_id: str) -> Site:
 
 async def by_name(db: AsyncSession, name: str) -> Site | None:
     """Return the site called ``name``, or None."""
-    return await one(db, Site, _sites().where(_T.c.name == name))
+    return await fetch_one(db, Site, _sites().where(_T.c.name == name))
 
 
 async def all(db: AsyncSession) -> tuple[Site, ...]:  # noqa: A001 - read as sites.all
     """Return every site by name."""
-    return await many(db, Site, _sites().order_by(_T.c.name))
+    return await fetch_all(db, Site, _sites().order_by(_T.c.name))
 
 
 async def names(db: AsyncSession) -> dict[str, str]:

@@ -11,10 +11,10 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.models import StoredStatus
-from fedhub.store.columns import storable
-from fedhub.store.sql import in_list, many, one, upsert, values_of
 from fedhub.store.tables import StatusTable, table_of
 from fedproto.agent.v1 import status_pb2
+from fedsql.columns import storable
+from fedsql.statements import fetch_all, fetch_one, in_list, upsert, values_of
 
 _T: Final = table_of(StatusTable)
 
@@ -26,7 +26,7 @@ def _stored(**columns: Any) -> StoredStatus:
 
 async def get(db: AsyncSession, resource_id: str) -> StoredStatus | None:
     """Return the status of a resource, or None."""
-    return await one(db, _stored, select(_T).where(_T.c.resource_id == resource_id))
+    return await fetch_one(db, _stored, select(_T).where(_T.c.resource_id == resource_id))
 
 
 async def of_resources(db: AsyncSession, resource_ids: Collection[str]) -> dict[str, StoredStatus]:
@@ -34,7 +34,7 @@ async def of_resources(db: AsyncSession, resource_ids: Collection[str]) -> dict[
     if not resource_ids:
         return {}
     statement = select(_T).where(in_list(db, _T.c.resource_id, resource_ids))
-    return {each.resource_id: each for each in await many(db, _stored, statement)}
+    return {each.resource_id: each for each in await fetch_all(db, _stored, statement)}
 
 
 async def put(db: AsyncSession, stored: StoredStatus) -> None:

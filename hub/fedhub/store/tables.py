@@ -24,7 +24,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fedhub.domain.models import ParticipantRole, ResourceKind
 from fedhub.domain.phases import OperationState, Phase, SiteState
-from fedhub.store.columns import JsonTuple, PlainText, UtcDateTime, Word
+from fedsql.columns import EnumText, JsonTuple, PlainText, UtcDateTime
 
 
 class Base(DeclarativeBase):
@@ -73,7 +73,7 @@ class SiteTable(Base):
     __tablename__ = "sites"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    state: Mapped[SiteState] = mapped_column(Word(SiteState))
+    state: Mapped[SiteState] = mapped_column(EnumText(SiteState))
     state_since: Mapped[datetime]
     created_at: Mapped[datetime]
     agent_id: Mapped[str | None]
@@ -154,7 +154,7 @@ class ParticipantTable(Base):
     federation_id: Mapped[str] = mapped_column(ForeignKey("federations.id"))
     site_id: Mapped[str] = mapped_column(ForeignKey("sites.id"))
     key: Mapped[str]
-    role: Mapped[ParticipantRole] = mapped_column(Word(ParticipantRole))
+    role: Mapped[ParticipantRole] = mapped_column(EnumText(ParticipantRole))
     party_id: Mapped[int]
     name: Mapped[str] = mapped_column(index=True)
     namespace: Mapped[str]
@@ -171,7 +171,7 @@ class DocumentTable(Base):
     __table_args__ = (Index(None, "site_id", "resource_id", "generation"),)
     resource_id: Mapped[str] = mapped_column(primary_key=True)
     site_id: Mapped[str] = mapped_column(ForeignKey("sites.id", ondelete="CASCADE"))
-    kind: Mapped[ResourceKind] = mapped_column(Word(ResourceKind))
+    kind: Mapped[ResourceKind] = mapped_column(EnumText(ResourceKind))
     generation: Mapped[int]
     digest: Mapped[str]
     absent: Mapped[bool]
@@ -187,7 +187,7 @@ class StatusTable(Base):
     site_id: Mapped[str] = mapped_column(ForeignKey("sites.id", ondelete="CASCADE"), index=True)
     observed_generation: Mapped[int]
     digest: Mapped[str]
-    phase: Mapped[Phase] = mapped_column(Word(Phase))
+    phase: Mapped[Phase] = mapped_column(EnumText(Phase))
     reason: Mapped[str]
     message: Mapped[str]
     since: Mapped[datetime]
@@ -209,7 +209,7 @@ class OperationTable(Base):
     subject: Mapped[str]
     federation_id: Mapped[str | None]
     requested_by: Mapped[str]
-    state: Mapped[OperationState] = mapped_column(Word(OperationState))
+    state: Mapped[OperationState] = mapped_column(EnumText(OperationState))
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     message: Mapped[str]

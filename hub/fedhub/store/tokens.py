@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedhub.domain.access import Permission, Principal
-from fedhub.store.sql import upsert
 from fedhub.store.tables import TokenTable, table_of
+from fedsql.statements import upsert
 
 _T: Final = table_of(TokenTable)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.postgres import PostgresCluster, postgres_cluster, postgres_database
 
 from fedca.ledger import Ledger, MemoryLedger
-from fedhub.store.engine import Database
+from fedhub.store.engine import open_database
 from fedhub.store.ledger import SqlLedger
 
 __all__ = ["postgres_cluster"]
@@ -28,7 +28,7 @@ async def memory_ledger(_folder: Path) -> AsyncIterator[Ledger]:
 
 @asynccontextmanager
 async def sqlite_ledger(folder: Path) -> AsyncIterator[Ledger]:
-    database = Database(f"sqlite:///{folder / 'hub.db'}")
+    database = open_database(f"sqlite:///{folder / 'hub.db'}")
     await database.migrate()
     yield SqlLedger(database)
     await database.dispose()

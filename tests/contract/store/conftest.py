@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.support.postgres import PostgresCluster, postgres_cluster, postgres_database
 
-from fedhub.store.engine import Database
+from fedhub.store.engine import open_database
+from fedsql.engine import Database
 
 __all__ = ["postgres_cluster"]
 
@@ -32,7 +33,7 @@ async def database(
         async with postgres_database(backend) as opened:
             yield opened
         return
-    opened = Database(f"sqlite:///{await _copy(tmp_path, tmp_path_factory)}")
+    opened = open_database(f"sqlite:///{await _copy(tmp_path, tmp_path_factory)}")
     yield opened
     await opened.dispose()
 
@@ -41,7 +42,7 @@ async def _copy(folder: Path, factory: pytest.TempPathFactory) -> Path:
     """Copy a file that was migrated once: quicker than migrating each."""
     template = factory.getbasetemp() / "migrated.db"
     if not template.exists():
-        blank = Database(f"sqlite:///{template}")
+        blank = open_database(f"sqlite:///{template}")
         await blank.migrate()
         await blank.dispose()
     return shutil.copy(template, folder / "hub.db")

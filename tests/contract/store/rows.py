@@ -26,10 +26,10 @@ from fedhub.domain.models import (
 )
 from fedhub.domain.phases import OperationState, Phase, SiteState
 from fedhub.store import federations, participants, sites
-from fedhub.store.engine import Database
-from fedhub.store.sql import upsert
 from fedhub.store.tables import SettingTable, table_of
 from fedproto.agent.v1 import document_pb2, status_pb2
+from fedsql.engine import Database
+from fedsql.statements import upsert
 
 T = TypeVar("T")
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)

@@ -21,8 +21,8 @@ from tests.contract.store.rows import (
 from fedcore.errors import Conflict, NotFound
 from fedhub.domain.phases import Phase, SiteState
 from fedhub.store import documents, federations, participants, sites, statuses
-from fedhub.store.engine import Database
 from fedproto.agent.v1 import document_pb2
+from fedsql.engine import Database
 
 
 async def test_a_federation_comes_back_as_it_was_stored(database: Database) -> None:

@@ -21,7 +21,7 @@ from tests.contract.store.rows import (
 from fedcore.errors import Conflict, ErrorCode, FedError, Invalid, NotFound
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
 from fedhub.store import documents, endpoints, participants, replicas, sessions, sites, statuses
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 
 async def test_a_site_comes_back_as_it_was_stored(database: Database) -> None:

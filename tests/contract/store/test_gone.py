@@ -15,7 +15,7 @@ from tests.contract.store.rows import (
 from fedhub.domain.models import OperationTarget
 from fedhub.domain.phases import OperationState
 from fedhub.store import certificates, endpoints, events, operations, participants
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 TARGETS = (OperationTarget("p-1", 2), OperationTarget("p-2", 1, done=True))
 

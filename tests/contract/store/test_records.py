@@ -23,7 +23,7 @@ from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import OperationTarget
 from fedhub.domain.phases import OperationState
 from fedhub.store import certificates, charts, events, idempotency, operations, tokens
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 TARGETS = (OperationTarget("p-1", 2), OperationTarget("p-2", 1, done=True))
 

@@ -16,7 +16,7 @@ from tests.contract.store.rows import (
 
 from fedcore.errors import Conflict, Internal
 from fedhub.store import federations, hub, participants, sites
-from fedhub.store.engine import Database
+from fedsql.engine import Database
 
 SLOW = text(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i FROM n"

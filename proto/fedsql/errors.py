@@ -1,4 +1,4 @@
-"""Turn what databases throw into the house's errors; done once, at the edge of a transaction."""
+"""Turn the errors of databases into ours; done once, at the edge of a transaction."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def translate(error: SQLAlchemyError) -> FedError | None:
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """Say that the database is away, and note why; its own words may hold values and stay here."""
+    """Build Unavailable and log the cause: the database's own text may hold values."""
     cause = getattr(error, "orig", None) or error
     log.warning("database.unavailable", cause=type(cause).__name__, text=str(cause)[:300])
     return Unavailable(AWAY)

@@ -42,8 +42,13 @@ def sqlite_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-class Word(TypeDecorator[StrEnum]):
-    """A StrEnum stored as its value: a new word needs no migration."""
+class EnumText(TypeDecorator[StrEnum]):
+    """A StrEnum stored as its value: a new word needs no migration.
+
+    ``sa.Enum(native_enum=False)`` would make VARCHAR of today's longest word, which PostgreSQL
+    enforces: a longer word would need a migration. And it reads an unknown word as LookupError
+    where callers of the store expect ValueError, as for every value that does not fit.
+    """
 
     impl = Text
     cache_ok = True

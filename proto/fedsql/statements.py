@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def is_sqlite(db: AsyncSession) -> bool:
-    """Tell which of the two databases the session talks to."""
+    """Return whether the session talks to SQLite."""
     return db.get_bind().dialect.name == "sqlite"
 
 
@@ -38,15 +38,17 @@ def in_list(db: AsyncSession, column: Column[Any], values: Collection[str]) -> C
 
 def values_of(record: DataclassInstance) -> dict[str, Any]:
     """Return the fields of a record by name: the columns of its row."""
-    return {each.name: getattr(record, each.name) for each in fields(record)}
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
-async def one(db: AsyncSession, kind: Callable[..., T], statement: Select[Any]) -> T | None:
+async def fetch_one(db: AsyncSession, kind: Callable[..., T], statement: Select[Any]) -> T | None:
     """Read at most one row as a record."""
     row = (await db.execute(statement)).mappings().first()
     return None if row is None else kind(**row)
 
 
-async def many(db: AsyncSession, kind: Callable[..., T], statement: Select[Any]) -> tuple[T, ...]:
+async def fetch_all(
+    db: AsyncSession, kind: Callable[..., T], statement: Select[Any]
+) -> tuple[T, ...]:
     """Read all rows as records."""
     return tuple(kind(**row) for row in (await db.execute(statement)).mappings())
