@@ -33,7 +33,15 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["password: hush", "username: 3\npassword: hush", "- hush", "hush: [", "username: ''"]
+    "text",
+    [
+        "password: hush",
+        "username: 3\npassword: hush",
+        "- hush",
+        "hush: [",
+        "username: ''",
+        "a: !hush x",
+    ],
 )
 def test_a_faulty_file_is_named_and_never_quoted(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadCredentials) as caught:

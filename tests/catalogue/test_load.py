@@ -107,6 +107,7 @@ def test_a_file_in_another_folder_adds_or_replaces_a_release(tmp_path):
         ("version: 5", "version"),
         ("[]", "bad.yaml"),
         ("a: [", "cannot be read"),
+        ("version: 1.8.0\nversion: 1.9.0", r"bad\.yaml:2:1 cannot be read: the key 'version'"),
         ("typo: 1", "bad.yaml"),
         ("x" * 1_048_577, "over"),
     ],

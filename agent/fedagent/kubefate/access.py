@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-import yaml
 
 from fedagent.kube.client import Json, Kube
 from fedagent.kube.forward import pod_selector, port_forward
@@ -28,6 +27,7 @@ from fedagent.kube.objects import find, get, list_all
 from fedagent.kubefate.client import Credentials, KubeFate
 from fedagent.kubefate.errors import KubeFateError, Unavailable
 from fedcore.clock import Clock
+from fedcore.yaml_reader import YamlError, read_document
 
 log = structlog.get_logger()
 
@@ -186,10 +186,12 @@ def _parse_file(path: Path, content: bytes) -> Mapping[str, Any]:
     try:
         if path.suffix == ".toml":
             return tomllib.loads(content.decode())
-        parsed = yaml.safe_load(content)
-    except (ValueError, yaml.YAMLError):
-        # The error itself would quote the line, and with it the password.
-        raise BadCredentials(f"{path} is neither TOML nor YAML") from None
+        parsed = read_document(content)
+    except YamlError as error:
+        # The message may quote the value, and with it the password: the position alone is said.
+        raise BadCredentials(f"{error.where(str(path))} is no YAML that is taken") from None
+    except ValueError:
+        raise BadCredentials(f"{path} is no TOML") from None
     if not isinstance(parsed, dict):
         raise BadCredentials(f"{path} holds no `username` and `password`")
     return parsed

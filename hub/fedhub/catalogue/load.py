@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
 from pydantic import ValidationError
 
 from fedcore.errors import FieldError, Invalid, NotFound
+from fedcore.yaml_reader import YamlError, read_document
 from fedhub.domain.release import Release
 
 MAX_RELEASE_BYTES: Final = 1024 * 1024
@@ -65,9 +65,12 @@ def read_release(path: Path) -> Release:
         text = path.read_bytes()
         if len(text) > MAX_RELEASE_BYTES:
             raise Invalid(f"release file {path.name} is over {MAX_RELEASE_BYTES} bytes")
-        return Release.model_validate(yaml.safe_load(text))
-    except (OSError, yaml.YAMLError) as error:
-        raise Invalid(f"release file {path.name} cannot be read: {error}") from error
+        return Release.model_validate(read_document(text))
+    except OSError as error:
+        raise Invalid(f"release file {path.name} cannot be read: {error.strerror}") from error
+    except YamlError as error:
+        where = error.where(path.name)
+        raise Invalid(f"release file {where} cannot be read: {error.message}") from error
     except ValidationError as error:
         errors = tuple(
             FieldError(".".join(str(part) for part in each["loc"]), each["msg"])
