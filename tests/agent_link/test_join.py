@@ -5,12 +5,12 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from tests.support.principals import administrator
 
 from fedagent.link.enrolment import JoinRequest, join
 from fedagent.link.identity import IdentityFile, make_csr, make_key
 from fedca.csr import parse_csr
 from fedcore.errors import Denied, ErrorCode, FedError, Invalid, Unavailable
-from fedhub.domain.access import administrator
 from fedhub.run import running_hub
 from fedhub.services import sites
 from fedhub.settings import HubSettings

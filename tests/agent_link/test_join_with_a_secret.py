@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.support.principals import administrator
 
 from fedagent.journal import open_journal
 from fedagent.kube import objects
@@ -24,7 +25,6 @@ from fedagent.settings import AgentSettings
 from fedcore.clock import SystemClock
 from fedcore.errors import Invalid
 from fedcore.tasks import LoopHealth
-from fedhub.domain.access import administrator
 from fedhub.run import running_hub
 from fedhub.services import sites
 from fedhub.settings import HubSettings

@@ -3,9 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from fedcore.errors import Denied
 from fedcore.network import is_ip
-from fedhub.domain.access import Permission, Principal, administrator
 from fedhub.domain.federation import FederationIntent, split_host_port
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
 
@@ -93,12 +91,3 @@ def test_a_site_passes_through_its_states_by_the_table():
     for old, following in SITE_TRANSITIONS.items():
         assert old not in following
         assert SiteState.REVOKED in following or old is SiteState.REVOKED
-
-
-def test_a_principal_may_do_what_it_was_given():
-    reader = Principal("reader", frozenset({Permission.READ}))
-    reader.require(Permission.READ)
-    with pytest.raises(Denied, match="manage_sites"):
-        reader.require(Permission.MANAGE_SITES)
-    for permission in Permission:
-        administrator().require(permission)

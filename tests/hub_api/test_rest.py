@@ -236,6 +236,7 @@ async def test_a_token_with_less_may_do_less_and_its_name_stands_in_the_refusal(
     async with lab.hub.database.begin() as db:
         await tokens.add(
             db,
+            token_id="token-of-reader",
             name="reader",
             token_sha256=hash_token("flm_api_reader"),
             permissions=frozenset({Permission.READ}),

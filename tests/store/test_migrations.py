@@ -180,3 +180,33 @@ async def test_names_of_what_is_there_are_filled_in_for_operations_of_before(
         found = await db.execute(text("SELECT resource_id, name FROM operation_targets"))
         names = {row.resource_id: row.name for row in found}
     assert names == {"p": "credit/9999", "e": "endpoint/alpha", "gone": None}
+
+
+async def test_tokens_get_ids_and_what_their_names_did_is_theirs_by_id(empty: Database) -> None:
+    def upgrade_to_second(connection: Connection) -> None:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+
+    async with empty.begin() as db:
+        await (await db.connection()).run_sync(upgrade_to_second)
+    filled = """
+        INSERT INTO api_tokens (name, token_sha256, permissions) VALUES ('admin', 'h', '[]');
+        INSERT INTO operations (id, kind, subject, requested_by, state, created_at, message)
+            VALUES ('o', 'apply', 'federation/credit', 'admin', 'Running', '2026-01-01', ''),
+            ('p', 'apply', 'federation/credit', 'somebody', 'Running', '2026-01-01', '');
+        INSERT INTO events (occurred_at, recorded_at, kind, severity, message, actor, facts)
+            VALUES ('2026-01-01', '2026-01-01', 'k', 'info', '', 'admin', '{}'),
+            ('2026-01-01', '2026-01-01', 'k', 'info', '', NULL, '{}')
+    """
+    async with empty.begin() as db:
+        for statement in filled.split(";"):
+            await db.execute(text(statement))
+    await empty.migrate()
+    async with empty.read() as db:
+        token = await db.scalar(text("SELECT id FROM api_tokens"))
+        requested = await db.scalars(text("SELECT requested_by_id FROM operations ORDER BY id"))
+        actors = await db.scalars(text("SELECT actor_id FROM events ORDER BY id"))
+        assert token
+        assert requested.all() == [token, None]
+        assert actors.all() == [token, None]

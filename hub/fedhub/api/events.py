@@ -109,7 +109,7 @@ async def stream_events(call: Call[Principal]) -> web.StreamResponse:
     if not call.query.follow:
         return respond(await list_events(call))
     wanted = await _filter(call)
-    with hub_of(call).followers.place(call.principal.name):
+    with hub_of(call).stream_slots.hold(call.principal):
         return await _stream(call, wanted)
 
 

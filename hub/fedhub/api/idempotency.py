@@ -46,7 +46,7 @@ class Idempotency:
         if _KEY.fullmatch(key) is None:
             raise Invalid(f"{HEADER} must have 1 to 200 printable ASCII characters, no blanks")
         digest = _digest(call)
-        async with self._alone((call.principal.name, key)):
+        async with self._alone((call.principal.id, key)):
             known = await recall(self._hub, call.principal, key)
             if known is not None:
                 return _replayed(known, digest, key)

@@ -155,12 +155,16 @@ class OperationTarget:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The record people follow: who asked for what, and its outcome."""
+    """The record people follow: who asked for what, and its outcome.
+
+    ``requested_by`` is the name that the principal had then, ``requested_by_id`` its key.
+    """
 
     id: str
     kind: str
     subject: str
     federation_id: str | None
+    requested_by_id: str | None
     requested_by: str
     state: OperationState
     created_at: datetime
@@ -183,6 +187,7 @@ class Event:
     federation_id: str | None = None
     resource_id: str | None = None
     operation_id: str | None = None
+    actor_id: str | None = None
     actor: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
     spool_id: str | None = None

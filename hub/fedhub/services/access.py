@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from fedcore.errors import Invalid, Unauthenticated
+from fedcore.ids import new_id
 from fedhub.domain.access import Permission, Principal
 from fedhub.store import tokens
 from fedsql.engine import Database
@@ -36,6 +37,7 @@ async def ensure_admin_token(database: Database, path: Path) -> bool:
             return False
         await tokens.add(
             db,
+            token_id=new_id(),
             name=ADMIN,
             token_sha256=hash_token(token),
             permissions=frozenset(Permission),

@@ -17,7 +17,7 @@ from fedhub.domain.models import Event
 from fedhub.fleet.documents import Notifier
 from fedhub.fleet.sessions import SessionRegistry
 from fedhub.services.intents import IntentCache
-from fedhub.services.stream_slots import Followers
+from fedhub.services.stream_slots import StreamSlots
 from fedhub.store import events
 from fedsql.engine import Database
 
@@ -39,7 +39,7 @@ class HubContext:
     enrol_address: str
     lease: timedelta = field(default=timedelta(seconds=45))
     intents: IntentCache = field(default_factory=IntentCache)
-    followers: Followers = field(default_factory=Followers)
+    stream_slots: StreamSlots = field(default_factory=StreamSlots)
 
 
 async def record(  # noqa: PLR0913 - an event has this many sides
@@ -67,6 +67,7 @@ async def record(  # noqa: PLR0913 - an event has this many sides
             kind=kind,
             severity=severity,
             message=message,
+            actor_id=actor.id if actor is not None else None,
             actor=actor.name if actor is not None else None,
             site_id=site_id,
             federation_id=federation_id,

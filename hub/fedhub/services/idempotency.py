@@ -26,7 +26,7 @@ class Remembered:
 async def recall(hub: HubContext, principal: Principal, key: str) -> Remembered | None:
     """Return the answer that ``key`` got before, if it did within a day."""
     async with hub.database.read() as db:
-        found = await idempotency.find(db, key=key, principal=principal.name)
+        found = await idempotency.find(db, key=key, principal_id=principal.id)
     if found is None or found.at < hub.clock.now() - KEEP:
         return None
     return Remembered(found.request_sha256, found.status, found.body, found.headers)
@@ -38,7 +38,7 @@ async def remember(hub: HubContext, principal: Principal, key: str, answer: Reme
         await idempotency.remember(
             db,
             key=key,
-            principal=principal.name,
+            principal_id=principal.id,
             request_sha256=answer.request_sha256,
             status=answer.status,
             body=answer.body,

@@ -40,6 +40,7 @@ async def begin(
         kind=kind,
         subject=subject,
         federation_id=federation_id,
+        requested_by_id=principal.id,
         requested_by=principal.name,
         state=OperationState.RUNNING,
         created_at=hub.clock.now(),

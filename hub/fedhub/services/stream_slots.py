@@ -1,4 +1,4 @@
-"""How many may follow the events at once: a line each, for as long as its reader likes."""
+"""How many event streams may be open at once: each holds memory for as long as its reader likes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from contextlib import contextmanager
 
 from fedcore import limits
 from fedcore.errors import ErrorCode, FedError
+from fedhub.domain.access import Principal
 
 
-class Followers:
-    """The places of this process's followers, by principal."""
+class StreamSlots:
+    """The slots of this process's event streams, counted by principal."""
 
     def __init__(self) -> None:
-        self._held: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, principal: str) -> Iterator[None]:
-        """Hold a place while in the block; raise TOO_MANY when the principal or all have theirs."""
-        if self._held[principal] >= limits.MAX_FOLLOWERS_PER_PRINCIPAL:
+    def hold(self, principal: Principal) -> Iterator[None]:
+        """Hold a slot while in the block; raise TOO_MANY when the principal or all have theirs."""
+        if self._taken[principal.id] >= limits.MAX_FOLLOWERS_PER_PRINCIPAL:
             raise FedError(
-                f"{principal} follows the events {limits.MAX_FOLLOWERS_PER_PRINCIPAL} times "
+                f"{principal.name} follows the events {limits.MAX_FOLLOWERS_PER_PRINCIPAL} times "
                 "already; close one of them",
                 code=ErrorCode.TOO_MANY,
             )
-        if self._held.total() >= limits.MAX_FOLLOWERS:
+        if self._taken.total() >= limits.MAX_FOLLOWERS:
             raise FedError("too many follow the events; try again later", code=ErrorCode.TOO_MANY)
-        self._held[principal] += 1
+        self._taken[principal.id] += 1
         try:
             yield
         finally:
-            self._held[principal] -= 1
-            if not self._held[principal]:
-                del self._held[principal]
+            self._taken[principal.id] -= 1
+            if not self._taken[principal.id]:
+                del self._taken[principal.id]

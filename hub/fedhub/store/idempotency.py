@@ -30,7 +30,7 @@ class Answer:
 async def remember(
     db: AsyncSession,
     key: str,
-    principal: str,
+    principal_id: str,
     *,
     request_sha256: str,
     status: int,
@@ -46,18 +46,18 @@ async def remember(
         "headers": headers or {},
         "answered_at": at,
     }
-    statement = upsert(db, _T).values(key=key, principal=principal, **values)
+    statement = upsert(db, _T).values(key=key, principal=principal_id, **values)
     replaced = {name: statement.excluded[name] for name in values}
     await db.execute(
         statement.on_conflict_do_update(index_elements=["principal", "key"], set_=replaced)
     )
 
 
-async def find(db: AsyncSession, key: str, principal: str) -> Answer | None:
+async def find(db: AsyncSession, key: str, principal_id: str) -> Answer | None:
     """Return what a principal's key was answered, or None."""
     columns = [_T.c.request_sha256, _T.c.status, _T.c.body, _T.c.headers]
     statement = select(*columns, _T.c.answered_at.label("at")).where(
-        _T.c.principal == principal, _T.c.key == key
+        _T.c.principal == principal_id, _T.c.key == key
     )
     return await fetch_one(db, Answer, statement)
 

@@ -208,6 +208,7 @@ class OperationTable(Base):
     kind: Mapped[str]
     subject: Mapped[str]
     federation_id: Mapped[str | None]
+    requested_by_id: Mapped[str | None]
     requested_by: Mapped[str]
     state: Mapped[OperationState] = mapped_column(EnumText(OperationState))
     created_at: Mapped[datetime]
@@ -252,6 +253,7 @@ class EventTable(Base):
     federation_id: Mapped[str | None]
     resource_id: Mapped[str | None]
     operation_id: Mapped[str | None]
+    actor_id: Mapped[str | None]
     actor: Mapped[str | None]
     facts: Mapped[dict[str, str]]
     agent_id: Mapped[str | None]
@@ -316,16 +318,17 @@ class CertificateTable(Base):
 
 
 class TokenTable(Base):
-    """API tokens; of the token only its SHA-256 is here."""
+    """API tokens; of the token only its SHA-256 is here. One without an id is unknown."""
 
     __tablename__ = "api_tokens"
     name: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str | None] = mapped_column(index=True, unique=True)
     token_sha256: Mapped[str] = mapped_column(unique=True)
     permissions: Mapped[tuple[str, ...]]
 
 
 class AnswerTable(Base):
-    """Answers to requests that bore an Idempotency-Key."""
+    """Answers to requests that bore an Idempotency-Key; ``principal`` is an id."""
 
     __tablename__ = "idempotent_answers"
     principal: Mapped[str] = mapped_column(primary_key=True)

@@ -1,13 +1,13 @@
-"""API tokens, stored hashed."""
+"""API tokens, stored hashed. What a token may do, it may do everywhere."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import Grant, Permission, Principal, PrincipalKind
 from fedhub.store.tables import TokenTable, table_of
 from fedsql.statements import upsert
 
@@ -15,10 +15,19 @@ _T: Final = table_of(TokenTable)
 
 
 async def add(
-    db: AsyncSession, *, name: str, token_sha256: str, permissions: frozenset[Permission]
+    db: AsyncSession,
+    *,
+    token_id: str,
+    name: str,
+    token_sha256: str,
+    permissions: frozenset[Permission],
 ) -> None:
-    """Store a token; an older one of the same name stops to work."""
+    """Store a token; an older one of the same name stops to work, and its id passes on.
+
+    The id stays, so that what the name's holder did remains theirs when the secret is replaced.
+    """
     statement = upsert(db, _T).values(
+        id=token_id,
         name=name,
         token_sha256=token_sha256,
         permissions=sorted(permission.value for permission in permissions),
@@ -27,7 +36,11 @@ async def add(
     await db.execute(
         statement.on_conflict_do_update(
             index_elements=["name"],
-            set_={"token_sha256": new.token_sha256, "permissions": new.permissions},
+            set_={
+                "id": func.coalesce(_T.c.id, new.id),
+                "token_sha256": new.token_sha256,
+                "permissions": new.permissions,
+            },
         )
     )
 
@@ -37,8 +50,15 @@ async def find(db: AsyncSession, token_sha256: str) -> Principal | None:
 
     Looking up by the hash needs no constant time: who could time it would learn a hash's prefix.
     """
-    statement = select(_T.c.name, _T.c.permissions).where(_T.c.token_sha256 == token_sha256)
+    statement = select(_T.c.id, _T.c.name, _T.c.permissions).where(
+        _T.c.token_sha256 == token_sha256, _T.c.id.is_not(None)
+    )
     row = (await db.execute(statement)).first()
     if row is None:
         return None
-    return Principal(name=row[0], permissions=frozenset(Permission(word) for word in row[1]))
+    return Principal(
+        id=row.id,
+        kind=PrincipalKind.TOKEN,
+        name=row.name,
+        grants=(Grant(frozenset(Permission(word) for word in row.permissions)),),
+    )

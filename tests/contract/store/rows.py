@@ -126,6 +126,7 @@ def an_operation(number: int = 1, *targets: OperationTarget, **changes: Any) -> 
         kind="apply",
         subject="federation/credit",
         federation_id="fed-credit",
+        requested_by_id="token-1",
         requested_by="admin",
         state=OperationState.RUNNING,
         created_at=NOW + number * SECOND,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.contract.store.rows import (
     NOW,
     SECOND,
@@ -19,10 +20,12 @@ from tests.contract.store.rows import (
 )
 
 from fedcore.errors import Conflict, NotFound
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import Grant, Permission, Principal, PrincipalKind, Visibility
 from fedhub.domain.models import OperationTarget
 from fedhub.domain.phases import OperationState
 from fedhub.store import certificates, charts, events, idempotency, operations, tokens
+from fedhub.store.tables import EventTable, table_of
+from fedhub.store.visibility import is_visible
 from fedsql.engine import Database
 
 TARGETS = (OperationTarget("p-1", 2), OperationTarget("p-2", 1, done=True))
@@ -328,21 +331,24 @@ async def test_a_token_is_found_by_its_hash_until_a_newer_one_replaces_it(
 ) -> None:
     rights = frozenset({Permission.READ, Permission.MANAGE_SITES})
     async with database.begin() as db:
-        await tokens.add(db, name="admin", token_sha256="h1", permissions=rights)
-        assert await tokens.find(db, "h1") == Principal("admin", rights)
-        await tokens.add(
-            db, name="admin", token_sha256="h2", permissions=frozenset({Permission.READ})
-        )
+        await tokens.add(db, token_id="t1", name="admin", token_sha256="h1", permissions=rights)
+        assert await tokens.find(db, "h1") == _token("t1", rights)
+        reader = frozenset({Permission.READ})
+        await tokens.add(db, token_id="t2", name="admin", token_sha256="h2", permissions=reader)
         assert await tokens.find(db, "h1") is None
-        assert await tokens.find(db, "h2") == Principal("admin", frozenset({Permission.READ}))
+        assert await tokens.find(db, "h2") == _token("t1", reader)
+
+
+def _token(token_id: str, permissions: frozenset[Permission]) -> Principal:
+    return Principal(token_id, PrincipalKind.TOKEN, "admin", (Grant(permissions),))
 
 
 async def test_an_answer_is_kept_for_its_principal_until_it_is_purged(database: Database) -> None:
     given = {"request_sha256": "r", "status": 202, "body": b"{}", "headers": {"ETag": "1"}}
     async with database.begin() as db:
-        await idempotency.remember(db, key="k", principal="ada", **given, at=NOW)
-        assert await idempotency.find(db, key="k", principal="bob") is None
-        found = await idempotency.find(db, key="k", principal="ada")
+        await idempotency.remember(db, key="k", principal_id="ada", **given, at=NOW)
+        assert await idempotency.find(db, key="k", principal_id="bob") is None
+        found = await idempotency.find(db, key="k", principal_id="ada")
         assert found == idempotency.Answer(**given, at=NOW)
         await idempotency.remember(db, "k", "ada", **given | {"status": 200}, at=NOW)
         again = await idempotency.find(db, "k", "ada")
@@ -352,3 +358,27 @@ async def test_an_answer_is_kept_for_its_principal_until_it_is_purged(database: 
         assert await idempotency.find(db, "k", "ada") is not None
         await idempotency.purge(db, NOW + SECOND)
         assert await idempotency.find(db, "k", "ada") is None
+
+
+async def test_a_list_holds_what_its_reader_may_see(database: Database) -> None:
+    async with database.begin() as db:
+        for site_id, federation_id in (("s1", "f1"), ("s2", "f1"), ("s1", "f2"), ("s2", None)):
+            await events.append(db, an_event(site_id=site_id, federation_id=federation_id))
+    table = table_of(EventTable)
+
+    async def seen(visibility: Visibility) -> list[int]:
+        async with database.read() as db:
+            condition = is_visible(
+                db, visibility, federation_id=table.c.federation_id, site_id=table.c.site_id
+            )
+            statement = select(table.c.id).where(condition).order_by(table.c.id)
+            return list((await db.scalars(statement)).all())
+
+    ids = await seen(Visibility(everything=True))
+    assert len(ids) == 4
+    assert await seen(Visibility(everything=False)) == []
+    assert await seen(Visibility(everything=False, federation_ids=frozenset({"f1"}))) == ids[:2]
+    some = Visibility(
+        everything=False, federation_ids=frozenset({"f2"}), site_ids=frozenset({"s2"})
+    )
+    assert await seen(some) == [ids[1], ids[2], ids[3]]
