@@ -18,6 +18,7 @@ import structlog
 
 from fedagent.commands.routes import RouteCheck, answering
 from fedagent.domain.policy import Policy, Telemetry, default_policy, parse_policy
+from fedagent.domain.timing import PlanTiming
 from fedagent.journal import Journal, open_journal
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.errors import KubeError
@@ -31,7 +32,8 @@ from fedagent.link.identity import Identities, Identity, IdentityFile, StoredIde
 from fedagent.link.identity_secret import IdentitySecret
 from fedagent.reconcile.actor import HubSide
 from fedagent.reconcile.build import Dependencies, assemble
-from fedagent.reconcile.probe import probe_routes
+from fedagent.reconcile.probe import RouteProber
+from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.reconcile.worker import Site
 from fedagent.settings import AgentSettings
 from fedcore.clock import Clock, SystemClock
@@ -117,6 +119,8 @@ async def running_agent(
     clock = clock if clock is not None else SystemClock()
     policy = load_policy(settings.policy)
     loop_health = LoopHealth(clock)
+    timing = ReconcileTiming()
+    prober = RouteProber(timing.probe_connect_limit_s, timing.probe_handshake_limit_s)
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(_connected(settings))
         identities = _identities(settings, kube)
@@ -124,7 +128,7 @@ async def running_agent(
         journal = await stack.enter_async_context(open_journal(settings.journal_path, clock=clock))
         access = Access(kube, settings.access(), clock=clock)
         stack.push_async_callback(access.close)
-        check = RouteCheck(journal, probe_routes, lambda: connection.identity.roots_pem, clock)
+        check = RouteCheck(journal, prober.probe, lambda: connection.identity.roots_pem, clock)
         facts = AgentFacts(
             version=version(DISTRIBUTION),
             cluster_uid=await read_cluster_uid(kube),
@@ -146,6 +150,8 @@ async def running_agent(
                 loop_health=loop_health,
                 clock=clock,
                 hub_id=identity.hub_id,
+                plan_timing=PlanTiming(),
+                timing=timing,
             ),
             Dependencies(
                 kube=kube,

@@ -49,6 +49,7 @@ from fedagent.domain.plan import plan
 from fedagent.domain.policy import Policy, default_policy
 from fedagent.domain.removal import begins_removal
 from fedagent.domain.state import LastGoodConfig, Method, Outcome, Probe, ResourceState, Submission
+from fedagent.domain.timing import PlanTiming
 
 HUB = "hub-1"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -122,6 +123,7 @@ class World:
     memory: ResourceState = field(default_factory=ResourceState)
     now: datetime = START
     policy: Policy = field(default_factory=default_policy)
+    timing: PlanTiming = field(default_factory=PlanTiming)
     namespace: NamespaceView = field(default_factory=NamespaceView)
     secrets: dict[str, SecretView] = field(default_factory=dict)
     is_up: bool = True
@@ -286,6 +288,7 @@ class World:
             now=self.now,
             policy=self.policy,
             hub_id=HUB,
+            timing=self.timing,
         )
         if decision.phase is do.Phase.READY:
             highest = max(self.memory.ready_generation, self.document.generation)

@@ -19,6 +19,7 @@ from fedagent.domain.observed import (
     PodView,
     ServiceAccess,
 )
+from fedagent.domain.timing import PlanTiming
 
 UP = KubeFateView(ServiceAccess.READY)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -30,7 +31,7 @@ def pod(**more: Any) -> PodView:
 
 
 def findings_of(seen: ParticipantObserved) -> tuple[Finding, ...]:
-    return diagnose(seen, NOW)
+    return diagnose(seen, NOW, PlanTiming())
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from fedagent.domain import decision as do
-from fedagent.domain.route_probes import counted
+from fedagent.domain.route_probes import probed_routes
 from fedagent.domain.state import Probe
 
 KEY = "1.fed.example.com"
+
+
+def counted(world: Any) -> tuple[Probe, ...]:
+    routes = probed_routes(world.document, world.memory, world.timing)
+    assert routes is not None
+    return routes.counted()
 
 
 class Shown:
@@ -30,7 +36,7 @@ class Shown:
             decision = world.decide()
             for action in decision.actions:
                 self.do(action)
-            found = [item.state for item in counted(world.document, world.memory)]
+            found = [item.state for item in counted(world)]
             self.counted += found
             if world.now.timestamp() >= end:
                 return decision
@@ -94,5 +100,5 @@ def test_a_probe_of_the_old_table_does_not_count_after_a_long_pause(world: Any, 
     shown.taken_after_s = 6.0
     shown.run(5)
     world.tick(600)
-    assert counted(world.document, world.memory) == ()
+    assert counted(world) == ()
     assert world.decide().phase is not do.Phase.READY

@@ -14,6 +14,7 @@ from fedagent.domain.observed import OwnerView, ServiceObserved
 from fedagent.domain.plan import plan
 from fedagent.domain.policy import default_policy, parse_policy
 from fedagent.domain.state import ResourceState
+from fedagent.domain.timing import PlanTiming
 
 DOCUMENT = EndpointDocument(
     resource_id="e-1",
@@ -38,7 +39,9 @@ def decide(document: EndpointDocument = DOCUMENT, **seen: Any) -> Decision:
     memory = seen.pop("memory", ResourceState())
     now = datetime(2026, 1, 1, tzinfo=UTC)
     observed = ServiceObserved(**seen)
-    return plan(document, observed, memory, now=now, policy=policy, hub_id="hub-1")
+    return plan(
+        document, observed, memory, now=now, policy=policy, hub_id="hub-1", timing=PlanTiming()
+    )
 
 
 def running(owner: OwnerView | None) -> dict[str, Any]:

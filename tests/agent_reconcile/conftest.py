@@ -20,11 +20,13 @@ from cryptography.x509.oid import NameOID
 from tests.support.bare import HOME, bare_site, chart_archive
 
 from fedagent.domain.policy import Policy, default_policy
+from fedagent.domain.timing import PlanTiming
 from fedagent.journal import Journal, open_journal
 from fedagent.kube.client import Kube
 from fedagent.kubefate.access import Access
 from fedagent.reconcile.actor import HubSide
 from fedagent.reconcile.build import Dependencies, assemble
+from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.reconcile.worker import Site
 from fedcore.clock import SystemClock
 from fedcore.errors import Unavailable
@@ -383,12 +385,22 @@ class SimulatedSite:
     hub: TinyHub
     policy: Policy = field(default_factory=default_policy)
     hub_id: str = HUB
+    plan_timing: PlanTiming = field(default_factory=PlanTiming)
+    timing: ReconcileTiming = field(default_factory=ReconcileTiming)
     task: asyncio.Task[None] | None = None
     clock: AheadClock = field(default_factory=AheadClock)
 
     def start(self) -> None:
         clock = self.clock
-        site = Site(self.journal, self.policy, LoopHealth(clock), clock, self.hub_id)
+        site = Site(
+            self.journal,
+            self.policy,
+            LoopHealth(clock),
+            clock,
+            self.hub_id,
+            plan_timing=self.plan_timing,
+            timing=self.timing,
+        )
         hub = HubSide(self.hub_id, self.hub.issue, self.hub.fetch_blob)
         reconciler = assemble(site, Dependencies(self.kube, self.access, hub))
         self.loop_health = site.loop_health

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain import service
+from fedagent.domain.timing import PlanTiming
 from fedagent.kube import objects
 from fedagent.kube.kinds import DEPLOYMENTS
 from fedagent.kubefate import service as driver
-from fedagent.reconcile import record_cache
+from fedagent.reconcile.timing import ReconcileTiming
 from fedproto.agent.v1 import status_pb2
 
 ROUTE = (9999, "127.0.0.1", 30109, "127.0.0.1", 30103)
@@ -30,13 +30,11 @@ async def scale(site: Any, replicas: int) -> None:
 
 
 def test_a_ready_service_is_looked_at_often_enough() -> None:
-    assert service.LOOK_S + driver.EVIDENCE_S + driver.ASK_LIMIT_S < 15.0
+    assert PlanTiming().recheck_service_s + driver.EVIDENCE_S + driver.ASK_LIMIT_S < 15.0
 
 
-async def test_a_service_without_a_pod_is_degraded_and_ready_again(
-    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "LOOK_S", 0.5)
+async def test_a_service_without_a_pod_is_degraded_and_ready_again(site: Any, docs: Any) -> None:
+    site.plan_timing = PlanTiming(recheck_service_s=0.5)
     await ready(site, docs)
     await scale(site, 0)
     status = await site.until("endpoint-1", "DEGRADED", limit_s=3)
@@ -49,7 +47,7 @@ async def test_a_service_without_a_pod_is_degraded_and_ready_again(
 async def test_a_silent_service_is_degraded_with_the_cause_and_ready_again(
     site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LOOK_S", 0.5)
+    site.plan_timing = PlanTiming(recheck_service_s=0.5)
     monkeypatch.setattr(driver, "EVIDENCE_S", 0.0)
     monkeypatch.setattr(driver, "ASK_LIMIT_S", 0.3)
     await ready(site, docs)
@@ -63,9 +61,9 @@ async def test_a_silent_service_is_degraded_with_the_cause_and_ready_again(
 async def test_a_participant_that_gets_no_answer_has_the_endpoint_looked_at_now(
     site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LOOK_S", 60.0)
+    site.plan_timing = PlanTiming(recheck_service_s=60.0)
     monkeypatch.setattr(driver, "ASK_LIMIT_S", 0.3)
-    monkeypatch.setattr(record_cache, "_LIMIT_S", 0.3)
+    site.timing = ReconcileTiming(record_limit_s=0.3)
     await ready(site, docs)
     site.service.faults.set("http-latency", "60")
     await site.put(docs.exchange(2, [ROUTE]))
@@ -78,7 +76,7 @@ async def test_a_participant_that_gets_no_answer_has_the_endpoint_looked_at_now(
 async def test_a_service_in_use_is_not_asked_for_its_health_beside(
     site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LOOK_S", 0.05)
+    site.plan_timing = PlanTiming(recheck_service_s=0.05)
     monkeypatch.setattr(driver, "EVIDENCE_S", 60.0)
     await ready(site, docs)
     asked = site.service.requests["GET /v1/version/"]
@@ -90,7 +88,7 @@ async def test_a_service_in_use_is_not_asked_for_its_health_beside(
 async def test_an_idle_service_is_asked(
     site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LOOK_S", 0.1)
+    site.plan_timing = PlanTiming(recheck_service_s=0.1)
     monkeypatch.setattr(driver, "EVIDENCE_S", 0.05)
     await ready(site, docs)
     asked = site.service.requests["GET /v1/version/"]

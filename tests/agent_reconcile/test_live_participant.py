@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain import job_tracking, stage
+from fedagent.domain.timing import PlanTiming
 from fedagent.kube import objects
 from fedagent.kube.kinds import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICES
 
@@ -18,9 +18,8 @@ TAKEN = 30555
 
 
 @pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "BACKOFF_S", (0.1, 0.2, 0.3))
-    monkeypatch.setattr(job_tracking, "_DETACH_FOR_NEWER_S", 1.0)
+def _short_waits(site: Any) -> None:
+    site.plan_timing = PlanTiming(backoff_s=(0.1, 0.2, 0.3), detach_for_newer_s=1.0)
 
 
 async def ready(site: Any, docs: Any) -> None:

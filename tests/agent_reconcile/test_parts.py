@@ -28,7 +28,7 @@ from fedagent.reconcile.certificates import issue_secret, make_csr, make_key, re
 from fedagent.reconcile.dns_cache import DnsCache
 from fedagent.reconcile.node_addresses import addresses_of
 from fedagent.reconcile.observer import foreign_objects
-from fedagent.reconcile.probe import probe_routes
+from fedagent.reconcile.probe import RouteProber
 from fedagent.reconcile.tables import TableFault, read_table
 from fedagent.wire.decode import read_document
 from fedagent.wire.events import events_between
@@ -172,13 +172,13 @@ async def test_a_handshake_tells_served_from_not_served(hub: Any, tmp_path: Path
     roots = hub.root.public_bytes(serialization.Encoding.PEM)
     names = ("9999.fed.example.com", "10000.fed.example.com")
     async with party(hub, tmp_path) as port:
-        answers = await probe_routes("127.0.0.1", port, names, roots)
+        answers = await RouteProber(1.5, 4.0).probe("127.0.0.1", port, names, roots)
     assert [answers[name].state for name in names] == ["reachable", "not-served"]
 
 
 async def test_an_address_that_cannot_be_reached_is_unreachable(hub: Any) -> None:
     roots = hub.root.public_bytes(serialization.Encoding.PEM)
-    answers = await probe_routes("127.0.0.1", 1, ("9999.fed.example.com",), roots)
+    answers = await RouteProber(1.5, 4.0).probe("127.0.0.1", 1, ("9999.fed.example.com",), roots)
     assert answers["9999.fed.example.com"].state == "unreachable"
 
 
@@ -198,7 +198,9 @@ async def test_a_dead_party_and_a_refused_route_are_the_partys_trouble(
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        answers = await probe_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
+        answers = await RouteProber(1.5, 4.0).probe(
+            "127.0.0.1", port, ("9999.fed.example.com",), roots
+        )
     assert answers["9999.fed.example.com"].state == "party-down"
 
 
@@ -211,7 +213,9 @@ async def test_a_proxy_that_refuses_every_name_alike_serves_no_route(hub: Any) -
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        answers = await probe_routes("127.0.0.1", port, ("9999.fed.example.com",), roots)
+        answers = await RouteProber(1.5, 4.0).probe(
+            "127.0.0.1", port, ("9999.fed.example.com",), roots
+        )
     assert answers["9999.fed.example.com"].state == "not-served"
 
 

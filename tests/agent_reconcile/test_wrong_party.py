@@ -11,10 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from fedagent.domain import route_probes
 from fedagent.domain.document import CertificateSpec, KeyAlgorithm, KeyFormat
+from fedagent.domain.timing import PlanTiming
 from fedagent.kube.ownership import Owner
 from fedagent.reconcile.certificates import issue_secret
 from fedcore.clock import SystemClock
@@ -54,12 +52,12 @@ async def broker(hub: Any, folder: Path, ports: Iterator[int]) -> AsyncIterator[
 
 
 async def test_an_address_with_another_certificate_is_a_warning_of_the_exchange(
-    docs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    docs: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(route_probes, "RELOAD_LIMIT_S", 1.2)
     slow = replace(Delays.none(), sni_reload_s=(0.5, 0.5))
     ports = iter(range(32_100, 33_000))
     async with docs.open_site(tmp_path / "site", delays=slow) as site:
+        site.plan_timing = PlanTiming(reload_limit_s=1.2)
         right = broker(site.hub, tmp_path / "right", ports)
         wrong = broker(docs.hub(), tmp_path / "wrong", ports)
         async with right as good, wrong as bad:

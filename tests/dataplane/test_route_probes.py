@@ -14,8 +14,7 @@ from tests.dataplane.stage import Stage, node_of, staged
 from tests.support.dataplane import SERVING_LIMIT_S, end
 
 from fedagent.domain.route_probes import NOT_SERVED, PARTY_DOWN, REACHABLE, UNREACHABLE
-from fedagent.reconcile import probe
-from fedagent.reconcile.probe import probe_routes
+from fedagent.reconcile.probe import RouteProber
 
 pytestmark = pytest.mark.dataplane
 
@@ -24,9 +23,11 @@ def two(ground: Ground) -> list[Party]:
     return [Party.at(each, node_of(ground, n)) for n, each in enumerate((9999, 10000), start=1)]
 
 
-async def states(stage: Stage, *parties: int | str) -> list[str]:
+async def states(stage: Stage, *parties: int | str, handshake_limit_s: float = 4.0) -> list[str]:
     names = [f"{each}.credit-risk.example.com" for each in parties]
-    answers = await probe_routes(*stage.deployed.ats, names, stage.bureau.roots_pem)
+    answers = await RouteProber(1.5, handshake_limit_s).probe(
+        *stage.deployed.ats, names, stage.bureau.roots_pem
+    )
     return [answers[name].state for name in names]
 
 
@@ -64,14 +65,14 @@ async def test_the_sentinel_is_taken_for_a_party_that_is_down(
 
 
 async def test_a_party_that_accepts_and_says_nothing_is_down_and_the_others_are_proven(
-    ground: Ground, tmp_path: Path, bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, tmp_path: Path, bureau: Bureau
 ) -> None:
-    monkeypatch.setattr(probe, "_HANDSHAKE_LIMIT_S", 1.0)
     async with staged(ground, tmp_path, bureau, two(ground)) as stage:
         address = stage.deployed.party(10000).pulsar
         await stage.backends.close(address)
         with socket.create_server(address):
-            assert await states(stage, 9999, 10000) == [REACHABLE, PARTY_DOWN]
+            shown = await states(stage, 9999, 10000, handshake_limit_s=1.0)
+            assert shown == [REACHABLE, PARTY_DOWN]
 
 
 async def test_a_party_with_a_certificate_of_another_hub_is_down(
@@ -94,13 +95,13 @@ async def test_a_proxy_whose_port_is_closed_cannot_be_reached(
 
 
 async def test_a_proxy_that_accepts_and_never_answers_serves_nothing(
-    ground: Ground, tmp_path: Path, bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, tmp_path: Path, bureau: Bureau
 ) -> None:
-    monkeypatch.setattr(probe, "_HANDSHAKE_LIMIT_S", 0.5)
     async with staged(ground, tmp_path, bureau, two(ground)) as stage:
         await stage.backends.close(stage.deployed.ats)
         with socket.create_server(stage.deployed.ats):
-            assert await states(stage, 9999, 4711) == [NOT_SERVED, NOT_SERVED]
+            shown = await states(stage, 9999, 4711, handshake_limit_s=0.5)
+            assert shown == [NOT_SERVED, NOT_SERVED]
 
 
 async def test_another_party_behind_a_route_is_no_fault_of_the_proxy(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import random
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import pytest
 
+from fedagent.domain.timing import PlanTiming
+from fedagent.reconcile.timing import ReconcileTiming
 from fedcore import limits
 from fedcore.clock import SystemClock
 
@@ -146,36 +146,14 @@ def make_brisk() -> None:
     setattr(limits, "RECONNECT_CAP_S", 0.3)  # noqa: B010 - as above
 
 
-_WAITING = (
-    "fedagent.domain.job_tracking",
-    "fedagent.domain.install",
-    "fedagent.domain.route_probes",
-    "fedagent.domain.removal",
-    "fedagent.domain.readiness",
-    "fedagent.domain.stage",
-    "fedagent.domain.proxy_sync",
-    "fedagent.reconcile.backoff",
-    "fedagent.reconcile.record_cache",
-)
-_IS_WAIT = re.compile(r"_?[A-Z_]*_S")
 PATIENCE = 6.0
 
 
-def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten every wait for KubeFATE in this process's agents: the simulated one is faster, too.
-
-    A wait is a constant of these modules that is named as one, …_S.
-    """
-    for name in _WAITING:
-        for constant, value in vars(importlib.import_module(name)).copy().items():
-            if not _IS_WAIT.fullmatch(constant):
-                continue
-            shorter = (
-                tuple(each / PATIENCE for each in value)
-                if isinstance(value, tuple)
-                else value / PATIENCE
-            )
-            monkeypatch.setattr(f"{name}.{constant}", shorter)
+def make_impatient(monkeypatch: pytest.MonkeyPatch, **plan_waits: float) -> None:
+    """Shorten the waits for KubeFATE in this process's agents: the simulated one is fast, too."""
+    plan_timing = replace(PlanTiming().scaled(PATIENCE), **plan_waits)
+    monkeypatch.setattr("fedagent.run.PlanTiming", lambda: plan_timing)
+    monkeypatch.setattr("fedagent.run.ReconcileTiming", lambda: ReconcileTiming().scaled(PATIENCE))
 
 
 def loopback_ip() -> str:

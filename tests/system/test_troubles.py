@@ -23,8 +23,7 @@ Json = dict[str, Any]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Federation]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        make_impatient(monkeypatch)
-        monkeypatch.setattr("fedagent.domain.diagnosis.UNREADY_LIMIT_S", 1.0)
+        make_impatient(monkeypatch, unready_limit_s=1.0)
         folder = tmp_path_factory.mktemp("troubles")
         async with Federation(folder, sites=("hq",)) as fed:
             yield fed

@@ -17,11 +17,10 @@ from fedagent.domain.observed import (
     PodView,
     ServiceAccess,
 )
+from fedagent.domain.timing import PlanTiming
 
 _MAX_FINDINGS: Final = 20
 _MANY_RESTARTS: Final = 3
-UNREADY_LIMIT_S: Final = 180.0
-"""FATE's slowest components take one to two minutes from their start to ready."""
 _CUT: Final = 400
 _IMAGE_REASONS: Final = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}
@@ -135,12 +134,14 @@ def cause_named(code: str) -> Cause:
     return _CODES.get(code, Cause(code, is_lasting=False, hint=""))
 
 
-def findings_of(observed: ParticipantObserved, now: datetime) -> tuple[Finding, ...]:
+def findings_of(
+    observed: ParticipantObserved, now: datetime, timing: PlanTiming
+) -> tuple[Finding, ...]:
     """Return what is wrong with the workloads, worst first, one per object and cause."""
     found: dict[tuple[str, str], Finding] = {}
     for finding in (
         *_of_pods(observed.pods),
-        *_of_unready(observed, now),
+        *_of_unready(observed, now, timing),
         *_of_events(observed.events, observed.pods),
         *_of_claims(observed.claims),
         *_of_kubefate(observed.kubefate),
@@ -151,17 +152,19 @@ def findings_of(observed: ParticipantObserved, now: datetime) -> tuple[Finding, 
     return tuple(listed[:_MAX_FINDINGS])
 
 
-def worst_of(observed: ParticipantObserved, now: datetime) -> Finding | None:
+def worst_of(observed: ParticipantObserved, now: datetime, timing: PlanTiming) -> Finding | None:
     """Return the worst of what is wrong, when it is an error."""
-    found = findings_of(observed, now)
+    found = findings_of(observed, now, timing)
     return found[0] if found and found[0].severity is Severity.ERROR else None
 
 
-def _of_unready(observed: ParticipantObserved, now: datetime) -> Iterable[Finding]:
+def _of_unready(
+    observed: ParticipantObserved, now: datetime, timing: PlanTiming
+) -> Iterable[Finding]:
     for pod in observed.pods:
         for container, since in pod.unready:
             age_s = (now - since).total_seconds()
-            if age_s < UNREADY_LIMIT_S or pod.terminating:
+            if age_s < timing.unready_limit_s or pod.terminating:
                 continue
             text = f"{pod.name}: {container} runs and has not been ready for {age_s // 60:.0f} min"
             probe = _last_probe(observed.events, f"Pod/{pod.name}")

@@ -16,18 +16,6 @@ from fedagent.domain.observed import BUSY_RECORD, JobState, JobView, RecordState
 from fedagent.domain.stage import PlanContext, StageResult
 from fedagent.domain.state import Method, Outcome, Submission
 
-SETTLE_S: Final = 3.0
-"""A request whose answer was lost may still be on its way for this long."""
-_RESTART_STUCK_S: Final = 6.0
-"""A job that lives writes each 1 s (install) or 5 s (update)."""
-_READY_STUCK_S: Final = 15.0
-"""KubeFATE looks each 1 s (install) or 5 s (update): later than this it does not look at all."""
-_CHECKS_STUCK_S: Final = 30.0
-_INSTALL_STUCK_S: Final = 90.0
-_LIMIT_S: Final = 3600.0 + 120.0
-_HOPELESS_S: Final = 180.0
-_DETACH_S: Final = 60.0
-_DETACH_FOR_NEWER_S: Final = 10.0
 _INSTALLED: Final = "helm install Success"
 _NO_RELEASE: Final = "release: not found"
 """KubeFATE has nothing to uninstall, and drops its record all the same."""
@@ -43,89 +31,92 @@ _OUTCOMES: Final = {
 }
 
 
-def follow(given: PlanContext, sent: Submission) -> StageResult:
+def follow(ctx: PlanContext, sent: Submission) -> StageResult:
     """Return what is next for a request whose end is not known. KubeFATE answers."""
     if not sent.job_id:
-        return _look_up(given, sent)
-    job = given.observed.kubefate.job
+        return _look_up(ctx, sent)
+    job = ctx.observed.kubefate.job
     if job is None or job.job_id != sent.job_id:
-        return _end(given, sent, Outcome.LOST, "JobLost", "KubeFATE no longer knows the job")
-    return _ended(given, sent, job) if job.is_over else _going(given, sent, job)
+        return _end(ctx, sent, Outcome.LOST, "JobLost", "KubeFATE no longer knows the job")
+    return _ended(ctx, sent, job) if job.is_over else _going(ctx, sent, job)
 
 
-def _going(given: PlanContext, sent: Submission, job: JobView) -> StageResult:
+def _going(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult:
     """Follow a job that is not over, unless it is dead or had better not go on."""
-    if is_stuck(given, job):
+    if is_stuck(ctx, job):
         text = "KubeFATE stopped working on the job without ending it"
-        return _end(given, sent, Outcome.STUCK, JOB_STUCK.code, text)
-    if _is_over_live(given, sent):
-        return _detach(given, sent, job) or _running(given, sent, job)
-    if _is_hopeless(given, sent, job):
+        return _end(ctx, sent, Outcome.STUCK, JOB_STUCK.code, text)
+    if _is_over_live(ctx, sent):
+        return _detach(ctx, sent, job) or _running(ctx, sent, job)
+    if _is_hopeless(ctx, sent, job):
         return StageResult(
-            phase_of(given, sent),
+            phase_of(ctx, sent),
             "JobReplaced",
             "stopping an install that cannot succeed, for the newer document",
             actions=(StopJob(job.job_id),),
             follows_job=job.job_id,
         )
-    return _running(given, sent, job)
+    return _running(ctx, sent, job)
 
 
-def phase_of(given: PlanContext, sent: Submission) -> Phase:
+def phase_of(ctx: PlanContext, sent: Submission) -> Phase:
     """Return the phase that people see while a request is under way."""
-    if given.document.absent or sent.method is Method.DELETE:
-        return Phase.REMOVING if given.document.absent else given.busy_phase
-    return given.busy_phase
+    if ctx.document.absent or sent.method is Method.DELETE:
+        return Phase.REMOVING if ctx.document.absent else ctx.busy_phase
+    return ctx.busy_phase
 
 
-def is_stuck(given: PlanContext, job: JobView) -> bool:
+def is_stuck(ctx: PlanContext, job: JobView) -> bool:
     """Tell whether KubeFATE works on a Running job no more (it resumes none after a restart)."""
-    service_started_at = given.observed.kubefate.service_started_at
-    silent_s = 0.0 if job.changed_at is None else given.age_s(job.changed_at)
+    service_started_at = ctx.observed.kubefate.service_started_at
+    silent_s = 0.0 if job.changed_at is None else ctx.age_s(job.changed_at)
     begun_at = job.started_at
     if service_started_at is not None and begun_at is not None and service_started_at > begun_at:
-        return silent_s > _RESTART_STUCK_S
+        return silent_s > ctx.timing.job_restart_stuck_s
     if job.method == _METHODS[Method.INSTALL] and job.state is JobState.RUNNING:
         checks = any(text.startswith("checkout Cluster status") for text in job.states)
-        if silent_s > (_CHECKS_STUCK_S if checks else _INSTALL_STUCK_S):
+        if silent_s > (ctx.timing.job_checks_stuck_s if checks else ctx.timing.job_install_stuck_s):
             return True
     if job.method == _METHODS[Method.DELETE]:
-        return silent_s > _INSTALL_STUCK_S
-    return silent_s > (_READY_STUCK_S if _all_ready(given) else _LIMIT_S)
+        return silent_s > ctx.timing.job_install_stuck_s
+    return silent_s > (ctx.timing.job_ready_stuck_s if _all_ready(ctx) else ctx.timing.job_limit_s)
 
 
-def _all_ready(given: PlanContext) -> bool:
-    workloads = given.observed.workloads
-    wanted = given.document.components
+def _all_ready(ctx: PlanContext) -> bool:
+    workloads = ctx.observed.workloads
+    wanted = ctx.document.components
     return bool(wanted) and all(
         item.name in workloads and workloads[item.name].is_ready for item in wanted
     )
 
 
-def _look_up(given: PlanContext, sent: Submission) -> StageResult:
+def _look_up(ctx: PlanContext, sent: Submission) -> StageResult:
     """Find out whether a request whose answer was lost has arrived."""
-    view = given.observed.kubefate
+    view = ctx.observed.kubefate
     job, record = view.job, view.record
     if job is not None and _is_of(job, sent):
         return StageResult(
-            phase_of(given, sent),
+            phase_of(ctx, sent),
             "JobFound",
             "took up a job whose answer was lost",
             actions=(AdoptSubmission(sent, job.job_id),),
         )
-    if view.seen_at is None or (view.seen_at - sent.begun_at).total_seconds() < SETTLE_S:
+    if (
+        view.seen_at is None
+        or (view.seen_at - sent.begun_at).total_seconds() < ctx.timing.answer_settle_s
+    ):
         text = "looking whether KubeFATE took the request"
-        return StageResult(phase_of(given, sent), "Settling", text)
+        return StageResult(phase_of(ctx, sent), "Settling", text)
     if sent.method is Method.DELETE and record is None:
-        return _end(given, sent, Outcome.SUCCEEDED)
+        return _end(ctx, sent, Outcome.SUCCEEDED)
     if record is not None and sent.method is not Method.DELETE:
         arrived = record.revision == sent.revision
         if arrived and record.state not in BUSY_RECORD and record.state is not RecordState.ROLLBACK:
-            return _end(given, sent, Outcome.SUCCEEDED)
+            return _end(ctx, sent, Outcome.SUCCEEDED)
         if arrived:
             text = "the request arrived, and nothing works on it"
-            return _end(given, sent, Outcome.STUCK, JOB_STUCK.code, text)
-    return _end(given, sent, Outcome.LOST, "RequestLost", "the request did not arrive")
+            return _end(ctx, sent, Outcome.STUCK, JOB_STUCK.code, text)
+    return _end(ctx, sent, Outcome.LOST, "RequestLost", "the request did not arrive")
 
 
 def _is_of(job: JobView, sent: Submission) -> bool:
@@ -136,44 +127,44 @@ def _is_of(job: JobView, sent: Submission) -> bool:
     return job.revision == sent.revision
 
 
-def _ended(given: PlanContext, sent: Submission, job: JobView) -> StageResult:
+def _ended(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult:
     outcome = _OUTCOMES.get(job.state, Outcome.FAILED)
     if sent.method is Method.DELETE and _NO_RELEASE in job.error:
         outcome = Outcome.SUCCEEDED
     if outcome in {Outcome.SUCCEEDED, Outcome.CANCELED}:
-        return _end(given, sent, outcome)
+        return _end(ctx, sent, outcome)
     cause = cause_of(job.error)
     code = cause.code
     if code == "InstallTimedOut":
-        worst = worst_of(given.observed, given.now)
+        worst = worst_of(ctx.observed, ctx.now, ctx.timing)
         code = code if worst is None else worst.code
-    return _end(given, sent, outcome, code, job.error or f"the job ended as {job.state}")
+    return _end(ctx, sent, outcome, code, job.error or f"the job ended as {job.state}")
 
 
 def _end(
-    given: PlanContext, sent: Submission, outcome: Outcome, cause: str = "", message: str = ""
+    ctx: PlanContext, sent: Submission, outcome: Outcome, cause: str = "", message: str = ""
 ) -> StageResult:
     return StageResult(
-        phase_of(given, sent),
+        phase_of(ctx, sent),
         cause or "JobEnded",
         message or f"the {sent.method} job has ended",
         actions=(EndSubmission(sent, outcome, cause, message),),
     )
 
 
-def _is_over_live(given: PlanContext, sent: Submission) -> bool:
+def _is_over_live(ctx: PlanContext, sent: Submission) -> bool:
     """Tell whether an install takes up a participant that people work with already."""
-    return sent.method is Method.INSTALL and given.memory.ready_generation > 0
+    return sent.method is Method.INSTALL and ctx.memory.ready_generation > 0
 
 
-def _detach(given: PlanContext, sent: Submission, job: JobView) -> StageResult | None:
+def _detach(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult | None:
     """End an install over a live participant before KubeFATE gives up on it and uninstalls."""
-    is_newer = sent.generation < given.document.generation
-    limit_s = _DETACH_FOR_NEWER_S if is_newer else _DETACH_S
-    if _INSTALLED not in job.states or given.age_s(job.started_at) < limit_s:
+    is_newer = sent.generation < ctx.document.generation
+    limit_s = ctx.timing.detach_for_newer_s if is_newer else ctx.timing.detach_s
+    if _INSTALLED not in job.states or ctx.age_s(job.started_at) < limit_s:
         return None
     return StageResult(
-        phase_of(given, sent),
+        phase_of(ctx, sent),
         "JobDetached",
         "KubeFATE waits for components of a participant that runs; its job is let go",
         actions=(DetachJob(job.job_id),),
@@ -181,22 +172,22 @@ def _detach(given: PlanContext, sent: Submission, job: JobView) -> StageResult |
     )
 
 
-def _is_hopeless(given: PlanContext, sent: Submission, job: JobView) -> bool:
+def _is_hopeless(ctx: PlanContext, sent: Submission, job: JobView) -> bool:
     """Tell whether an install may be stopped: a newer document waits and this one does not come."""
-    if sent.method is not Method.INSTALL or sent.generation >= given.document.generation:
+    if sent.method is not Method.INSTALL or sent.generation >= ctx.document.generation:
         return False
     if job.state is not JobState.RUNNING:
         return False
-    broken = worst_of(given.observed, given.now) is not None
-    return broken or given.age_s(job.started_at) > _HOPELESS_S
+    broken = worst_of(ctx.observed, ctx.now, ctx.timing) is not None
+    return broken or ctx.age_s(job.started_at) > ctx.timing.install_hopeless_s
 
 
-def _running(given: PlanContext, sent: Submission, job: JobView) -> StageResult:
-    wanted = given.document.components
+def _running(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult:
+    wanted = ctx.document.components
     ready = sum(
         1
         for item in wanted
-        if item.name in given.observed.workloads and given.observed.workloads[item.name].is_ready
+        if item.name in ctx.observed.workloads and ctx.observed.workloads[item.name].is_ready
     )
     doing = {
         Method.INSTALL: "installing",
@@ -206,13 +197,15 @@ def _running(given: PlanContext, sent: Submission, job: JobView) -> StageResult:
     reason, message = "JobRunning", f"KubeFATE is {doing}"
     if sent.method is not Method.DELETE:
         message += f": {ready} of {len(wanted)} components are ready"
-        worst = worst_of(given.observed, given.now)
+        worst = worst_of(ctx.observed, ctx.now, ctx.timing)
         if worst is not None:
             reason, message = worst.code, f"{message}; {worst.message}"
     return StageResult(
-        phase_of(given, sent),
+        phase_of(ctx, sent),
         reason,
         message,
-        next_check_s=0.5 if ready == len(wanted) or sent.method is Method.DELETE else 2.0,
+        next_check_s=ctx.timing.recheck_ending_s
+        if ready == len(wanted) or sent.method is Method.DELETE
+        else ctx.timing.recheck_progress_s,
         follows_job=job.job_id,
     )

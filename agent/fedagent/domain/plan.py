@@ -20,9 +20,10 @@ from fedagent.domain.proxy_sync import proxies, reprobes
 from fedagent.domain.readiness import addresses, components, routes
 from fedagent.domain.removal import plan_removal, what_stays
 from fedagent.domain.route_probes import unreachable_parties
-from fedagent.domain.service import GivenService, plan_service
-from fedagent.domain.stage import CALM_S, PlanContext, Stage, StageResult, run_stages
+from fedagent.domain.service import ServicePlanContext, plan_service
+from fedagent.domain.stage import PlanContext, Stage, StageResult, run_stages
 from fedagent.domain.state import ResourceState
+from fedagent.domain.timing import PlanTiming
 
 STAGES: Final[tuple[tuple[str, Stage], ...]] = (
     ("namespace", namespace),
@@ -45,54 +46,57 @@ def plan(
     now: datetime,
     policy: Policy,
     hub_id: str,
+    timing: PlanTiming,
 ) -> Decision:
     """Return the next actions for one resource, and how it stands."""
     refusal = None if document.absent else check_document(policy, document)
     if refusal is not None:
-        return _refused(refusal)
+        return _refused(refusal, timing)
     match document, observed:
         case EndpointDocument(), ServiceObserved():
-            decision = plan_service(GivenService(document, observed, memory, hub_id))
+            decision = plan_service(ServicePlanContext(document, observed, memory, hub_id, timing))
         case ParticipantDocument(), ParticipantObserved():
-            decision = _participant(PlanContext(document, observed, memory, now, hub_id))
+            decision = _participant(PlanContext(document, observed, memory, now, hub_id, timing))
         case _:
             raise TypeError("the observation is not of the document's kind")
     if document.absent:
-        decision = _removal_under_policy(decision, document, observed, memory, policy)
+        decision = _removal_under_policy(
+            decision, document, observed, memory, policy, timing=timing
+        )
         is_held = decision.phase in {Phase.REFUSED, Phase.AWAITING_APPROVAL}
         if is_held and isinstance(observed, ParticipantObserved):
-            return replace(decision, findings=findings_of(observed, now))
+            return replace(decision, findings=findings_of(observed, now, timing))
         return decision
     uses = _use_of(document, observed, hub_id)
-    return _under_policy(decision, document, memory, policy, uses)
+    return _under_policy(decision, document, memory, policy, timing=timing, uses=uses)
 
 
-def _participant(given: PlanContext) -> Decision:
-    if given.document.absent:
-        return plan_removal(given)
+def _participant(ctx: PlanContext) -> Decision:
+    if ctx.document.absent:
+        return plan_removal(ctx)
     ready = StageResult(
         Phase.READY,
         "Ready",
         "every component is ready and every table is in place",
-        next_check_s=CALM_S,
+        next_check_s=ctx.timing.recheck_idle_s,
     )
-    decision = run_stages(given, STAGES, ready, beside=renewals(given))
-    down = unreachable_parties(given.document, given.memory, given.now)
+    decision = run_stages(ctx, STAGES, ready, beside=renewals(ctx))
+    down = unreachable_parties(ctx.routes, ctx.now)
     decision = replace(decision, findings=(*decision.findings, *down))
     if decision.phase is Phase.READY:
-        again = reprobes(given)
-        check_s = 15.0 if given.memory.probes else CALM_S
+        again = reprobes(ctx)
+        check_s = ctx.timing.recheck_probes_s if ctx.memory.probes else ctx.timing.recheck_idle_s
         return replace(decision, actions=(*decision.actions, *again), next_check_s=check_s)
     return decision
 
 
-def _refused(refusal: RefusedBy) -> Decision:
+def _refused(refusal: RefusedBy, timing: PlanTiming) -> Decision:
     return Decision(
         Phase.REFUSED,
         refusal.rule,
         refusal.message,
         steps=(Step("policy", StepState.FAILED, refusal.message),),
-        next_check_s=CALM_S,
+        next_check_s=timing.recheck_idle_s,
     )
 
 
@@ -102,6 +106,8 @@ def _removal_under_policy(
     observed: ParticipantObserved | ServiceObserved,
     memory: ResourceState,
     policy: Policy,
+    *,
+    timing: PlanTiming,
 ) -> Decision:
     """Judge a removal as a whole, whatever else it waits for; what is gone needs no permission."""
     verdict = decide(policy, ActionKind.REMOVE)
@@ -122,11 +128,17 @@ def _removal_under_policy(
     if isinstance(document, ParticipantDocument):
         text += " At the hub: put it back into the federation's file, which takes this back."
     steps = tuple(Step(step.name, StepState.PENDING) for step in decision.steps)
-    return Decision(phase, reason, text, steps=steps, next_check_s=CALM_S)
+    return Decision(phase, reason, text, steps=steps, next_check_s=timing.recheck_idle_s)
 
 
 def _under_policy(
-    decision: Decision, document: Document, memory: ResourceState, policy: Policy, uses: ActionKind
+    decision: Decision,
+    document: Document,
+    memory: ResourceState,
+    policy: Policy,
+    *,
+    timing: PlanTiming,
+    uses: ActionKind,
 ) -> Decision:
     """Hold back what the site does not allow, or not without a person's consent.
 
@@ -137,7 +149,9 @@ def _under_policy(
     for kind in sorted(kinds):
         verdict = decide(policy, kind)
         if isinstance(verdict, RefusedBy):
-            return replace(_refused(verdict), steps=decision.steps, findings=decision.findings)
+            return replace(
+                _refused(verdict, timing), steps=decision.steps, findings=decision.findings
+            )
         approved = (document.body_sha256, kind.value) in memory.approvals
         if isinstance(verdict, NeedsApproval) and not approved:
             waits.add(kind)
@@ -150,7 +164,7 @@ def _under_policy(
         reason=f"Approval.{first}",
         message=f"{decision.message}: waits for `fedagent approve` at the site ({first})",
         actions=tuple(item for item in decision.actions if kind_of(item) not in waits),
-        next_check_s=CALM_S,
+        next_check_s=timing.recheck_idle_s,
     )
 
 

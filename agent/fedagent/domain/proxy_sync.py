@@ -23,78 +23,67 @@ from fedagent.domain.route_probes import (
     NOT_SERVED,
     PARTY_DOWN,
     UNREACHABLE,
+    ProbedRoutes,
     is_party_route,
-    is_settled,
-    probe_is,
-    probe_of,
-    reachable_table,
 )
 from fedagent.domain.stage import PlanContext, StageResult
 from fedagent.domain.state import Method, ProxyState, ResourceState
 
-PROBE_LIMIT_S: Final = 15.0
-"""Traffic Server takes 3 to 7 s to act on a reload."""
-_PROBE_AGAIN_S: Final = 0.5
-_REPROBE_DOWN_S: Final = 15.0
-_REPROBE_S: Final = 300.0
-_RETELL_S: Final = 60.0
 _RELOAD_TRIES: Final = 3
-_FILE_LIMIT_S: Final = 180.0
-"""A kubelet brings a changed ConfigMap into its pods within about a minute."""
 GIVEN_UP: Final = 1000
 """Tries of a note whose proxy was restarted for this table: it is not restarted again."""
 
 
-def proxies(given: PlanContext) -> StageResult | None:
+def proxies(ctx: PlanContext) -> StageResult | None:
     """Have every proxy know its table and certificates, and serve what it was told."""
-    restarts = _restarts_for_certificates(given)
+    restarts = _restarts_for_certificates(ctx)
     if restarts:
         text = f"{restarts[0].deployment} restarts to read its new certificate"
-        return StageResult(given.busy_phase, "CertificateRenewed", text, actions=restarts)
+        return StageResult(ctx.busy_phase, "CertificateRenewed", text, actions=restarts)
     telling: list[Action] = []
-    for proxy in given.document.proxies:
-        telling.extend(_tell(given, proxy))
+    for proxy in ctx.document.proxies:
+        telling.extend(_tell(ctx, proxy))
     if telling:
         names = listed([_deployment_of(action) for action in telling])
         text = f"{names} takes its new route table"
-        return StageResult(given.busy_phase, "ProxyReloading", text, actions=tuple(telling))
-    return _probes(given)
+        return StageResult(ctx.busy_phase, "ProxyReloading", text, actions=tuple(telling))
+    return _probes(ctx)
 
 
-def _restarts_for_certificates(given: PlanContext) -> tuple[RestartProxy, ...]:
+def _restarts_for_certificates(ctx: PlanContext) -> tuple[RestartProxy, ...]:
     found: dict[str, RestartProxy] = {}
-    for wish in given.document.certificates:
-        view = given.observed.secrets.get(wish.secret_name)
+    for wish in ctx.document.certificates:
+        view = ctx.observed.secrets.get(wish.secret_name)
         if view is None or view.issued_at is None:
             continue
         issued_at = view.issued_at.replace(microsecond=0)
         for deployment in wish.restart_deployments:
-            pods = given.observed.pods_of(deployment)
+            pods = ctx.observed.pods_of(deployment)
             if any(pod.started_at is not None and pod.started_at < issued_at for pod in pods):
                 reason = f"certificate {wish.secret_name} was renewed"
                 found[deployment] = RestartProxy(deployment, reason)
     return tuple(found.values())
 
 
-def _tell(given: PlanContext, proxy: Proxy) -> tuple[Action, ...]:
-    table = given.document.table(proxy.table)
-    pods = given.observed.pods_of(proxy.deployment)
+def _tell(ctx: PlanContext, proxy: Proxy) -> tuple[Action, ...]:
+    table = ctx.document.table(proxy.table)
+    pods = ctx.observed.pods_of(proxy.deployment)
     if table is None or not pods:
         return ()
-    note = given.memory.proxies.get(proxy.deployment)
+    note = ctx.memory.proxies.get(proxy.deployment)
     uids = tuple(sorted(pod.uid for pod in pods))
     if note is not None and note.table_digest == table.digest and set(uids) <= set(note.pod_uids):
         return ()
-    wanted = ProxyState(proxy.deployment, uids, table.digest, table.keys, given.now, "started")
-    if _read_at_start(given, table, pods, note):
+    wanted = ProxyState(proxy.deployment, uids, table.digest, table.keys, ctx.now, "started")
+    if _read_at_start(ctx, table, pods, note):
         same = note is not None and note.table_digest == table.digest
         return (NoteProxy(replace(wanted, tries=note.tries if note and same else 0)),)
-    removed = _removed(given, proxy, table, note)
+    removed = _removed(ctx, proxy, table, note)
     if proxy.kind is ProxyKind.NGINX and note is not None and not removed:
         return (NoteProxy(replace(wanted, how="by-itself")),)
     tries = note.tries if note is not None else 0
-    seen = given.memory.table_seen.get(table.config_map)
-    is_late = seen is not None and given.age_s(seen[1]) > _FILE_LIMIT_S
+    seen = ctx.memory.table_seen.get(table.config_map)
+    is_late = seen is not None and ctx.age_s(seen[1]) > ctx.timing.table_file_limit_s
     if _RELOAD_TRIES <= tries < GIVEN_UP or is_late:
         told = replace(wanted, how="restart", removed=removed, tries=GIVEN_UP)
         return (RestartProxy(proxy.deployment, "it does not reload its table", told),)
@@ -104,17 +93,17 @@ def _tell(given: PlanContext, proxy: Proxy) -> tuple[Action, ...]:
 
 
 def _read_at_start(
-    given: PlanContext, table: Table, pods: tuple[PodView, ...], note: ProxyState | None
+    ctx: PlanContext, table: Table, pods: tuple[PodView, ...], note: ProxyState | None
 ) -> bool:
     """Tell whether pods that no note speaks of have read this very table when they started."""
     fresh = [pod for pod in pods if note is None or pod.uid not in note.pod_uids]
-    releases = given.observed.releases
+    releases = ctx.observed.releases
     is_first = len(fresh) == len(pods) and len(releases) == 1
     if is_first and _has_started(releases[0], pods, if_unknown=True):
         return True
     if note is not None and len(fresh) < len(pods) and note.table_digest != table.digest:
         return False
-    seen = given.memory.table_seen.get(table.config_map)
+    seen = ctx.memory.table_seen.get(table.config_map)
     if seen is None or seen[0] != table.digest or not fresh:
         return False
     seen_at = seen[1].replace(microsecond=0)
@@ -162,12 +151,15 @@ def _has_started(release: ReleaseView, pods: tuple[PodView, ...], *, if_unknown:
 
 
 def _removed(
-    given: PlanContext, proxy: Proxy, table: Table, note: ProxyState | None
+    ctx: PlanContext, proxy: Proxy, table: Table, note: ProxyState | None
 ) -> tuple[str, ...]:
     """Return the keys that the table lost; those of a telling just before are not forgotten."""
     if note is None:
         return ()
-    fresh = proxy.kind is ProxyKind.TRAFFIC_SERVER and given.age_s(note.applied_at) < _RETELL_S
+    fresh = (
+        proxy.kind is ProxyKind.TRAFFIC_SERVER
+        and ctx.age_s(note.applied_at) < ctx.timing.reapply_window_s
+    )
     carried = note.removed if fresh and note.how == "reload" else ()
     return tuple(sorted({*note.keys, *carried} - set(table.keys)))
 
@@ -182,75 +174,73 @@ def _deployment_of(action: Action) -> str:
             return ""
 
 
-def _probes(given: PlanContext) -> StageResult | None:
-    proxy, table = reachable_table(given.document)
-    if proxy is None or table is None:
+def _probes(ctx: PlanContext) -> StageResult | None:
+    routes = ctx.routes
+    if routes is None or routes.proxy_state is None:
         return None
-    memory = given.memory
-    note = given.memory.proxies.get(proxy.deployment)
-    if note is None:
-        return None
-    wanted = [key for key in table.keys if is_party_route(key)]
-    gone = [key for key in note.removed if is_party_route(key)]
-    due = [key for key in wanted if not is_settled(memory, key, note, table)]
-    due_gone = [key for key in gone if not _is_gone(given, key, table)]
+    applied = routes.proxy_state
+    due = [key for key in routes.table.keys if is_party_route(key) and not routes.is_settled(key)]
+    due_gone = [key for key in applied.removed if is_party_route(key) and not _is_gone(routes, key)]
     if not due and not due_gone:
         return None
-    bad = [key for key in due if probe_is(memory, key, table, NOT_SERVED)]
-    bad += [key for key in due_gone if probe_of(memory, key, table) is not None]
-    probe = ProbeRoutes(tuple(due), tuple(due_gone), table.digest)
-    if bad and given.age_s(note.applied_at) > PROBE_LIMIT_S:
-        return _not_taken(given, note, bad, probe)
+    bad = [key for key in due if routes.is_in(key, NOT_SERVED)]
+    bad += [key for key in due_gone if routes.probe_of(key) is not None]
+    probe = ProbeRoutes(tuple(due), tuple(due_gone), routes.table.digest)
+    if bad and ctx.age_s(applied.applied_at) > ctx.timing.probe_limit_s:
+        return _not_taken(ctx, applied, bad, probe)
     verb = "serves" if due else "no longer serves"
-    text = f"waiting until {proxy.deployment} {verb} {listed(due or due_gone)}"
+    text = f"waiting until {routes.proxy.deployment} {verb} {listed(due or due_gone)}"
     return StageResult(
-        given.busy_phase,
+        ctx.busy_phase,
         "RouteUnreachable",
         text,
-        actions=(probe,) if _is_probe_due(given, (*due, *due_gone)) else (),
-        next_check_s=_PROBE_AGAIN_S,
+        actions=(probe,) if _is_probe_due(ctx, (*due, *due_gone)) else (),
+        next_check_s=ctx.timing.probe_interval_s,
     )
 
 
-def reprobes(given: PlanContext) -> tuple[ProbeRoutes, ...]:
+def reprobes(ctx: PlanContext) -> tuple[ProbeRoutes, ...]:
     """Return probes that have become old, to be renewed beside other work while Ready."""
-    _, table = reachable_table(given.document)
-    if table is None:
+    routes = ctx.routes
+    if routes is None:
         return ()
     old: list[str] = []
-    for key in table.keys:
-        probe = probe_of(given.memory, key, table)
+    for key in routes.table.keys:
+        probe = routes.probe_of(key)
         if probe is None:
             continue
-        limit_s = _REPROBE_DOWN_S if probe.state == PARTY_DOWN else _REPROBE_S
-        if given.age_s(probe.at) > limit_s:
+        is_down = probe.state == PARTY_DOWN
+        limit_s = ctx.timing.reprobe_down_s if is_down else ctx.timing.reprobe_s
+        if ctx.age_s(probe.at) > limit_s:
             old.append(key)
-    return (ProbeRoutes(tuple(old), (), table.digest),) if old else ()
+    return (ProbeRoutes(tuple(old), (), routes.table.digest),) if old else ()
 
 
-def _is_gone(given: PlanContext, key: str, table: Table) -> bool:
-    probe = probe_of(given.memory, key, table)
+def _is_gone(routes: ProbedRoutes, key: str) -> bool:
+    probe = routes.probe_of(key)
     return probe is not None and probe.state in {NOT_SERVED, UNREACHABLE}
 
 
-def _is_probe_due(given: PlanContext, keys: tuple[str, ...]) -> bool:
-    probes = [given.memory.probes.get(key) for key in keys]
-    return any(probe is None or given.age_s(probe.at) >= _PROBE_AGAIN_S for probe in probes)
+def _is_probe_due(ctx: PlanContext, keys: tuple[str, ...]) -> bool:
+    probes = [ctx.memory.probes.get(key) for key in keys]
+    return any(
+        probe is None or ctx.age_s(probe.at) >= ctx.timing.probe_interval_s for probe in probes
+    )
 
 
 def _not_taken(
-    given: PlanContext, note: ProxyState, bad: list[str], probe: ProbeRoutes
+    ctx: PlanContext, note: ProxyState, bad: list[str], probe: ProbeRoutes
 ) -> StageResult:
     """Tell it again when that was long ago; then restart it, once per table; then only report."""
     name = note.deployment
     text = f"{name} does not serve {listed(bad)} as its table says"
     if note.tries < GIVEN_UP:
-        told = replace(note, applied_at=given.now)
+        told = replace(note, applied_at=ctx.now)
         action: Action = ReloadProxy(name, replace(told, how="reload"))
-        if note.how == "reload" and given.age_s(note.applied_at) < _RETELL_S:
+        if note.how == "reload" and ctx.age_s(note.applied_at) < ctx.timing.reapply_window_s:
             told = replace(told, how="restart", tries=GIVEN_UP)
             action = RestartProxy(name, "it does not take its table by a reload", told)
-        return StageResult(given.busy_phase, "RouteNotServed", text, actions=(action,))
+        return StageResult(ctx.busy_phase, "RouteNotServed", text, actions=(action,))
     finding = Finding(
         "RouteNotServed",
         Severity.ERROR,
@@ -262,12 +252,12 @@ def _not_taken(
         Phase.DEGRADED,
         "RouteNotServed",
         text,
-        actions=(probe,) if _is_old(given, bad) else (),
-        next_check_s=_REPROBE_DOWN_S,
+        actions=(probe,) if _is_old(ctx, bad) else (),
+        next_check_s=ctx.timing.reprobe_down_s,
         findings=(finding,),
     )
 
 
-def _is_old(given: PlanContext, keys: list[str]) -> bool:
-    probes = [given.memory.probes.get(key) for key in keys]
-    return any(probe is None or given.age_s(probe.at) > _REPROBE_DOWN_S for probe in probes)
+def _is_old(ctx: PlanContext, keys: list[str]) -> bool:
+    probes = [ctx.memory.probes.get(key) for key in keys]
+    return any(probe is None or ctx.age_s(probe.at) > ctx.timing.reprobe_down_s for probe in probes)

@@ -16,24 +16,21 @@ from fedagent.domain.decision import (
 )
 from fedagent.domain.document import EndpointDocument, EndpointMode
 from fedagent.domain.observed import OwnerView, ServiceObserved
-from fedagent.domain.stage import CALM_S, SOON_S
 from fedagent.domain.state import ResourceState
+from fedagent.domain.timing import PlanTiming
 
 _STEP: Final = "service"
-LOOK_S: Final = 5.0
-"""A Ready service is looked at this often. With the worth of others' evidence and the limit of a
-question (``kubefate/service.py``) one that has died shows within 15 s.
-"""
 
 
 @dataclass(frozen=True, slots=True)
-class GivenService:
+class ServicePlanContext:
     """All that the plan of a service depends on."""
 
     document: EndpointDocument
     observed: ServiceObserved
     memory: ResourceState
     hub_id: str
+    timing: PlanTiming
 
     @property
     def us(self) -> OwnerView:
@@ -41,104 +38,122 @@ class GivenService:
         return OwnerView(self.hub_id, self.document.resource_id)
 
 
-def plan_service(given: GivenService) -> Decision:
+def plan_service(ctx: ServicePlanContext) -> Decision:
     """Return what is next for the KubeFATE service."""
-    if given.document.absent:
-        return _remove(given)
-    if given.observed.is_external:
-        return _verify(given)
-    if given.observed.terminating:
-        text = f"namespace {given.document.namespace} is being deleted"
-        return _busy(given, "NamespaceTerminating", text)
-    return _not_ours(given) or (_verify(given) if given.observed.is_installed else _absent(given))
+    if ctx.document.absent:
+        return _remove(ctx)
+    if ctx.observed.is_external:
+        return _verify(ctx)
+    if ctx.observed.terminating:
+        text = f"namespace {ctx.document.namespace} is being deleted"
+        return _busy(ctx, "NamespaceTerminating", text)
+    return _not_ours(ctx) or (_verify(ctx) if ctx.observed.is_installed else _absent(ctx))
 
 
-def _not_ours(given: GivenService) -> Decision | None:
-    seen = given.observed
-    namespace = given.document.namespace
-    if seen.owner is not None and seen.owner != given.us:
+def _not_ours(ctx: ServicePlanContext) -> Decision | None:
+    seen = ctx.observed
+    namespace = ctx.document.namespace
+    if seen.owner is not None and seen.owner != ctx.us:
         text = f"KubeFATE in namespace {namespace} belongs to {seen.owner}; it is left alone"
-        return _stop(Phase.REFUSED, "OwnedByAnother", text)
+        return _stop(ctx, Phase.REFUSED, "OwnedByAnother", text)
     stranger = seen.is_installed and seen.owner is None
-    if stranger and given.document.mode is EndpointMode.INSTALL:
+    if stranger and ctx.document.mode is EndpointMode.INSTALL:
         text = f"namespace {namespace} holds a KubeFATE that is not ours; mode adopt would use it"
-        return _stop(Phase.REFUSED, "OwnedByAnother", text)
+        return _stop(ctx, Phase.REFUSED, "OwnedByAnother", text)
     return None
 
 
-def _absent(given: GivenService) -> Decision:
-    namespace = given.document.namespace
-    if given.document.mode is EndpointMode.ADOPT:
+def _absent(ctx: ServicePlanContext) -> Decision:
+    namespace = ctx.document.namespace
+    if ctx.document.mode is EndpointMode.ADOPT:
         text = f"there is no KubeFATE in namespace {namespace}; install one, or choose mode auto"
-        return _stop(Phase.WAITING, "KubeFateNotFound", text, next_check_s=10.0)
+        return _stop(
+            ctx,
+            Phase.WAITING,
+            "KubeFateNotFound",
+            text,
+            next_check_s=ctx.timing.recheck_absent_service_s,
+        )
     text = f"installing KubeFATE in namespace {namespace}"
-    return _busy(given, "Installing", text, (InstallService(),))
+    return _busy(ctx, "Installing", text, (InstallService(),))
 
 
-def _verify(given: GivenService) -> Decision:
-    seen = given.observed
-    again = _apply_again(given)
+def _verify(ctx: ServicePlanContext) -> Decision:
+    seen = ctx.observed
+    again = _apply_again(ctx)
     if again is not None:
         return again
     if not seen.is_ready:
-        reason = "KubeFateUnavailable" if given.memory.ready_generation else "KubeFateStarting"
-        return _busy(given, reason, seen.message or "KubeFATE does not answer yet")
+        reason = "KubeFateUnavailable" if ctx.memory.ready_generation else "KubeFateStarting"
+        return _busy(ctx, reason, seen.message or "KubeFATE does not answer yet")
     if not seen.version_enough:
-        text = f"KubeFATE {seen.version} is older than {given.document.minimum_version}"
-        return _stop(Phase.FAILED, "VersionTooOld", f"{text}; upgrade it")
-    how = "installed" if seen.owner == given.us else "adopted"
+        text = f"KubeFATE {seen.version} is older than {ctx.document.minimum_version}"
+        return _stop(ctx, Phase.FAILED, "VersionTooOld", f"{text}; upgrade it")
+    how = "installed" if seen.owner == ctx.us else "adopted"
     message = f"KubeFATE {seen.version} answers ({how}, reached by {seen.access})"
     steps = (Step(_STEP, StepState.DONE),)
-    return Decision(Phase.READY, "Ready", message, steps=steps, next_check_s=LOOK_S)
+    return Decision(
+        Phase.READY, "Ready", message, steps=steps, next_check_s=ctx.timing.recheck_service_s
+    )
 
 
-def _apply_again(given: GivenService) -> Decision | None:
+def _apply_again(ctx: ServicePlanContext) -> Decision | None:
     """Apply our manifests where the document has changed, or a removal was taken back half-way."""
-    seen = given.observed
-    if seen.owner != given.us or seen.is_external:
+    seen = ctx.observed
+    if seen.owner != ctx.us or seen.is_external:
         return None
-    if seen.applied_generation != str(given.document.generation):
-        return _busy(given, "Updating", "applying the service's manifests", (InstallService(),))
+    if seen.applied_generation != str(ctx.document.generation):
+        return _busy(ctx, "Updating", "applying the service's manifests", (InstallService(),))
     if seen.missing:
         text = f"{', '.join(seen.missing)} is missing; the service's manifests are applied again"
-        return _busy(given, "ObjectsMissing", text, (InstallService(),))
+        return _busy(ctx, "ObjectsMissing", text, (InstallService(),))
     return None
 
 
-def _remove(given: GivenService) -> Decision:
-    seen = given.observed
-    if seen.is_external or not seen.is_installed or seen.owner != given.us:
+def _remove(ctx: ServicePlanContext) -> Decision:
+    seen = ctx.observed
+    if seen.is_external or not seen.is_installed or seen.owner != ctx.us:
         message = "nothing of ours is left" if not seen.leftovers else "some objects are left"
         return Decision(
             Phase.GONE,
             "Removed",
             message,
             steps=(Step(_STEP, StepState.DONE),),
-            next_check_s=CALM_S,
+            next_check_s=ctx.timing.recheck_idle_s,
             leftovers=seen.leftovers,
         )
     if seen.in_use_by:
         names = ", ".join(seen.in_use_by[:5])
         text = f"KubeFATE stays until {names} are removed"
-        return Decision(Phase.REMOVING, "InUse", text, next_check_s=5.0)
+        return Decision(Phase.REMOVING, "InUse", text, next_check_s=ctx.timing.recheck_kubefate_s)
     return Decision(
         Phase.REMOVING,
         "Uninstalling",
         "uninstalling KubeFATE",
         actions=(UninstallService(),),
         steps=(Step(_STEP, StepState.RUNNING),),
-        next_check_s=SOON_S,
+        next_check_s=ctx.timing.recheck_soon_s,
     )
 
 
 def _busy(
-    given: GivenService, reason: str, message: str, actions: tuple[Action, ...] = ()
+    ctx: ServicePlanContext, reason: str, message: str, actions: tuple[Action, ...] = ()
 ) -> Decision:
-    phase = Phase.DEGRADED if given.memory.ready_generation else Phase.INSTALLING
+    phase = Phase.DEGRADED if ctx.memory.ready_generation else Phase.INSTALLING
     step = Step(_STEP, StepState.RUNNING, message)
-    return Decision(phase, reason, message, actions, (step,), next_check_s=SOON_S)
+    return Decision(
+        phase, reason, message, actions, (step,), next_check_s=ctx.timing.recheck_soon_s
+    )
 
 
-def _stop(phase: Phase, reason: str, message: str, *, next_check_s: float = CALM_S) -> Decision:
+def _stop(
+    ctx: ServicePlanContext,
+    phase: Phase,
+    reason: str,
+    message: str,
+    *,
+    next_check_s: float | None = None,
+) -> Decision:
     step = Step(_STEP, StepState.FAILED, message)
-    return Decision(phase, reason, message, steps=(step,), next_check_s=next_check_s)
+    check_s = ctx.timing.recheck_idle_s if next_check_s is None else next_check_s
+    return Decision(phase, reason, message, steps=(step,), next_check_s=check_s)

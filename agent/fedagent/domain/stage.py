@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from fedagent.domain.decision import Action, Decision, Finding, Phase, Step, StepState
 from fedagent.domain.diagnosis import findings_of
 from fedagent.domain.document import ParticipantDocument
 from fedagent.domain.observed import OwnerView, ParticipantObserved, ServiceAccess
+from fedagent.domain.route_probes import ProbedRoutes, probed_routes
 from fedagent.domain.state import ResourceState, Submission
-
-SOON_S: Final = 1.0
-CALM_S: Final = 60.0
-_KUBEFATE_CHECK_S: Final = 5.0
-BACKOFF_S: Final = (1.0, 5.0, 30.0, 120.0, 300.0, 600.0)
+from fedagent.domain.timing import PlanTiming, wait_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +24,7 @@ class PlanContext:
     memory: ResourceState
     now: datetime
     hub_id: str
+    timing: PlanTiming
 
     @property
     def us(self) -> OwnerView:
@@ -46,6 +43,11 @@ class PlanContext:
             return Phase.DEGRADED
         return Phase.RECONFIGURING if self.memory.ready_generation else Phase.DEPLOYING
 
+    @property
+    def routes(self) -> ProbedRoutes | None:
+        """The routes that a handshake can try."""
+        return probed_routes(self.document, self.memory, self.timing)
+
     def age_s(self, moment: datetime | None) -> float:
         """Return the seconds since ``moment``; without one, very many."""
         return float("inf") if moment is None else (self.now - moment).total_seconds()
@@ -59,17 +61,22 @@ class StageResult:
     reason: str
     message: str
     actions: tuple[Action, ...] = ()
-    next_check_s: float = SOON_S
+    next_check_s: float | None = None
+    """None: soon."""
     failed: bool = False
     follows_job: str = ""
     findings: tuple[Finding, ...] = ()
+
+    def check_s(self, timing: PlanTiming) -> float:
+        """Return the seconds until the next look."""
+        return timing.recheck_soon_s if self.next_check_s is None else self.next_check_s
 
 
 Stage = Callable[[PlanContext], StageResult | None]
 
 
 def run_stages(
-    given: PlanContext,
+    ctx: PlanContext,
     stages: Sequence[tuple[str, Stage]],
     otherwise: StageResult,
     *,
@@ -82,7 +89,7 @@ def run_stages(
         if halt is not None:
             steps.append(Step(name, StepState.PENDING))
             continue
-        halt = stage(given)
+        halt = stage(ctx)
         if halt is None:
             steps.append(Step(name, StepState.DONE))
         else:
@@ -95,39 +102,39 @@ def run_stages(
         message=end.message,
         actions=(*end.actions, *beside),
         steps=tuple(steps),
-        findings=(*end.findings, *findings_of(given.observed, given.now)),
-        next_check_s=end.next_check_s,
+        findings=(*end.findings, *findings_of(ctx.observed, ctx.now, ctx.timing)),
+        next_check_s=end.check_s(ctx.timing),
         follows_job=end.follows_job,
     )
 
 
-def backoff_left_s(given: PlanContext, tries: int, last: Submission | None) -> float:
+def backoff_left_s(ctx: PlanContext, tries: int, last: Submission | None) -> float:
     """Return the seconds until the next try after ``tries`` of them; 0 when it is due."""
     if tries == 0 or last is None:
         return 0.0
-    wait = BACKOFF_S[min(tries, len(BACKOFF_S)) - 1]
-    return max(0.0, wait - given.age_s(last.ended_at or last.begun_at))
+    wait_s = wait_after(ctx.timing.backoff_s, tries)
+    return max(0.0, wait_s - ctx.age_s(last.ended_at or last.begun_at))
 
 
-def owned_by_another(what: str, owner: object) -> StageResult:
+def owned_by_another(ctx: PlanContext, what: str, owner: object) -> StageResult:
     """Return the halt for something that is not ours: named, never touched."""
     return StageResult(
         phase=Phase.REFUSED,
         reason="OwnedByAnother",
         message=f"{what} belongs to {owner}; nothing of it is touched",
-        next_check_s=CALM_S,
+        next_check_s=ctx.timing.recheck_idle_s,
         failed=True,
     )
 
 
-def without_service(given: PlanContext) -> StageResult | None:
+def without_service(ctx: PlanContext) -> StageResult | None:
     """Return the halt of work that needs KubeFATE, which does not answer; None when all is done."""
-    view = given.observed.kubefate
+    view = ctx.observed.kubefate
     is_refused = view.access is ServiceAccess.UNAUTHORIZED
     reason = "KubeFateRefused" if is_refused else "KubeFateUnavailable"
-    if given.was_ready and given.memory.open_submission is None:
+    if ctx.was_ready and ctx.memory.open_submission is None:
         return None
-    nothing_yet = not given.memory.submissions and not given.memory.ready_generation
-    phase = Phase.WAITING if nothing_yet else given.busy_phase
+    nothing_yet = not ctx.memory.submissions and not ctx.memory.ready_generation
+    phase = Phase.WAITING if nothing_yet else ctx.busy_phase
     message = view.message or "KubeFATE does not answer; work goes on when it does"
-    return StageResult(phase, reason, message, next_check_s=_KUBEFATE_CHECK_S)
+    return StageResult(phase, reason, message, next_check_s=ctx.timing.recheck_kubefate_s)

@@ -52,6 +52,7 @@ from fedagent.reconcile.observer import RELEASE_KINDS
 from fedagent.reconcile.probe import ProbeRoutesFn
 from fedagent.reconcile.proxies import Proxies
 from fedagent.reconcile.submit import Submitter
+from fedagent.reconcile.timing import ReconcileTiming
 from fedcore.clock import Clock
 
 log = structlog.get_logger()
@@ -69,8 +70,16 @@ class HubSide:
     fetch_blob: FetchBlob
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterAccess:
+    """The site's cluster, and how far the agent's rights in it reach."""
+
+    kube: Kube
+    rights: NamespaceAccess
+    scope: Scope = Scope.CLUSTER
+
+
 _KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in RELEASE_KINDS}
-_UNINSTALL_LIMIT_S: Final = 60.0
 
 
 class Actor:
@@ -78,27 +87,27 @@ class Actor:
 
     def __init__(
         self,
-        kube: Kube,
+        cluster: ClusterAccess,
         journal: Journal,
         desk: KubeFateService,
         *,
         hub: HubSide,
         probe: ProbeRoutesFn,
         clock: Clock,
-        rights: NamespaceAccess,
-        scope: Scope = Scope.CLUSTER,
+        timing: ReconcileTiming,
     ) -> None:
-        self._rights = rights
-        self._kube = kube
+        self._rights = cluster.rights
+        self._timing = timing
+        self._kube = cluster.kube
         self._journal = journal
         self._desk = desk
         self._hub_id = hub.hub_id
         self._hub = hub
         self._probe = probe
         self._clock = clock
-        self._scope = scope
+        self._scope = cluster.scope
         self._uploads = asyncio.Lock()
-        self._proxies = Proxies(kube)
+        self._proxies = Proxies(cluster.kube, timing.exec_limit_s)
         self._submitter = Submitter(journal, desk, hub_id=hub.hub_id, clock=clock)
 
     async def serve(self, document: EndpointDocument, action: Action) -> tuple[str, ...]:
@@ -115,7 +124,7 @@ class Actor:
                     document.namespace,
                     owner,
                     delete_volumes=True,
-                    limit_s=_UNINSTALL_LIMIT_S,
+                    limit_s=self._timing.service_uninstall_limit_s,
                 )
                 await self._rights.give_back(document.namespace, owner)
                 return left

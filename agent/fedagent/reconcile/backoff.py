@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fedagent.domain.decision import Action
+from fedagent.domain.timing import wait_after
 from fedagent.kube.errors import Forbidden, KubeError
 from fedagent.kubefate.access import BadCredentials
 from fedagent.kubefate.charts import BadArchive
 from fedagent.kubefate.errors import KubeFateError, Unauthorized
 from fedcore.errors import ErrorCode, FedError
 
-_WAITS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 _HUB_UNAVAILABLE: Final = "HubUnavailable"
 _HUB_AWAY: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT})
 
@@ -50,13 +50,14 @@ def code_of(error: Exception) -> str:
 class ActionBackoff:
     """The failures of one worker, by kind of action. Kept in memory: a restart tries at once."""
 
+    waits_s: tuple[float, ...]
     faults: dict[type[Action], Fault] = field(default_factory=dict)
 
     def failed(self, action: Action, error: Exception, now: datetime) -> Fault:
         """Note a failure."""
         before = self.faults.get(type(action))
         count = before.count + 1 if before is not None else 1
-        wait_s = _WAITS_S[min(count, len(_WAITS_S)) - 1]
+        wait_s = wait_after(self.waits_s, count)
         message = str(getattr(error, "message", "")) or f"{type(error).__name__}: {error}"
         fault = Fault(code_of(error), message, count, now + timedelta(seconds=wait_s))
         self.faults[type(action)] = fault

@@ -5,52 +5,55 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fedagent.journal import Journal
 from fedagent.kube.client import Kube
 from fedagent.kube.rbac import DEFAULT_ROLE, NamespaceAccess
 from fedagent.kubefate.access import Access
 from fedagent.kubefate.manifests import Scope
-from fedagent.reconcile.actor import Actor, HubSide
+from fedagent.reconcile.actor import Actor, ClusterAccess, HubSide
 from fedagent.reconcile.controllers import EndpointSubject, ParticipantSubject, ResourceController
 from fedagent.reconcile.dns_cache import DnsCache, Resolve, resolve_name
 from fedagent.reconcile.kubefate_service import KubeFateService
 from fedagent.reconcile.manager import Reconciler
 from fedagent.reconcile.observer import Observer
-from fedagent.reconcile.probe import ProbeRoutesFn, probe_routes
+from fedagent.reconcile.probe import ProbeRoutesFn, RouteProber
 from fedagent.reconcile.worker import Site
 from fedproto.agent.v1 import document_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """How the reconciler reaches the world. The last two are replaced by tests."""
+    """How the reconciler reaches the world. Tests replace the last two; None: as timing says."""
 
     kube: Kube
     access: Access
     hub: HubSide
     scope: Scope = Scope.CLUSTER
     role: str = DEFAULT_ROLE
-    probe: ProbeRoutesFn = probe_routes
-    resolve: Resolve = resolve_name
+    probe: ProbeRoutesFn | None = None
+    resolve: Resolve | None = None
 
 
 def assemble(site: Site, outside: Dependencies) -> Reconciler:
     """Build the reconciler; ``run`` it in the process's task group."""
     journal: Journal = site.journal
-    desk = KubeFateService(outside.access)
-    names = DnsCache(outside.resolve)
+    timing = site.timing
+    desk = KubeFateService(outside.access, timing.service_known_limit_s)
+    resolve = outside.resolve or partial(resolve_name, limit_s=timing.resolve_limit_s)
+    prober = RouteProber(timing.probe_connect_limit_s, timing.probe_handshake_limit_s)
+    names = DnsCache(resolve)
     rights = NamespaceAccess(outside.kube, outside.role)
-    observer = Observer(outside.kube, journal, desk, names, clock=site.clock)
+    observer = Observer(outside.kube, journal, desk, names, clock=site.clock, timing=timing)
     actor = Actor(
-        outside.kube,
+        ClusterAccess(outside.kube, rights, outside.scope),
         journal,
         desk,
         hub=outside.hub,
-        probe=outside.probe,
+        probe=outside.probe or prober.probe,
         clock=site.clock,
-        rights=rights,
-        scope=outside.scope,
+        timing=timing,
     )
 
     def make(
@@ -67,6 +70,7 @@ def assemble(site: Site, outside: Dependencies) -> Reconciler:
             rights=rights,
             loop_health=site.loop_health,
             wake=wake,
+            timing=timing,
         )
 
     return Reconciler(site, names, make)

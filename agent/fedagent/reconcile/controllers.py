@@ -27,6 +27,7 @@ from fedagent.reconcile.actor import Actor
 from fedagent.reconcile.kubefate_service import KubeFateService
 from fedagent.reconcile.observer import ObservationCache, Observer
 from fedagent.reconcile.record_cache import RecordCache
+from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.reconcile.watch import NamespaceWatch
 from fedcore.tasks import LoopHealth
 from fedproto.agent.v1 import status_pb2
@@ -132,7 +133,9 @@ class ParticipantSubject:
         rights: NamespaceAccess,
         loop_health: LoopHealth,
         wake: asyncio.Event,
+        timing: ReconcileTiming,
     ) -> None:
+        self._timing = timing
         self._rights = rights
         self._kube = kube
         self._desk = desk
@@ -161,7 +164,7 @@ class ParticipantSubject:
             raise
 
     def _new_look(self, document: ParticipantDocument) -> RecordCache:
-        look = RecordCache(self._desk) if self._eyes is None else self._eyes.kubefate
+        look = RecordCache(self._desk, self._timing) if self._eyes is None else self._eyes.kubefate
         self._spoil_if_new(document, look)
         return look
 
@@ -180,10 +183,15 @@ class ParticipantSubject:
                 return self._eyes
         await self.stop()
         watch = NamespaceWatch(
-            self._kube, document.namespace, secrets, loop_health=self._loop_health, wake=self._wake
+            self._kube,
+            document.namespace,
+            secrets,
+            loop_health=self._loop_health,
+            wake=self._wake,
+            sync_limit_s=self._timing.sync_limit_s,
         )
         self._task = asyncio.create_task(watch.run(), name=f"watch.{document.namespace}")
-        self._eyes = ObservationCache(watch, RecordCache(self._desk))
+        self._eyes = ObservationCache(watch, RecordCache(self._desk, self._timing))
         return self._eyes
 
     def decided(self, _document: Document, _decision: Decision) -> None:

@@ -1,11 +1,10 @@
-"""Host names of documents, resolved at the site and again each minute."""
+"""Host names of documents, resolved at the site and again from time to time."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
 
 import structlog
 
@@ -14,15 +13,12 @@ log = structlog.get_logger()
 Resolve = Callable[[str], Awaitable[str]]
 """Name -> IP literal, or an empty text."""
 
-INTERVAL_S: Final = 60.0
-_LIMIT_S: Final = 5.0
 
-
-async def resolve_name(name: str) -> str:
+async def resolve_name(name: str, limit_s: float) -> str:
     """Ask the system's resolver; IPv4 first, and the lowest address, so that answers are stable."""
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(_LIMIT_S):
+        async with asyncio.timeout(limit_s):
             found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, TimeoutError, UnicodeError):
         return ""
@@ -35,7 +31,7 @@ async def resolve_name(name: str) -> str:
 class DnsCache:
     """The last answer for each name that somebody asked for."""
 
-    def __init__(self, resolve: Resolve = resolve_name) -> None:
+    def __init__(self, resolve: Resolve) -> None:
         self.answers: dict[str, str] = {}
         self._resolve = resolve
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from fedagent.domain.observed import ServiceAccess
 from fedagent.kube.errors import KubeError
@@ -14,8 +13,6 @@ from fedagent.kubefate.access import Access, AccessMode, BadCredentials
 from fedagent.kubefate.client import KubeFate
 from fedagent.kubefate.errors import KubeFateError, Unauthorized, Unavailable
 from fedagent.kubefate.service import ServiceObservation
-
-_KNOWN_LIMIT_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -26,6 +23,7 @@ class KubeFateService:
     """
 
     access: Access
+    known_limit_s: float
     namespace: str | None = None
     last: ServiceObservation | None = None
     known: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,7 +54,7 @@ class KubeFateService:
     async def wait_known(self) -> None:
         """Wait, after a start of the agent, for the first look at the service; not for long."""
         try:
-            async with asyncio.timeout(_KNOWN_LIMIT_S):
+            async with asyncio.timeout(self.known_limit_s):
                 await self.known.wait()
         except TimeoutError:
             self.known.set()

@@ -9,15 +9,13 @@ from typing import Final
 import structlog
 
 from fedagent.reconcile.controllers import ParticipantSubject, ResourceController
-from fedagent.reconcile.dns_cache import INTERVAL_S, DnsCache
+from fedagent.reconcile.dns_cache import DnsCache
 from fedagent.reconcile.worker import ResourceWorker, Site
 from fedcore.tasks import run_periodically, sleep_with_heartbeat
 from fedproto.agent.v1 import document_pb2
 
 log = structlog.get_logger()
 
-_JOURNAL_POLL_S: Final = 1.0
-_DOCUMENTS_S: Final = 30.0
 _FOLLOWER: Final = "reconcile.documents"
 
 MakeSubject = Callable[
@@ -45,8 +43,8 @@ class Reconciler:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_documents(group), name=_FOLLOWER)
                 for name, work, interval_s in (
-                    ("reconcile.journal", self._hear_others, _JOURNAL_POLL_S),
-                    ("resolve", self._resolve, INTERVAL_S),
+                    ("reconcile.journal", self._hear_others, self._site.timing.journal_poll_s),
+                    ("resolve", self._resolve, self._site.timing.names_s),
                 ):
                     loop = run_periodically(
                         name, work, interval_s=interval_s, loop_health=loop_health
@@ -79,7 +77,10 @@ class Reconciler:
             for resource_id in set(self._workers) - kept:
                 self._workers[resource_id][0].wake.set()
             await sleep_with_heartbeat(
-                _FOLLOWER, _DOCUMENTS_S, loop_health=self._site.loop_health, wake=changed
+                _FOLLOWER,
+                self._site.timing.documents_poll_s,
+                loop_health=self._site.loop_health,
+                wake=changed,
             )
 
     def _start_or_wake(

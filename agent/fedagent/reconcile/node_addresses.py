@@ -12,21 +12,21 @@ from fedagent.kube.kinds import NODES
 from fedagent.kube.objects import list_all
 
 Json = Mapping[str, Any]
-_KEEP_S: Final = 60.0
 _TYPES: Final = ("ExternalIP", "InternalIP")
 
 
 class NodeAddressCache:
     """The node address in use. It changes only when its node is gone or no longer ready."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, keep_s: float) -> None:
+        self._keep_s = keep_s
         self._kube = kube
         self._ip = ""
         self._read_at: datetime | None = None
 
     async def pick(self, pods: Iterable[Json], now: datetime) -> str:
         """Return an IP for node ports; where nodes may not be listed, that of a pod's host."""
-        fresh = self._read_at is not None and (now - self._read_at).total_seconds() < _KEEP_S
+        fresh = self._read_at is not None and (now - self._read_at).total_seconds() < self._keep_s
         if self._ip and fresh:
             return self._ip
         try:

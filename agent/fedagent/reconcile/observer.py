@@ -57,6 +57,7 @@ from fedagent.reconcile.kubefate_service import KubeFateService
 from fedagent.reconcile.node_addresses import NodeAddressCache
 from fedagent.reconcile.record_cache import RecordCache
 from fedagent.reconcile.tables import TableFault, read_table
+from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.reconcile.views import (
     address_view,
     balancer_names,
@@ -85,7 +86,6 @@ RELEASE_KINDS: Final[tuple[Kind, ...]] = (
     ROLES,
 )
 """Kinds that FATE's charts make; claims are dealt with apart."""
-_EVENTS_S: Final = 5.0
 _MAX_EVENTS: Final = 200
 
 
@@ -105,13 +105,21 @@ class Observer:
     """Reads everything that a plan depends on. KubeError when Kubernetes cannot be asked."""
 
     def __init__(
-        self, kube: Kube, journal: Journal, desk: KubeFateService, names: DnsCache, *, clock: Clock
+        self,
+        kube: Kube,
+        journal: Journal,
+        desk: KubeFateService,
+        names: DnsCache,
+        *,
+        clock: Clock,
+        timing: ReconcileTiming,
     ) -> None:
+        self._timing = timing
         self._kube = kube
         self._journal = journal
         self._desk = desk
         self._names = names
-        self._nodes = NodeAddressCache(kube)
+        self._nodes = NodeAddressCache(kube, timing.nodes_s)
         self._clock = clock
 
     async def service(
@@ -264,7 +272,10 @@ class Observer:
         if all_ready or document.absent:
             eyes.events = ()
             return ()
-        if eyes.events_at is None or (now - eyes.events_at).total_seconds() >= _EVENTS_S:
+        if (
+            eyes.events_at is None
+            or (now - eyes.events_at).total_seconds() >= self._timing.events_s
+        ):
             eyes.events_at = now
             try:
                 found = await list_all(

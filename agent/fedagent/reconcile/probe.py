@@ -14,8 +14,6 @@ from typing import Final
 
 from fedagent.domain.route_probes import NOT_SERVED, PARTY_DOWN, REACHABLE, UNREACHABLE
 
-_CONNECT_LIMIT_S: Final = 1.5
-_HANDSHAKE_LIMIT_S: Final = 4.0
 _AT_ONCE: Final = 20
 _SILENCE: Final = "silence"
 _END: Final = "end"
@@ -37,32 +35,39 @@ ProbeRoutesFn = Callable[[str, int, Sequence[str], bytes], Awaitable[dict[str, A
 """(ip, port, SNIs, roots as PEM) -> the answer for each SNI."""
 
 
-async def probe_routes(
-    ip: str, port: int, names: Sequence[str], roots_pem: bytes
-) -> dict[str, Answer]:
-    """Try every name; the proxy's address is tried once before, so that silence costs little."""
-    if not await _is_reachable(ip, port):
-        answer = Answer(UNREACHABLE, f"{ip}:{port} cannot be reached from the agent")
-        return dict.fromkeys(names, answer)
-    prober = _Prober(ip, port, ssl.create_default_context(cadata=roots_pem.decode()))
-    gate = asyncio.Semaphore(_AT_ONCE)
+@dataclass(frozen=True, slots=True)
+class RouteProber:
+    """Tries routes through an exchange. Limits in seconds, for one connection and one handshake."""
 
-    async def one(name: str) -> Answer:
-        async with gate:
-            return await prober.probe(name)
+    connect_limit_s: float
+    handshake_limit_s: float
 
-    answers = await asyncio.gather(*(one(name) for name in names))
-    return dict(zip(names, answers, strict=True))
+    async def probe(
+        self, ip: str, port: int, names: Sequence[str], roots_pem: bytes
+    ) -> dict[str, Answer]:
+        """Try every name. The address itself is tried first, so that silence costs little."""
+        if not await self._is_reachable(ip, port):
+            answer = Answer(UNREACHABLE, f"{ip}:{port} cannot be reached from the agent")
+            return dict.fromkeys(names, answer)
+        trusting = ssl.create_default_context(cadata=roots_pem.decode())
+        proxy = _ProxyProber(ip, port, trusting, self.handshake_limit_s)
+        gate = asyncio.Semaphore(_AT_ONCE)
 
+        async def probe_one(name: str) -> Answer:
+            async with gate:
+                return await proxy.probe(name)
 
-async def _is_reachable(ip: str, port: int) -> bool:
-    try:
-        async with asyncio.timeout(_CONNECT_LIMIT_S):
-            _, writer = await asyncio.open_connection(ip, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.transport.abort()
-    return True
+        answers = await asyncio.gather(*(probe_one(name) for name in names))
+        return dict(zip(names, answers, strict=True))
+
+    async def _is_reachable(self, ip: str, port: int) -> bool:
+        try:
+            async with asyncio.timeout(self.connect_limit_s):
+                _, writer = await asyncio.open_connection(ip, port)
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,13 @@ class _Shown:
     failure: str = ""
 
 
-class _Prober:
+class _ProxyProber:
     """Tries names at one proxy. What the proxy answers by itself is asked once, when needed."""
 
-    def __init__(self, ip: str, port: int, trusting: ssl.SSLContext) -> None:
+    def __init__(
+        self, ip: str, port: int, trusting: ssl.SSLContext, handshake_limit_s: float
+    ) -> None:
+        self._handshake_limit_s = handshake_limit_s
         self._ip = ip
         self._port = port
         self._trusting = trusting
@@ -126,7 +134,7 @@ class _Prober:
 
     async def _handshake(self, name: str, context: ssl.SSLContext) -> bytes | None:
         """Shake hands and hang up; return the peer's certificate."""
-        async with asyncio.timeout(_HANDSHAKE_LIMIT_S):
+        async with asyncio.timeout(self._handshake_limit_s):
             _, writer = await asyncio.open_connection(
                 self._ip,
                 self._port,

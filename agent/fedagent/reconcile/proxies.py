@@ -29,7 +29,6 @@ log = structlog.get_logger()
 
 TOLD: Final = f"{PREFIX}table"
 """Annotation on a proxy's pod: the table that it shall take. Changing it makes the kubelet sync."""
-_EXEC_LIMIT_S: Final = 10.0
 _NO_EXEC_TRIES: Final = 3
 _MAX_FILE_BYTES: Final = 1_000_000
 
@@ -63,7 +62,8 @@ class NotYet(Exception):
 class Proxies:
     """Reloads and restarts, in the pods themselves."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, exec_limit_s: float) -> None:
+        self._exec_limit_s = exec_limit_s
         self._kube = kube
 
     async def reload(
@@ -136,7 +136,7 @@ class Proxies:
             pod.name,
             command,
             container=container,
-            limit_s=_EXEC_LIMIT_S,
+            limit_s=self._exec_limit_s,
             limit_bytes=_MAX_FILE_BYTES,
         )
 

@@ -28,16 +28,9 @@ from fedagent.kubefate.errors import KubeFateError
 from fedagent.kubefate.jobs import JobTrace, follow, newest_job, track
 from fedagent.kubefate.records import DIGEST_KEY, OWNER_KEY, REVISION_KEY, Cluster, Job
 from fedagent.reconcile.kubefate_service import KubeFateService
+from fedagent.reconcile.timing import ReconcileTiming
 
 _LCM_KEYS: Final = frozenset({OWNER_KEY, REVISION_KEY, DIGEST_KEY})
-_FULL_S: Final = 60.0
-_QUICK_POLL_S: Final = 0.5
-_POLL_S: Final = 3.0
-_SLOW_POLL_S: Final = 10.0
-_SLOW_AFTER_S: Final = 60.0
-_RETRY_S: Final = 2.0
-_IN_DOUBT_S: Final = 1.0
-_LIMIT_S: Final = 12.0
 
 
 @dataclass(slots=True)
@@ -45,6 +38,7 @@ class RecordCache:
     """The last view of one participant's record, and when it must be read again."""
 
     desk: KubeFateService
+    timing: ReconcileTiming
     view: KubeFateView | None = None
     read_at: datetime | None = None
     polled_at: datetime | None = None
@@ -67,7 +61,7 @@ class RecordCache:
         await self.desk.wait_known()
         was_dirty, self.is_dirty = self.is_dirty, False
         try:
-            async with asyncio.timeout(_LIMIT_S):
+            async with asyncio.timeout(self.timing.record_limit_s):
                 if was_dirty:
                     self.read_at = None
                 await self._update(document, memory, now, all_ready=all_ready)
@@ -77,7 +71,7 @@ class RecordCache:
             self.desk.doubt()
         except TimeoutError:
             self.desk.doubt()
-            message = f"KubeFATE gave no answer within {_LIMIT_S:g} s"
+            message = f"KubeFATE gave no answer within {self.timing.record_limit_s:g} s"
             self.view, self.read_at = KubeFateView(ServiceAccess.UNREACHABLE, message), now
         if self.view is None:
             raise RuntimeError("a first look reads everything")
@@ -104,18 +98,22 @@ class RecordCache:
             return True
         age_s = (now - self.read_at).total_seconds()
         if not self.view.answers:
-            return age_s >= _RETRY_S
+            return age_s >= self.timing.record_retry_s
         sent = memory.open_submission
-        if age_s >= _FULL_S:
+        if age_s >= self.timing.record_s:
             return True
-        return sent is not None and not sent.job_id and age_s >= _IN_DOUBT_S
+        return sent is not None and not sent.job_id and age_s >= self.timing.record_in_doubt_s
 
     def _needs_poll(self, sent: Submission, now: datetime, *, all_ready: bool) -> bool:
         if not sent.job_id or self.polled_at is None:
             return bool(sent.job_id)
-        wait_s = _POLL_S if (now - sent.begun_at).total_seconds() < _SLOW_AFTER_S else _SLOW_POLL_S
+        wait_s = (
+            self.timing.job_poll_s
+            if (now - sent.begun_at).total_seconds() < self.timing.job_slow_after_s
+            else self.timing.job_slow_poll_s
+        )
         if all_ready or sent.method == "delete":
-            wait_s = _QUICK_POLL_S
+            wait_s = self.timing.job_quick_poll_s
         return (now - self.polled_at).total_seconds() >= wait_s
 
     async def _read(

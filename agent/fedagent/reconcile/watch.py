@@ -22,7 +22,6 @@ from fedcore.tasks import LoopHealth
 
 Json = dict[str, Any]
 KINDS: Final[tuple[Kind, ...]] = (DEPLOYMENTS, STATEFULSETS, PODS, SERVICES, CONFIGMAPS, PVCS)
-_SYNC_LIMIT_S: Final = 15.0
 
 
 class NamespaceWatch:
@@ -36,7 +35,9 @@ class NamespaceWatch:
         *,
         loop_health: LoopHealth,
         wake: asyncio.Event,
+        sync_limit_s: float,
     ) -> None:
+        self._sync_limit_s = sync_limit_s
         self.namespace = namespace
         self.secrets = tuple(secrets)
         self._informers = {
@@ -72,7 +73,7 @@ class NamespaceWatch:
     async def synced(self) -> bool:
         """Wait until every copy was read once; False when that takes too long."""
         try:
-            async with asyncio.timeout(_SYNC_LIMIT_S):
+            async with asyncio.timeout(self._sync_limit_s):
                 for informer in self._all():
                     await informer.synced.wait()
         except TimeoutError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -25,12 +25,14 @@ from fedagent.domain.policy import Policy
 from fedagent.domain.proxy_sync import first_notes
 from fedagent.domain.removal import begins_removal
 from fedagent.domain.state import LastGoodConfig, ResourceState
+from fedagent.domain.timing import PlanTiming
 from fedagent.journal import Journal, SpoolFull
 from fedagent.journal.approvals import Wanted
 from fedagent.kube.errors import KubeError
 from fedagent.reconcile.backoff import ActionBackoff, code_of
 from fedagent.reconcile.controllers import Observed, ResourceController
 from fedagent.reconcile.proxies import NotYet
+from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.wire.decode import read_document
 from fedagent.wire.events import events_between
 from fedagent.wire.status import PHASES, StatusInputs, status_of, steps_after
@@ -41,17 +43,8 @@ from fedproto.agent.v1 import document_pb2, status_pb2
 
 log = structlog.get_logger()
 
-_TURN_LIMIT_S: Final = 180.0
-_ACTION_LIMIT_S: Final = 120.0
 _LONG: Final = (UploadChart, UninstallService)
 """Actions that may go on for as long as any may; each request of the others has 30 s."""
-_QUIET_S: Final = 0.05
-"""Changes come in bursts: one look for all of them."""
-_NOT_YET_S: Final = 1.0
-_MAX_WAIT_S: Final = 60.0
-"""Everything is looked at anew at least this often, whatever the watches say."""
-_SPOOL_FULL_S: Final = 5.0
-_REPEAT_S: Final = 0.2
 _FIRST_REPEATS: Final = 3
 
 
@@ -64,6 +57,8 @@ class Site:
     loop_health: LoopHealth
     clock: Clock
     hub_id: str
+    plan_timing: PlanTiming = field(default_factory=PlanTiming)
+    timing: ReconcileTiming = field(default_factory=ReconcileTiming)
 
 
 class ResourceWorker:
@@ -76,7 +71,7 @@ class ResourceWorker:
         self.wake = wake
         self.subject = subject
         self._site = site
-        self._faults = ActionBackoff()
+        self._faults = ActionBackoff(site.timing.action_backoff_s)
         self._last_actions: tuple[Action, ...] = ()
         self._repeats = 0
         self._failures = 0
@@ -92,17 +87,22 @@ class ResourceWorker:
         try:
             while (wait_s := await self._guarded_turn()) is not None:
                 if wait_s > 0:
-                    await self._wait(min(wait_s, _MAX_WAIT_S))
-                await asyncio.sleep(_QUIET_S)
+                    await self._wait(min(wait_s, self._site.timing.max_wait_s))
+                await asyncio.sleep(self._site.timing.burst_s)
                 self.wake.clear()
         finally:
             self._site.loop_health.records.pop(self._beat_name, None)
             await self.subject.stop()
 
+    @property
+    def _failed_turn_s(self) -> float:
+        """The wait after as many rounds in a row as have failed."""
+        return min(2.0 ** min(self._failures, 16), self._site.timing.failed_turn_max_s)
+
     def _beat(self, actions: Sequence[Action] = ()) -> None:
         """Show that this loop is well and goes on, now with these actions."""
         is_long = any(isinstance(action, _LONG) for action in actions)
-        interval_s = _ACTION_LIMIT_S / 3 if is_long else PULSE_S
+        interval_s = self._site.timing.action_limit_s / 3 if is_long else PULSE_S
         self._site.loop_health.heartbeat(self._beat_name, interval_s)
 
     async def _wait(self, wait_s: float) -> None:
@@ -122,22 +122,22 @@ class ResourceWorker:
     async def _guarded_turn(self) -> float | None:
         self._is_well = False
         try:
-            async with asyncio.timeout(_TURN_LIMIT_S):
+            async with asyncio.timeout(self._site.timing.turn_limit_s):
                 wait_s = await self.turn()
             self._failures = 0
             self._is_well = True
         except SpoolFull:
             log.warning("spool.full", resource_id=self.resource_id)
-            return _SPOOL_FULL_S
+            return self._site.timing.spool_full_s
         except KubeError as error:
             self._failures += 1
             await self._report_blind(error)
             self._is_well = True
-            return min(2.0 ** min(self._failures, 5), 30.0)
+            return self._failed_turn_s
         except Exception:
             self._failures += 1
             log.exception("reconcile.failed", resource_id=self.resource_id)
-            return min(2.0 ** min(self._failures, 5), 30.0)
+            return self._failed_turn_s
         return wait_s
 
     async def turn(self) -> float | None:
@@ -150,7 +150,7 @@ class ResourceWorker:
             document = read_document(message)
         except Invalid as error:
             await self._report_invalid(message, error)
-            return _MAX_WAIT_S
+            return self._site.timing.max_wait_s
         memory = await journal.memories.load(self.resource_id)
         observed = await self.subject.observe(document, memory)
         self._beat()
@@ -162,6 +162,7 @@ class ResourceWorker:
             now=self._site.clock.now(),
             policy=self._site.policy,
             hub_id=self._site.hub_id,
+            timing=self._site.plan_timing,
         )
         self.subject.decided(document, decision)
         decision = self._held_back(decision)
@@ -225,7 +226,11 @@ class ResourceWorker:
         if not self._site.journal.spool.takes_new_work and decision.actions:
             text = "the event spool is full: nothing new is begun until the hub takes events"
             return replace(
-                decision, reason="SpoolFull", message=text, actions=(), next_check_s=_SPOOL_FULL_S
+                decision,
+                reason="SpoolFull",
+                message=text,
+                actions=(),
+                next_check_s=self._site.timing.spool_full_s,
             )
         if fault is None:
             return decision
@@ -244,7 +249,9 @@ class ResourceWorker:
     ) -> None:
         journal, now = self._site.journal, self._site.clock.now()
         before = await journal.statuses.get(self.resource_id)
-        told = StatusInputs(document, observed, memory, decision, self._site.policy, now)
+        told = StatusInputs(
+            document, observed, memory, decision, self._site.policy, self._site.plan_timing, now
+        )
         after = status_of(told, before)
         if before != after:
             await journal.report(after, events_between(document, before, after, now))
@@ -301,7 +308,10 @@ class ResourceWorker:
         if self._repeats < _FIRST_REPEATS:
             return 0.0
         # It was done and changes nothing that we see: no hot loop.
-        return min(_REPEAT_S * 2.0 ** min(self._repeats, 8), 10.0)
+        return min(
+            self._site.timing.repeat_s * 2.0 ** min(self._repeats, 8),
+            self._site.timing.repeat_max_s,
+        )
 
     async def _do(
         self, document: Document, observed: Observed, memory: ResourceState, action: Action
@@ -309,11 +319,11 @@ class ResourceWorker:
         """Do one action; return the seconds to wait when it was not done."""
         name = type(action).__name__
         try:
-            async with asyncio.timeout(_ACTION_LIMIT_S):
+            async with asyncio.timeout(self._site.timing.action_limit_s):
                 await self.subject.act(document, observed, memory, action)
         except NotYet as news:
             log.debug("action.not_yet", action=name, why=str(news))
-            return _NOT_YET_S
+            return self._site.timing.not_yet_s
         except Exception as error:
             fault = self._faults.failed(action, error, self._site.clock.now())
             log.warning(

@@ -17,8 +17,9 @@ from fedagent.domain.document import (
 )
 from fedagent.domain.observed import ParticipantObserved, ServiceObserved
 from fedagent.domain.policy import Policy, Telemetry
-from fedagent.domain.route_probes import counted
+from fedagent.domain.route_probes import probed_routes
 from fedagent.domain.state import ResourceState, StepTimes
+from fedagent.domain.timing import PlanTiming
 from fedcore.limits import MAX_TEXT_CHARS
 from fedproto.agent.v1 import document_pb2, status_pb2
 
@@ -59,6 +60,7 @@ class StatusInputs:
     memory: ResourceState
     decision: Decision
     policy: Policy
+    timing: PlanTiming
     now: datetime
 
 
@@ -87,6 +89,7 @@ def status_of(
         _add_service(status, told.observed)
     elif isinstance(told.document, ParticipantDocument):
         _add_participant(status, told.document, told.observed, told.memory)
+        _add_probes(status, told.document, told)
     return status
 
 
@@ -178,7 +181,6 @@ def _add_participant(
     status.tables.extend(_table(table, seen) for table in document.tables)
     for name, ip in sorted(seen.resolutions.items()):
         status.resolutions.add(name=name, ip=ip)
-    _add_probes(status, document, memory)
     _add_job(status, seen, memory)
 
 
@@ -198,9 +200,10 @@ def _table(table: Table, seen: ParticipantObserved) -> status_pb2.TableStatus:
 
 
 def _add_probes(
-    status: status_pb2.ResourceStatus, document: ParticipantDocument, memory: ResourceState
+    status: status_pb2.ResourceStatus, document: ParticipantDocument, told: StatusInputs
 ) -> None:
-    for probe in counted(document, memory):
+    routes = probed_routes(document, told.memory, told.timing)
+    for probe in () if routes is None else routes.counted():
         row = status.probes.add(key=probe.key, state=_PROBES[probe.state], message=probe.message)
         row.at.FromDatetime(probe.at)
 
