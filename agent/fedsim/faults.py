@@ -59,7 +59,7 @@ class FaultName(StrEnum):
     JOB_FAILS = "job-fails"
     RESTART = "restart"
     DATABASE_LOST = "database-lost"
-    REFUSE_TOKEN = "refuse-token"  # noqa: S105 - the name of a fault, no secret
+    REFUSE_TOKEN = "refuse-token"
     SLOW_LOGIN = "slow-login"
     LOGIN_FAILS = "login-fails"
     UPGRADE_FAILS = "upgrade-fails"
@@ -194,7 +194,7 @@ class Faults:
 
     def __init__(self, service: Service, orders: Iterable[str] = (), *, seed: int = 0) -> None:
         self._service = service
-        self._random = random.Random(seed)  # noqa: S311 - repeatable chance, no secret
+        self._random = random.Random(seed)
         self._ordered: dict[FaultName, Fault] = {}
         self._listeners: list[Callable[[], None]] = []
         for kind in self.kinds():
@@ -323,7 +323,7 @@ def _check_number(kind: FaultKind, text: str) -> None:
         number = float(text)
     except ValueError as error:
         raise FaultError(f"{kind.name} takes a number, got {text!r}") from error
-    if not 0 <= number < 1e9:  # noqa: PLR2004 - any wait longer than 30 years is a slip
+    if not 0 <= number < 1e9:
         raise FaultError(f"{kind.name} takes a number from 0 on, got {text!r}")
 
 

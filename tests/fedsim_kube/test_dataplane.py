@@ -257,7 +257,9 @@ async def test_a_new_pod_cuts_tunnels(client, deployment, wait) -> None:
 
     await wait(arrives)
     reader, writer, _ = await open_tls(port, "9999.fate.org")
-    await client.call("DELETE", f"/api/v1/namespaces/{EXCHANGE}/pods")
+    pods = f"/api/v1/namespaces/{EXCHANGE}/pods"
+    (pod,) = (await client.get(pods))["items"]
+    await client.call("DELETE", f"{pods}/{pod['metadata']['name']}")
     with contextlib.suppress(OSError):
         async with asyncio.timeout(2):
             assert await reader.read() == b""

@@ -24,7 +24,10 @@ async def test_the_official_client_writes_reads_and_watches(official) -> None:
         body = k8s.V1ConfigMap(metadata=k8s.V1ObjectMeta(name="a"), data={"x": "1"})
         made = await core.create_namespaced_config_map("default", body)
         start = made.metadata.resource_version
-        await core.patch_namespaced_config_map("a", "default", {"data": {"x": "2"}})
+        merge = "application/merge-patch+json"
+        await core.patch_namespaced_config_map(
+            "a", "default", {"data": {"x": "2"}}, _content_type=merge
+        )
         await core.delete_namespaced_config_map("a", "default")
         async with watch.Watch() as watching:
             stream = watching.stream(

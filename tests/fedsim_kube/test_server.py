@@ -69,27 +69,6 @@ async def test_the_admin_endpoint_orders_faults(client) -> None:
             assert answer.status == 404
 
 
-async def test_the_admin_endpoint_moves_the_cluster(client) -> None:
-    url = client.kube.admin_url
-    service = {"metadata": {"name": "s"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 1}]}}
-    await client.create("/api/v1/namespaces/default/services", service)
-    async with aiohttp.ClientSession() as admin:
-        async with admin.put(f"{url}/load-balancers/default/s", data="10.1.1.1") as answer:
-            assert answer.status == 200
-        async with admin.put(f"{url}/load-balancers/default/s", data="name") as answer:
-            assert answer.status == 400
-        async with admin.put(f"{url}/time-scale", data="0.5") as answer:
-            assert await answer.json() == {"scale": 0.5}
-        async with admin.put(f"{url}/forwards", data="ns/p-:1=127.0.0.1:2") as answer:
-            assert await answer.json() == {"forwards": ["ns/p-:1=127.0.0.1:2"]}
-        async with admin.delete(f"{url}/pods/default/none") as answer:
-            assert answer.status == 404
-        async with admin.post(f"{url}/compact") as answer:
-            assert answer.status == 200
-    found = await client.get("/api/v1/namespaces/default/services/s")
-    assert found["status"]["loadBalancer"]["ingress"][0]["ip"] == "10.1.1.1"
-
-
 async def test_requests_fail_as_ordered(client) -> None:
     faults = client.kube.faults
     faults.set("api-errors", "2")

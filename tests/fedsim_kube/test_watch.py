@@ -108,21 +108,6 @@ async def test_a_version_that_is_no_number_is_refused(client) -> None:
     assert answer.status == 400
 
 
-async def test_initial_events_end_with_a_marked_bookmark(client) -> None:
-    await client.create(MAPS, config("a"))
-    query = {
-        "sendInitialEvents": "true",
-        "resourceVersionMatch": "NotOlderThan",
-        "allowWatchBookmarks": "true",
-        "labelSelector": "app=x",
-    }
-    async with watching(client, **query) as following:
-        assert (await following())["type"] == "ADDED"
-        bookmark = await following()
-    annotations = bookmark["object"]["metadata"]["annotations"]
-    assert annotations == {"k8s.io/initial-events-end": "true"}
-
-
 async def test_watch_faults_strike(client) -> None:
     start = await version(client)
     client.kube.faults.set("watch-gone", "1")

@@ -13,7 +13,6 @@ import pytest
 from tests.contract.kubefate.client import exchange_spec
 
 from fedsim.kubefate.kubeconfig import KubeconfigError, load_access
-from fedsim.kubefate.log_routes import human_age
 
 PROGRAM = "import typer; from fedsim.kubefate.serve import command; typer.run(command)"
 
@@ -41,46 +40,6 @@ async def test_other_authorization_schemes_are_not_looked_at(bench):
         assert (await answer.json())["message"] == "cookie token is empty"
 
 
-async def test_logs_are_prefixed_when_there_are_several(bench):
-    await bench.client.finish("POST", exchange_spec("site", {}))
-    bench.api.logs = {"nginx": "one\ntwo\nunfinished", "traffic-server": "three\n"}
-    uuid = (await bench.client.clusters())[0]["uuid"]
-    answer = await bench.client.call("GET", f"/v1/log/{uuid}?container=nginx&tail=10")
-    assert answer.data == "one\ntwo\n"
-    lines = (await bench.client.call("GET", f"/v1/log/{uuid}")).data.splitlines()
-    assert [line.partition("] ")[2] for line in lines] == ["one", "two", "three"]
-    assert all(line.startswith("[") for line in lines)
-    answer = await bench.client.call("GET", f"/v1/log/{uuid}?tail=many")
-    assert (answer.status, answer.error) == (
-        400,
-        'strconv.ParseInt: parsing "many": invalid syntax',
-    )
-
-
-async def test_logs_are_followed_with_an_origin_alone(bench):
-    await bench.client.finish("POST", exchange_spec("site", {}))
-    bench.api.logs = {"nginx": "one\ntwo\n"}
-    uuid = (await bench.client.clusters())[0]["uuid"]
-    url = f"{bench.service.url}/v1/log/{uuid}/ws?container=nginx&token={bench.client.token}"
-    async with aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-            await session.ws_connect(url)
-        assert caught.value.status == 403
-        async with session.ws_connect(url, headers={"Origin": "http://x"}) as socket:
-            frames = []
-            async with asyncio.timeout(4):
-                while "two\n" not in frames:
-                    frames.append((await socket.receive()).data)
-            assert [frame for frame in frames if frame] == ["one\n", "two\n"]
-
-
-async def test_namespaces_that_may_not_be_listed_are_an_error(bench):
-    bench.api.refused["GET", "namespaces"] = 403
-    answer = await bench.client.call("GET", "/v1/namespace/")
-    assert answer.status == 500
-    assert answer.error.startswith("Get namespaces failed.")
-
-
 async def test_an_unreachable_kubernetes_fails_the_job(bench, monkeypatch):
     await bench.api.__aexit__()
     monkeypatch.setattr(type(bench.api), "__aexit__", _nothing)
@@ -91,24 +50,6 @@ async def test_an_unreachable_kubernetes_fails_the_job(bench, monkeypatch):
 
 async def _nothing(*_):
     return None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (119, "119s"),
-        (300, "5m"),
-        (330, "5m30s"),
-        (7200, "120m"),
-        (12_000, "3h20m"),
-        (90_000, "25h"),
-        (180_000, "2d2h"),
-        (900_000, "10d"),
-    ],
-)
-def test_ages_are_written_as_kubernetes_writes_them(seconds, text):
-    assert human_age(seconds) == text
 
 
 async def test_times_are_written_as_go_writes_them(bench):

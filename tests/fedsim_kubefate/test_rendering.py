@@ -92,50 +92,14 @@ def test_kept_data_lies_on_claims_of_the_release():
     assert claim["resources"]["requests"]["storage"] is None
 
 
-def test_a_party_on_eggroll_has_managers_and_rollsite():
-    spec = party_spec("p", backend="eggroll", nodemanager={"count": 3})
-    spec["modules"] = ["rollsite", "clustermanager", "nodemanager", "mysql", "python", "client"]
-    spec["rollsite"] = {"type": "NodePort", "exchange": {"ip": "10.0.0.1", "port": 30000}}
-    objects = rendered(spec)
-    workloads = {name for kind, name in objects if kind == "Deployment"}
-    nodes = {f"nodemanager-{index}" for index in range(3)}
-    assert workloads == {"rollsite", "clustermanager", "mysql", "python", "client", *nodes}
-    routes = table(objects, "rollsite-config", "route_table.json")["route_table"]
-    assert routes["default"]["default"] == [{"ip": "10.0.0.1", "port": 30000}]
-
-
-def test_charts_from_19_on_keep_data_in_stateful_sets():
-    engines = {
-        "computing": "Spark",
-        "federation": "Pulsar",
-        "storage": "HDFS",
-        "algorithm": "Basic",
-        "device": "CPU",
-    }
-    objects = rendered(party_spec("p", chartVersion="v1.11.2", **engines))
-    sets = {name for kind, name in objects if kind == "StatefulSet"}
-    assert sets == {"mysql", "python", "client", "pulsar", "namenode", "datanode"}
-    plain = {name for kind, name in objects if kind == "Deployment"}
-    assert plain == {"nginx", "spark-master", "spark-worker", "fateboard"}
-    container = objects["StatefulSet", "python"]["spec"]["template"]["spec"]["containers"][0]
-    assert container["image"] == "federatedai/fateflow-spark:1.11.2-release"
-    with pytest.raises(RenderError, match="invalid value"):
-        rendered(party_spec("p", chartVersion="v1.11.2"))
-
-
-def test_an_exchange_of_eggroll_has_rollsite_alone():
-    spec = exchange_spec("x", {}, modules=["rollsite"])
-    party = {"partyId": 9999, "partyIp": "10.0.0.9", "partyPort": 30091}
-    spec["rollsite"] = {"type": "NodePort", "nodePort": 30000, "partyList": [party]}
-    objects = rendered(spec)
-    assert objects["Service", "rollsite"]["spec"]["ports"][0]["nodePort"] == 30000
-    routes = table(objects, "rollsite-config", "route_table.json")["route_table"]
-    assert routes["9999"]["default"] == [{"ip": "10.0.0.9", "port": 30091}]
-
-
-def test_an_unknown_chart_cannot_be_rendered():
-    with pytest.raises(RenderError, match="fate-serving"):
-        render("fate-serving", "v2.0.4", {}, "x", "x")
+@pytest.mark.parametrize(
+    ("chart", "version"), [("fate-serving", "v1.8.0"), ("fate", "v1.11.2"), ("fate", "none")]
+)
+def test_what_is_not_in_the_products_catalogue_cannot_be_rendered(chart, version):
+    with pytest.raises(RenderError, match="cannot be rendered"):
+        render(chart, version, {}, "x", "x")
+    with pytest.raises(RenderError, match="no backend"):
+        rendered(party_spec("p", backend="eggroll"))
 
 
 def test_an_absent_nginx_block_keeps_the_charts_node_ports_and_a_given_one_loses_them():

@@ -46,7 +46,7 @@ async def bare_site(folder: Path, *, time_scale: float, **given: Any) -> AsyncIt
             credentials_secret=SecretName(HOME, "kubefate-secret"),
             offline=True,
             time_scale=time_scale,
-            residence_poll_s=0.02,
+            availability_poll_s=0.02,
         )
         service = await stack.enter_async_context(SimulatedKubeFATE(wanted))
         port = int(service.url.rpartition(":")[2])

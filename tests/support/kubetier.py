@@ -143,7 +143,7 @@ async def real_place(
         given |= {"username": user.username, "password": user.password}
     else:
         secret = SecretName(home, "kubefate-secret")
-        given |= {"credentials_secret": secret, "residence_poll_s": 0.1}
+        given |= {"credentials_secret": secret, "availability_poll_s": 0.1}
         await plane.kwok.forward(home, {8080: port})
     if how is Service.ADOPTED:
         await install_by_hand(plane, home)

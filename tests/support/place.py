@@ -102,7 +102,7 @@ def kubefate_settings(folder: Path, port: int, **changes: Any) -> Settings:
         "credentials_secret": SECRET,
         "state": folder / "kubefate.sqlite",
         "time_scale": QUICK,
-        "residence_poll_s": 0.2,
+        "availability_poll_s": 0.2,
     }
     return Settings(**(given | changes))
 

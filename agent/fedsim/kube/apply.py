@@ -1,219 +1,143 @@
-"""Server-side apply, and the ownership of fields that it rests on.
+"""Server-side apply with its ownership of fields, and merge patch.
 
-Works without schemas: `listkeys` says which lists merge. Ownership follows the values as they
-change, for applies and for plain updates alike, so that a conflict names the manager who set a
-field last.
+Ownership covers what an apply named. A list and a plain update are not looked into: the real
+server merges some lists by key and lets an update take fields over. Here every list has one writer,
+so that both would end in the same object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from fedsim.kube.errors import ApiError, Cause, bad_request
-from fedsim.kube.fieldsets import (
-    FieldSet,
-    Path,
-    dotted,
-    element,
-    fields_of,
-    from_fields_v1,
-    is_at,
-    remove_at,
-    to_fields_v1,
-    value_at,
-)
-from fedsim.kube.listkeys import is_atomic_map, is_set, list_keys
 from fedsim.kube.store import Json, clone
 
-
-@dataclass(frozen=True, slots=True)
-class Manager:
-    """Who writes: a name, by which operation, and to which subresource."""
-
-    name: str
-    operation: str
-    api_version: str
-    subresource: str = ""
-
-    @classmethod
-    def of(cls, entry: Json) -> Manager:
-        """Read an entry of ``managedFields``."""
-        return cls(
-            entry.get("manager", ""),
-            entry.get("operation", "Update"),
-            entry.get("apiVersion", "v1"),
-            entry.get("subresource", ""),
-        )
+Path = tuple[str, ...]
+Owners = dict[str, frozenset[Path]]
+_UNOWNED = frozenset({("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")})
 
 
-@dataclass(slots=True)
-class Owned:
-    """What one manager owns, and since when."""
-
-    manager: Manager
-    fields: FieldSet
-    time: str
-
-    def to_json(self) -> Json:
-        """Return the entry of ``managedFields``."""
-        entry: Json = {
-            "manager": self.manager.name,
-            "operation": self.manager.operation,
-            "apiVersion": self.manager.api_version,
-            "time": self.time,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": to_fields_v1(self.fields),
-        }
-        if self.manager.subresource:
-            entry["subresource"] = self.manager.subresource
-        return entry
-
-
-def apply(live: Json, config: Json, manager: Manager, stamp: str, *, force: bool) -> Json:
-    """Return ``live`` with a manager's whole wish applied.
-
-    Fields that the manager applied before and no longer names go, unless another owns them.
-    Raises 409 when another manager owns a field with another value and ``force`` is not given.
-    """
-    if config["metadata"].get("managedFields"):
-        raise bad_request("metadata.managedFields must be nil")
-    config = _without_nulls(config)
-    entries = _read(live)
-    wanted = fields_of(config)
-    others = [entry for entry in entries if entry.manager != manager]
-    contested = _conflicts(live, config, wanted, others)
-    if contested and not force:
-        raise _conflict_error(contested)
-    for entry in others:
-        entry.fields -= frozenset(path for owner, path in contested if owner is entry.manager)
-    before = next((entry.fields for entry in entries if entry.manager == manager), frozenset())
-    merged: Json = _merge(live, config, ())
-    _drop(merged, before - wanted, (wanted, *(entry.fields for entry in others)))
-    others.append(Owned(manager, wanted, stamp))
-    _write(merged, others, live)
+def merge_patch(target: Any, patch: Any) -> Any:
+    """Return ``target`` with a merge patch applied (RFC 7386); null removes a field."""
+    if not isinstance(patch, dict):
+        return clone(patch)
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
     return merged
 
 
-def track(before: Json | None, after: Json, manager: Manager, stamp: str) -> None:
-    """Write into ``after`` who owns what, given that ``manager`` changed it from ``before``."""
-    metadata = after["metadata"]
-    if "managedFields" in metadata and not any(metadata["managedFields"] or ()):
-        metadata.pop("managedFields")
-        return
-    fields = fields_of(after)
-    old = before or {"metadata": {}}
-    changed = frozenset(path for path in fields if value_at(old, path) != value_at(after, path))
-    entries = _read(old)
-    for entry in entries:
-        kept = frozenset(path for path in entry.fields if is_at(after, path))
-        entry.fields = kept if entry.manager == manager else kept - changed
-    own = next((entry for entry in entries if entry.manager == manager), None)
-    if own is not None:
-        own.fields |= changed
-    elif changed:
-        entries.append(Owned(manager, changed, stamp))
-    _write(after, entries, old)
+def apply(live: Json, config: Json, manager: str, stamp: str, *, force: bool) -> Json:
+    """Return ``live`` with a manager's whole configuration applied.
 
-
-def _read(obj: Json) -> list[Owned]:
-    return [
-        Owned(Manager.of(entry), from_fields_v1(entry.get("fieldsV1") or {}), entry.get("time", ""))
-        for entry in obj["metadata"].get("managedFields") or ()
-        if entry
+    Fields that the manager applied before and no longer names go, unless another applier owns them.
+    Raises 409 when another applier owns a field with another value and ``force`` is not set.
+    """
+    if config["metadata"].get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    owners = _owners(live)
+    before = owners.pop(manager, frozenset())
+    paths = frozenset(_paths(config)) - _UNOWNED
+    contested = [
+        (owner, path)
+        for owner, owned in owners.items()
+        for path in sorted(owned & paths)
+        if _value_at(live, path) != _value_at(config, path)
     ]
-
-
-def _write(obj: Json, entries: list[Owned], before: Json) -> None:
-    times = {entry.manager: entry for entry in _read(before)}
-    written = []
-    for entry in entries:
-        known = times.get(entry.manager)
-        if known is not None and known.fields == entry.fields:
-            entry.time = known.time
-        if entry.fields:
-            written.append(entry)
-    written.sort(key=lambda entry: (entry.manager.operation, entry.manager.name))
-    obj["metadata"]["managedFields"] = [entry.to_json() for entry in written]
-
-
-def _conflicts(
-    live: Json, config: Json, wanted: FieldSet, others: Iterable[Owned]
-) -> list[tuple[Manager, Path]]:
-    return [
-        (entry.manager, path)
-        for entry in others
-        for path in sorted(entry.fields & wanted)
-        if is_at(live, path) and value_at(live, path) != value_at(config, path)
-    ]
-
-
-def _conflict_error(contested: list[tuple[Manager, Path]]) -> ApiError:
-    by_owner: dict[Manager, list[str]] = {}
+    if contested and not force:
+        raise _conflict(contested)
     for owner, path in contested:
-        by_owner.setdefault(owner, []).append(dotted(path))
-    texts = []
-    for owner, fields in by_owner.items():
-        who = f'"{owner.name}" using {owner.api_version}'
-        if owner.subresource:
-            who = f'"{owner.name}" with subresource "{owner.subresource}" using {owner.api_version}'
-        if len(fields) == 1:
-            texts.append(f"conflict with {who}: {fields[0]}")
+        owners[owner] -= {path}
+    merged: Json = _merge(live, config)
+    owners[manager] = paths
+    for path in before - frozenset().union(*owners.values()):
+        _remove_at(merged, path)
+    _write_owners(merged, owners, stamp)
+    return merged
+
+
+def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the paths to all leaves; lists and empty objects are leaves, null is nothing."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _paths(inner, (*path, key))
+    elif value is not None:
+        yield path
+
+
+def _value_at(obj: Any, path: Path) -> Any:
+    for key in path:
+        obj = obj.get(key) if isinstance(obj, dict) else None
+    return obj
+
+
+def _remove_at(obj: Json, path: Path) -> None:
+    parent = _value_at(obj, path[:-1])
+    if isinstance(parent, dict) and not (isinstance(parent.get(path[-1]), dict)):
+        parent.pop(path[-1], None)
+
+
+def _merge(live: Any, config: Any) -> Any:
+    if not isinstance(config, dict) or not isinstance(live, dict):
+        return clone(config)
+    merged = clone(live)
+    for key, value in config.items():
+        if value is not None:
+            merged[key] = _merge(live.get(key), value)
+    return merged
+
+
+def _owners(obj: Json) -> Owners:
+    entries = obj["metadata"].get("managedFields") or ()
+    return {entry["manager"]: frozenset(_field_paths(entry["fieldsV1"])) for entry in entries}
+
+
+def _field_paths(fields: Json, path: Path = ()) -> Iterator[Path]:
+    for key, inner in fields.items():
+        step = (*path, key.removeprefix("f:"))
+        if inner:
+            yield from _field_paths(inner, step)
         else:
-            texts.append(f"conflicts with {who}:\n" + "\n".join(f"- {field}" for field in fields))
-    count = len(contested)
+            yield step
+
+
+def _write_owners(obj: Json, owners: Owners, stamp: str) -> None:
+    """Write ``metadata.managedFields``; an entry that stays the same keeps its time."""
+    entries = {entry["manager"]: entry for entry in obj["metadata"].get("managedFields") or ()}
+    obj["metadata"]["managedFields"] = [
+        _entry(manager, owners[manager], obj["apiVersion"], entries.get(manager) or {}, stamp)
+        for manager in sorted(owners)
+        if owners[manager]
+    ]
+
+
+def _entry(manager: str, paths: frozenset[Path], version: str, before: Json, stamp: str) -> Json:
+    fields: Json = {}
+    for path in sorted(paths):
+        node = fields
+        for key in path:
+            node = node.setdefault(f"f:{key}", {})
+    return {
+        "manager": manager,
+        "operation": "Apply",
+        "apiVersion": version,
+        "time": before["time"] if before.get("fieldsV1") == fields else stamp,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    }
+
+
+def _conflict(contested: list[tuple[str, Path]]) -> ApiError:
     causes = [
-        Cause(
-            "FieldManagerConflict",
-            f'conflict with "{owner.name}" using {owner.api_version}',
-            dotted(path),
-        ).to_json()
+        Cause("FieldManagerConflict", f'conflict with "{owner}" using v1', "." + ".".join(path))
         for owner, path in contested
     ]
-    noun = "conflict" if count == 1 else "conflicts"
-    message = f"Apply failed with {count} {noun}: " + "\n".join(texts)
-    return ApiError(409, "Conflict", message, {"causes": causes})
-
-
-def _drop(obj: Json, gone: FieldSet, kept: Iterable[FieldSet]) -> None:
-    """Remove fields that nobody owns any more; whole items first, while their keys are there."""
-    sets = tuple(kept)
-    stems = {path[:-1] if path[-1] == "." else path for path in gone}
-    for stem in sorted(stems, key=len):
-        if not any(owned[: len(stem)] == stem for fields in sets for owned in fields):
-            remove_at(obj, stem)
-
-
-def _merge(live: Any, config: Any, names: Path) -> Any:
-    if isinstance(config, dict) and isinstance(live, dict):
-        if names and is_atomic_map(names):
-            return clone(config)
-        merged = clone(live)
-        for key, value in config.items():
-            merged[key] = _merge(live.get(key), value, (*names, key))
-        return merged
-    if isinstance(config, list) and isinstance(live, list) and names:
-        return _merge_list(live, config, names)
-    return clone(config)
-
-
-def _merge_list(live: list[Any], config: list[Any], names: Path) -> list[Any]:
-    if is_set(names):
-        return [*live, *(item for item in config if item not in live)]
-    keys = list_keys(names)
-    if keys is None:
-        return clone(config)  # type: ignore[no-any-return]  # a copy of a list is a list
-    merged = {element(item, keys): clone(item) for item in live}
-    for item in config:
-        key = element(item, keys)
-        merged[key] = _merge(merged.get(key), item, names)
-    return list(merged.values())
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
+    noun = "conflict" if len(causes) == 1 else "conflicts"
+    text = "\n".join(f"{cause.message}: {cause.field}" for cause in causes)
+    message = f"Apply failed with {len(causes)} {noun}: {text}"
+    return ApiError(409, "Conflict", message, {"causes": [asdict(cause) for cause in causes]})

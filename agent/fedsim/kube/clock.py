@@ -12,7 +12,7 @@ _SHORTEST_RETRY_S = 0.05  # at scale 0 a retry must not become a hot loop
 
 
 class Clock:
-    """Tells the time, and calls back after simulated seconds; belongs to the running loop."""
+    """Returns the time, and calls back after simulated seconds; belongs to the running loop."""
 
     def __init__(self, *, scale: float = 1.0, seed: int = 0) -> None:
         self.scale = scale
@@ -68,7 +68,7 @@ class Clock:
 
     def pick(self, interval: tuple[float, float], *subject: str) -> float:
         """Return a figure in the interval that depends on the seed and the subject alone."""
-        chance = random.Random("/".join((str(self._seed), *subject)))  # noqa: S311 - repeatable
+        chance = random.Random("/".join((str(self._seed), *subject)))
         return chance.uniform(*interval)
 
     def stop(self) -> None:

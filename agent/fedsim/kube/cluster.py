@@ -12,9 +12,8 @@ from fedsim.faults import Faults
 from fedsim.kube.clock import Clock
 from fedsim.kube.kinds import PODS, REPLICA_SETS, Resource
 from fedsim.kube.lifecycle import Registry
-from fedsim.kube.logs import PodLogs
 from fedsim.kube.mounts import Mounts
-from fedsim.kube.recorder import Recorder
+from fedsim.kube.recorder import PodLogs, Recorder
 from fedsim.kube.settings import Forward, KubeSettings
 from fedsim.kube.store import Json, Store, dump
 
@@ -66,8 +65,8 @@ class Cluster:
         if owner is None:
             return str(pod["metadata"]["name"])
         if owner["kind"] == REPLICA_SETS.kind:
-            found = self.store.get(REPLICA_SETS, pod["metadata"]["namespace"], owner["name"])
-            above = controller_of(found) if found else None
+            replica_set = self.store.get(REPLICA_SETS, pod["metadata"]["namespace"], owner["name"])
+            above = controller_of(replica_set) if replica_set else None
             return str(above["name"] if above else owner["name"].rpartition("-")[0])
         return str(owner["name"])
 
@@ -84,8 +83,8 @@ def controller_of(obj: Json) -> Json | None:
     """Return the reference to the object's controller, None when it has none."""
     for reference in obj["metadata"].get("ownerReferences") or ():
         if reference.get("controller"):
-            found: Json = reference
-            return found
+            controller: Json = reference
+            return controller
     return None
 
 
@@ -112,14 +111,14 @@ def digest_of(value: Any) -> str:
 
 
 def is_ready(pod: Json) -> bool:
-    """Say whether a pod serves: its condition Ready holds and it is not being deleted."""
+    """Return whether a pod serves: its condition Ready holds and it is not being deleted."""
     return not pod["metadata"].get("deletionTimestamp") and has_condition(pod, "Ready")
 
 
 def has_condition(obj: Json, name: str) -> bool:
-    """Say whether a condition of the object holds."""
+    """Return whether a condition of the object holds."""
     conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == name and each["status"] == "True" for each in conditions)
+    return any(entry["type"] == name and entry["status"] == "True" for entry in conditions)
 
 
 def condition(before: Json, name: str, status: str, stamp: str, **rest: str) -> Json:

@@ -9,24 +9,24 @@ import structlog
 
 from fedsim.faults import FaultName
 from fedsim.kube.cluster import NODE_NAME, Cluster, condition, controller_of
-from fedsim.kube.endpoints import Endpoints
 from fedsim.kube.errors import ApiError
 from fedsim.kube.garbage import Garbage
-from fedsim.kube.jobs import Jobs
 from fedsim.kube.kinds import (
     CLAIMS,
+    CONFIG_MAPS,
     DEPLOYMENTS,
-    JOBS,
     NAMESPACES,
     NODES,
     PODS,
     REPLICA_SETS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
     SERVICES,
-    STATEFUL_SETS,
+    Resource,
 )
+from fedsim.kube.namespaces import Namespaces
 from fedsim.kube.pods import Pods
-from fedsim.kube.spaces import Namespaces
-from fedsim.kube.stateful import StatefulSets
+from fedsim.kube.services import Balancers
 from fedsim.kube.store import Change, ChangeType, Json
 from fedsim.kube.volumes import Claims
 from fedsim.kube.workloads import Deployments, ReplicaSets
@@ -35,21 +35,14 @@ log = structlog.get_logger(__name__)
 
 _BREATH = 50
 _KINDS = {
-    PODS.plural: "pod",
-    REPLICA_SETS.plural: "replicaset",
-    DEPLOYMENTS.plural: "deployment",
-    STATEFUL_SETS.plural: "statefulset",
-    JOBS.plural: "job",
-    CLAIMS.plural: "claim",
-    SERVICES.plural: "service",
-    NAMESPACES.plural: "namespace",
+    PODS: "pod",
+    REPLICA_SETS: "replicaset",
+    DEPLOYMENTS: "deployment",
+    CLAIMS: "claim",
+    SERVICES: "service",
+    NAMESPACES: "namespace",
 }
-_OWNERS = {
-    "Deployment": "deployment",
-    "ReplicaSet": "replicaset",
-    "StatefulSet": "statefulset",
-    "Job": "job",
-}
+_OWNERS = {DEPLOYMENTS.kind: "deployment", REPLICA_SETS.kind: "replicaset"}
 
 
 class Controllers:
@@ -58,7 +51,7 @@ class Controllers:
     def __init__(self, cluster: Cluster, ca_pem: str) -> None:
         self._cluster = cluster
         self._marks: dict[tuple[str, str, str], None] = {}
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         cluster.mark = self.mark
         self.namespaces = Namespaces(cluster, ca_pem)
         self._garbage = Garbage(cluster)
@@ -66,10 +59,8 @@ class Controllers:
             "pod": Pods(cluster).reconcile,
             "replicaset": ReplicaSets(cluster).reconcile,
             "deployment": Deployments(cluster).reconcile,
-            "statefulset": StatefulSets(cluster).reconcile,
-            "job": Jobs(cluster).reconcile,
             "claim": Claims(cluster).reconcile,
-            "service": Endpoints(cluster).reconcile,
+            "service": Balancers(cluster).reconcile,
             "namespace": self.namespaces.reconcile,
             "garbage": self._garbage.reconcile,
             "node": self._node,
@@ -78,7 +69,7 @@ class Controllers:
     def mark(self, kind: str, namespace: str, name: str) -> None:
         """Ask for a look at an object soon."""
         self._marks[kind, namespace, name] = None
-        self._news.set()
+        self._wakeup.set()
 
     def start(self) -> None:
         """Follow the store and the faults, and look at everything once."""
@@ -90,8 +81,8 @@ class Controllers:
     async def run(self) -> None:
         """Work off the marks, for ever."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._wakeup.wait()
+            self._wakeup.clear()
             for count, mark in enumerate(tuple(self._marks), start=1):
                 self._marks.pop(mark, None)
                 self._handle(*mark)
@@ -108,50 +99,38 @@ class Controllers:
             log.exception("controller.failed", kind=kind, namespace=namespace, name=name)
 
     def _mark_all(self) -> None:
-        for resource in (PODS, REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS, JOBS, CLAIMS, SERVICES):
-            for obj in self._cluster.store.list(resource):
-                metadata = obj["metadata"]
-                self.mark(_KINDS[resource.plural], metadata["namespace"], metadata["name"])
-        for space in self._cluster.store.list(NAMESPACES):
-            self.mark("namespace", "", space["metadata"]["name"])
+        for resource in _KINDS:
+            self._mark_objects(resource)
         self.mark("node", "", NODE_NAME)
+
+    def _mark_objects(self, resource: Resource, namespace: str | None = None) -> None:
+        for obj in self._cluster.store.list(resource, namespace):
+            metadata = obj["metadata"]
+            self.mark(_KINDS[resource], metadata.get("namespace", ""), metadata["name"])
 
     def _follow(self, change: Change) -> None:
         self._garbage.follow(change)
-        plural, namespace = change.resource.plural, change.namespace
-        if plural in _KINDS:
-            self.mark(_KINDS[plural], namespace, change.name)
+        namespace, is_gone = change.namespace, change.type is ChangeType.DELETED
+        if change.resource in _KINDS:
+            self.mark(_KINDS[change.resource], namespace, change.name)
         owner = controller_of(change.object)
         if owner is not None and owner["kind"] in _OWNERS:
             self.mark(_OWNERS[owner["kind"]], namespace, owner["name"])
-        if change.resource is PODS:
-            self._mark_around_pod(change)
-        elif plural in {"secrets", "configmaps", CLAIMS.plural}:
+        if change.resource is PODS and is_gone:
+            self._mark_objects(CLAIMS, namespace)
+            # One that recreates waits for the end of old pods, which its sets no longer count.
+            self._mark_objects(DEPLOYMENTS, namespace)
+        elif change.resource in {SECRETS, CONFIG_MAPS, CLAIMS}:
             self._mark_waiting_pods(namespace)
-        elif plural == "serviceaccounts":
-            self._mark_owners_of_pods(namespace)
-        if namespace and change.type is ChangeType.DELETED:
+        elif change.resource is SERVICE_ACCOUNTS:
+            self._mark_objects(REPLICA_SETS, namespace)
+        if namespace and is_gone:
             self.mark("namespace", "", namespace)
-
-    def _mark_around_pod(self, change: Change) -> None:
-        labels = change.object["metadata"].get("labels") or {}
-        for service in self._cluster.store.list(SERVICES, change.namespace):
-            selector = service["spec"].get("selector")
-            if selector and selector.items() <= labels.items():
-                self.mark("service", change.namespace, service["metadata"]["name"])
-        if change.type is ChangeType.DELETED:
-            for claim in self._cluster.store.list(CLAIMS, change.namespace):
-                self.mark("claim", change.namespace, claim["metadata"]["name"])
 
     def _mark_waiting_pods(self, namespace: str) -> None:
         for pod in self._cluster.store.list(PODS, namespace):
             if pod["status"].get("phase") == "Pending":
                 self.mark("pod", namespace, pod["metadata"]["name"])
-
-    def _mark_owners_of_pods(self, namespace: str) -> None:
-        for resource in (REPLICA_SETS, STATEFUL_SETS, JOBS):
-            for obj in self._cluster.store.list(resource, namespace):
-                self.mark(_KINDS[resource.plural], namespace, obj["metadata"]["name"])
 
     def _node(self, _: str, name: str) -> None:
         cluster = self._cluster
@@ -159,27 +138,14 @@ class Controllers:
         if node is None:
             return
         is_lost = cluster.faults.is_on(FaultName.NODE_NOT_READY)
-        conditions = node_conditions(node, cluster.clock.stamp(), is_lost=is_lost)
+        conditions = [ready_condition(node, cluster.clock.stamp(), is_lost=is_lost)]
         cluster.registry.write_status(NODES, node, {**node["status"], "conditions": conditions})
 
 
-def node_conditions(node: Json, stamp: str, *, is_lost: bool) -> list[Json]:
-    """Return the conditions of a node that reports, or no longer does."""
+def ready_condition(node: Json, stamp: str, *, is_lost: bool) -> Json:
+    """Return the condition Ready of a node that reports, or no longer does."""
     if is_lost:
-        status, reason, text = (
-            "Unknown",
-            "NodeStatusUnknown",
-            "Kubelet stopped posting node status.",
-        )
-    else:
-        status, reason, text = "True", "KubeletReady", "kubelet is posting ready status"
-    ready = condition(node, "Ready", status, stamp, reason=reason, message=text)
-    pressures = [
-        condition(node, name, "False", stamp, reason=f"KubeletHas{what}", message="kubelet has it")
-        for name, what in (
-            ("MemoryPressure", "SufficientMemory"),
-            ("DiskPressure", "NoDiskPressure"),
-            ("PIDPressure", "SufficientPID"),
-        )
-    ]
-    return [*pressures, ready]
+        text = "Kubelet stopped posting node status."
+        return condition(node, "Ready", "Unknown", stamp, reason="NodeStatusUnknown", message=text)
+    text = "kubelet is posting ready status"
+    return condition(node, "Ready", "True", stamp, reason="KubeletReady", message=text)

@@ -1,7 +1,7 @@
 """The simulated data plane: node ports behind which FATE's proxies and brokers really answer.
 
 Listens on the node's address for each port of a NodePort or LoadBalancer Service that has a ready
-pod of a workload known here; every other port refuses connections.
+pod of a simulated workload; every other port refuses connections.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import structlog
 
 from fedsim.kube.cluster import Cluster, is_ready
-from fedsim.kube.endpoints import target_port
 from fedsim.kube.kinds import PODS, SERVICES
+from fedsim.kube.ports import NODE_PORTS, OPEN_TYPES, PortAllocator, bind
 from fedsim.kube.processes import Processes
-from fedsim.kube.services import NODE_PORTS, PortBook, bind
+from fedsim.kube.services import target_port
 from fedsim.kube.store import Change, ChangeType, Json
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ _OPEN_LIMIT = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Endpoint:
     """An address and port to listen on, for a port of a Service."""
 
     host: str
@@ -48,25 +48,25 @@ class _Listener:
 class DataPlane:
     """Keeps listeners in step with Services and pods."""
 
-    def __init__(self, cluster: Cluster, ports: PortBook) -> None:
+    def __init__(self, cluster: Cluster, ports: PortAllocator) -> None:
         self._cluster = cluster
         self._ports = ports
         self._processes = Processes(cluster)
-        self._news = asyncio.Event()
-        self._listeners: dict[_Place, _Listener] = {}
+        self._wakeup = asyncio.Event()
+        self._listeners: dict[_Endpoint, _Listener] = {}
         self._connections: dict[str, set[asyncio.Task[None]]] = {}
         cluster.reload = self._processes.reload
 
     def start(self) -> None:
         """Follow the store; `run` does the rest."""
         self._cluster.store.listen(self._follow)
-        self._news.set()
+        self._wakeup.set()
 
     async def run(self) -> None:
         """Open and close listeners as Services and pods come and go, for ever."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._wakeup.wait()
+            self._wakeup.clear()
             try:
                 await self._processes.sync()
                 self._sync()
@@ -77,8 +77,8 @@ class DataPlane:
     async def close(self) -> None:
         """Close every listener and connection."""
         tasks = [listener.task for listener in self._listeners.values()]
-        for place in tuple(self._listeners):
-            self._shut(place)
+        for endpoint in tuple(self._listeners):
+            self._shut(endpoint)
         for connections in self._connections.values():
             tasks.extend(connections)
         for task in tasks:
@@ -88,31 +88,31 @@ class DataPlane:
 
     def _follow(self, change: Change) -> None:
         if change.resource in {SERVICES, PODS}:
-            self._news.set()
+            self._wakeup.set()
         if change.resource is PODS and change.type is ChangeType.DELETED:
             for task in self._connections.pop(change.object["metadata"]["uid"], ()):
                 task.cancel()
 
     def _sync(self) -> None:
-        wanted = set(self._wanted())
-        for place in set(self._listeners) - wanted:
-            self._shut(place)
-        for place in wanted - set(self._listeners):
-            self._open(place)
+        endpoints = set(self._endpoints())
+        for endpoint in self._listeners.keys() - endpoints:
+            self._shut(endpoint)
+        for endpoint in endpoints - self._listeners.keys():
+            self._open(endpoint)
 
-    def _wanted(self) -> Iterator[_Place]:
+    def _endpoints(self) -> Iterator[_Endpoint]:
         for service in self._cluster.store.list(SERVICES):
             spec, metadata = service["spec"], service["metadata"]
-            if spec["type"] not in {"NodePort", "LoadBalancer"} or not spec.get("selector"):
+            if spec["type"] not in OPEN_TYPES or not spec.get("selector"):
                 continue
             pods = self._cluster.pods(metadata["namespace"], spec["selector"])
             pods = [pod for pod in pods if is_ready(pod)]
             for port in spec.get("ports") or ():
-                target = target_port(port, pods)
-                if not pods or target is None or not self._processes.role(pods[0], target):
+                target = target_port(port)
+                if not pods or not self._processes.role(pods[0], target):
                     continue
                 for host, number in self._addresses(service, port):
-                    yield _Place(host, number, metadata["namespace"], metadata["name"], target)
+                    yield _Endpoint(host, number, metadata["namespace"], metadata["name"], target)
 
     def _addresses(self, service: Json, port: Json) -> Iterator[tuple[str, int]]:
         if port.get("nodePort"):
@@ -122,36 +122,39 @@ class DataPlane:
             if ingress.get("ip"):
                 yield ingress["ip"], port["port"]
 
-    def _open(self, place: _Place) -> None:
-        if place.host == self._cluster.settings.node_ip and place.port in NODE_PORTS:
-            listening = self._ports.take(place.port)
+    def _open(self, endpoint: _Endpoint) -> None:
+        if self._is_node_port(endpoint):
+            listening = self._ports.take(endpoint.port)
         else:
-            listening = bind(place.host, place.port, may_reuse=True)
+            listening = bind(endpoint.host, endpoint.port, may_reuse=True)
+        if listening is None:
+            log.info("port.unavailable", host=endpoint.host, port=endpoint.port)
+            return
         try:
-            if listening is None:
-                raise OSError("the port is taken")  # noqa: TRY301 - told as a failed listen is
             listening.listen(_BACKLOG)
         except OSError as error:
-            if listening is not None:
-                listening.close()
-            log.info("port.unavailable", host=place.host, port=place.port, why=str(error))
+            listening.close()
+            log.info("port.unavailable", host=endpoint.host, port=endpoint.port, why=str(error))
             return
-        task = asyncio.create_task(self._accept(place, listening))
-        self._listeners[place] = _Listener(listening, task)
+        task = asyncio.create_task(self._accept(endpoint, listening))
+        self._listeners[endpoint] = _Listener(listening, task)
 
-    def _shut(self, place: _Place) -> None:
-        listener = self._listeners.pop(place)
+    def _is_node_port(self, endpoint: _Endpoint) -> bool:
+        return endpoint.host == self._cluster.settings.node_ip and endpoint.port in NODE_PORTS
+
+    def _shut(self, endpoint: _Endpoint) -> None:
+        listener = self._listeners.pop(endpoint)
         listener.task.cancel()
         listener.socket.close()
-        if place.host == self._cluster.settings.node_ip and place.port in NODE_PORTS:
-            self._ports.give_back(place.port)
+        if self._is_node_port(endpoint):
+            self._ports.give_back(endpoint.port)
 
-    async def _accept(self, place: _Place, listening: socket.socket) -> None:
+    async def _accept(self, endpoint: _Endpoint, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             client, _ = await loop.sock_accept(listening)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            pod = self._behind(place)
+            pod = self._behind(endpoint)
             if pod is None:
                 client.close()
                 continue
@@ -159,13 +162,13 @@ class DataPlane:
             if len(tasks) >= _OPEN_LIMIT:
                 client.close()
                 continue
-            task = asyncio.create_task(self._processes.serve(pod, place.target, client))
+            task = asyncio.create_task(self._processes.serve(pod, endpoint.target, client))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    def _behind(self, place: _Place) -> Json | None:
-        service = self._cluster.store.get(SERVICES, place.namespace, place.service)
+    def _behind(self, endpoint: _Endpoint) -> Json | None:
+        service = self._cluster.store.get(SERVICES, endpoint.namespace, endpoint.service)
         if service is None:
             return None
-        pods = self._cluster.pods(place.namespace, service["spec"].get("selector") or {})
+        pods = self._cluster.pods(endpoint.namespace, service["spec"].get("selector") or {})
         return next((pod for pod in pods if is_ready(pod)), None)

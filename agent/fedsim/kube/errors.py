@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedsim.kube.kinds import Resource
@@ -18,10 +18,6 @@ class Cause:
     reason: str
     message: str
     field: str
-
-    def to_json(self) -> Json:
-        """Return the wire form."""
-        return {"reason": self.reason, "message": self.message, "field": self.field}
 
 
 class ApiError(Exception):
@@ -50,83 +46,79 @@ class ApiError(Exception):
         return status
 
 
-def _details(resource: Resource, name: str) -> Json:
-    details: Json = {"name": name, "kind": resource.plural}
-    if resource.group:
-        details["group"] = resource.group
-    return details
+def details_of(resource: Resource, name: str, **more: Any) -> Json:
+    """Return the ``details`` of a ``Status`` about one object."""
+    group = {"group": resource.group} if resource.group else {}
+    return {"name": name, "kind": resource.plural, **group, **more}
 
 
 def not_found(resource: Resource, name: str) -> ApiError:
-    """Say that there is no such object."""
+    """Return the error for an object that is not there."""
     message = f'{resource.qualified} "{name}" not found'
-    return ApiError(404, "NotFound", message, _details(resource, name))
+    return ApiError(404, "NotFound", message, details_of(resource, name))
 
 
 def no_such_path() -> ApiError:
-    """Say that the server has no such resource."""
-    return ApiError(
-        404, "NotFound", "the server could not find the requested resource", {"causes": []}
-    )
+    """Return the error for a resource that the server does not have."""
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
+def not_allowed() -> ApiError:
+    """Return the error for a method that the resource does not take."""
+    text = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", text)
 
 
 def already_exists(resource: Resource, name: str) -> ApiError:
-    """Say that the name is taken."""
+    """Return the error for a name that is taken."""
     message = f'{resource.qualified} "{name}" already exists'
-    return ApiError(409, "AlreadyExists", message, _details(resource, name))
+    return ApiError(409, "AlreadyExists", message, details_of(resource, name))
 
 
 def conflict(resource: Resource, name: str, why: str = "") -> ApiError:
-    """Say that the object has moved on since the client read it."""
+    """Return the error for an object that has changed since the client read it."""
     why = why or (
         "the object has been modified; please apply your changes to the latest version "
         "and try again"
     )
     message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {why}'
-    return ApiError(409, "Conflict", message, _details(resource, name))
+    return ApiError(409, "Conflict", message, details_of(resource, name))
 
 
 def forbidden(resource: Resource, name: str, why: str, causes: Sequence[Cause] = ()) -> ApiError:
-    """Refuse by policy."""
-    details = _details(resource, name)
-    if causes:
-        details["causes"] = [cause.to_json() for cause in causes]
+    """Return the error for what policy refuses."""
+    more = {"causes": [asdict(cause) for cause in causes]} if causes else {}
     subject = f'{resource.qualified} "{name}"' if name else resource.qualified
-    return ApiError(403, "Forbidden", f"{subject} is forbidden: {why}", details)
+    message = f"{subject} is forbidden: {why}"
+    return ApiError(403, "Forbidden", message, details_of(resource, name, **more))
 
 
 def bad_request(message: str) -> ApiError:
-    """Say that the request cannot be understood."""
+    """Return the error for a request that cannot be understood."""
     return ApiError(400, "BadRequest", message)
 
 
 def expired(message: str) -> ApiError:
-    """Say that the history no longer reaches back that far."""
+    """Return the error for a history that no longer reaches back so far."""
     return ApiError(410, "Expired", message)
 
 
-def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
-    """Say which fields of an object are wrong."""
+def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
+    """Return the error that names the wrong fields of an object."""
     lines = [f"{cause.field}: {cause.message}" for cause in causes]
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
-    subject = f"{kind}.{group}" if group else kind
-    details: Json = {"name": name, "kind": kind, "causes": [cause.to_json() for cause in causes]}
-    if group:
-        details["group"] = group
+    subject = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    details = details_of(resource, name, causes=[asdict(cause) for cause in causes])
+    details["kind"] = resource.kind
     return ApiError(422, "Invalid", f'{subject} "{name}" is invalid: {text}', details)
 
 
 def value_invalid(field: str, value: object, why: str) -> Cause:
-    """Name a field whose value is wrong."""
+    """Return the cause for a field whose value is wrong."""
     shown = f'"{value}"' if isinstance(value, str) else value
     return Cause("FieldValueInvalid", f"Invalid value: {shown}: {why}", field)
 
 
 def value_required(field: str, why: str = "") -> Cause:
-    """Name a field that must be there."""
+    """Return the cause for a field that must be there."""
     return Cause("FieldValueRequired", f"Required value{f': {why}' if why else ''}", field)
-
-
-def value_forbidden(field: str, why: str) -> Cause:
-    """Name a field that may not be changed or set."""
-    return Cause("FieldValueForbidden", f"Forbidden: {why}", field)

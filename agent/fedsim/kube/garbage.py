@@ -1,4 +1,4 @@
-"""The garbage collector: what goes when its owner goes, and in which order."""
+"""The garbage collector: what goes when its owner goes, after it or before it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import defaultdict
 
 from fedsim.kube.cluster import Cluster
 from fedsim.kube.kinds import RESOURCES, Resource
-from fedsim.kube.lifecycle import FOREGROUND, ORPHAN, Removal
+from fedsim.kube.lifecycle import FOREGROUND, Removal
 from fedsim.kube.store import Change, ChangeType, Json, clone
 
 Key = tuple[Resource, str, str]
 
 
 class Garbage:
-    """Knows who owns whom, by uid."""
+    """Knows who owns whom, by uid. An object goes when the last of its owners has gone."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -28,24 +28,15 @@ class Garbage:
 
     def follow(self, change: Change) -> None:
         """Keep up with a change, and mark the uids that need a look."""
-        uid = change.object["metadata"]["uid"]
-        key = (change.resource, change.namespace, change.name)
-        if change.type is ChangeType.DELETED:
-            self._alive.pop(uid, None)
-            for owner in _owners(change.object):
-                self._dependents[owner].discard(key)
-                self._cluster.mark("garbage", "", owner)
-            if uid in self._dependents:
-                self._cluster.mark("garbage", "", uid)
+        if change.type is not ChangeType.DELETED:
+            self._add(change.resource, change.object)
             return
-        if change.previous is not None:
-            for owner in _owners(change.previous):
-                self._dependents[owner].discard(key)
-        self._add(change.resource, change.object)
-        finalizers = change.object["metadata"].get("finalizers") or ()
-        is_going = bool(change.object["metadata"].get("deletionTimestamp"))
-        if is_going and (FOREGROUND in finalizers or ORPHAN in finalizers):
-            self._cluster.mark("garbage", "", uid)
+        uid = change.object["metadata"]["uid"]
+        self._alive.pop(uid, None)
+        for owner in _owners(change.object):
+            self._dependents[owner].discard((change.resource, change.namespace, change.name))
+            self._cluster.mark("garbage", "", owner)
+        self._cluster.mark("garbage", "", uid)
 
     def _add(self, resource: Resource, obj: Json) -> None:
         metadata = obj["metadata"]
@@ -55,77 +46,39 @@ class Garbage:
             self._dependents[owner].add(key)
             if owner not in self._alive:
                 self._cluster.mark("garbage", "", owner)
+        if FOREGROUND in (metadata.get("finalizers") or ()):
+            self._cluster.mark("garbage", "", metadata["uid"])
 
     def reconcile(self, _: str, uid: str) -> None:
         """Look after the dependents of one owner."""
         key = self._alive.get(uid)
         owner = self._cluster.store.get(*key) if key else None
-        if owner is None:
-            self._collect(uid)
-            return
-        finalizers = owner["metadata"].get("finalizers") or ()
-        if not owner["metadata"].get("deletionTimestamp") or key is None:
-            return
-        if ORPHAN in finalizers:
-            for dependent in self._live_dependents(uid):
-                self._disown(*dependent, uid)
-            self._release(key[0], owner, ORPHAN)
-        elif FOREGROUND in finalizers:
-            self._delete_first(key[0], owner)
+        if owner is None or key is None:
+            for resource, obj in self._living(uid):
+                if not any(other in self._alive for other in _owners(obj)):
+                    self._delete(resource, obj, "Background")
+            if not self._dependents.get(uid):
+                self._dependents.pop(uid, None)
+        elif FOREGROUND in (owner["metadata"].get("finalizers") or ()):
+            dependents = self._living(uid)
+            for resource, obj in dependents:
+                self._delete(resource, obj, "Foreground")
+            if not dependents:
+                changed = clone(owner)
+                changed["metadata"]["finalizers"].remove(FOREGROUND)
+                self._cluster.registry.write(key[0], changed)
 
-    def _collect(self, uid: str) -> None:
-        for resource, obj in self._live_dependents(uid):
-            others = [owner for owner in _owners(obj) if owner in self._alive]
-            if others:
-                self._disown(resource, obj, uid)
-            elif not obj["metadata"].get("deletionTimestamp"):
-                self._delete(resource, obj, Removal(uid=obj["metadata"]["uid"]))
-        if not self._dependents.get(uid):
-            self._dependents.pop(uid, None)
+    def _living(self, uid: str) -> list[tuple[Resource, Json]]:
+        objects = [(key[0], self._cluster.store.get(*key)) for key in self._dependents.get(uid, ())]
+        return [(resource, obj) for resource, obj in objects if obj and uid in _owners(obj)]
 
-    def _delete_first(self, resource: Resource, owner: Json) -> None:
-        uid = owner["metadata"]["uid"]
-        blocking = [
-            (each, obj)
-            for each, obj in self._live_dependents(uid)
-            if any(
-                reference["uid"] == uid and reference.get("blockOwnerDeletion")
-                for reference in obj["metadata"]["ownerReferences"]
-            )
-        ]
-        for each, obj in blocking:
-            if not obj["metadata"].get("deletionTimestamp"):
-                self._delete(each, obj, Removal(propagation="Foreground"))
-        if not blocking:
-            self._release(resource, owner, FOREGROUND)
-
-    def _delete(self, resource: Resource, obj: Json, removal: Removal) -> None:
+    def _delete(self, resource: Resource, obj: Json, propagation: str) -> None:
         metadata = obj["metadata"]
-        self._cluster.registry.delete(
-            resource, metadata.get("namespace", ""), metadata["name"], removal
-        )
-
-    def _live_dependents(self, uid: str) -> list[tuple[Resource, Json]]:
-        found = []
-        for key in tuple(self._dependents.get(uid, ())):
-            obj = self._cluster.store.get(*key)
-            if obj is not None and uid in _owners(obj):
-                found.append((key[0], obj))
-        return found
-
-    def _disown(self, resource: Resource, obj: Json, uid: str) -> None:
-        changed = clone(obj)
-        changed["metadata"]["ownerReferences"] = [
-            reference
-            for reference in changed["metadata"]["ownerReferences"]
-            if reference["uid"] != uid
-        ]
-        self._cluster.registry.write(resource, changed)
-
-    def _release(self, resource: Resource, owner: Json, finalizer: str) -> None:
-        changed = clone(owner)
-        changed["metadata"]["finalizers"].remove(finalizer)
-        self._cluster.registry.write(resource, changed)
+        if not metadata.get("deletionTimestamp"):
+            removal = Removal(propagation=propagation, uid=metadata["uid"])
+            self._cluster.registry.delete(
+                resource, metadata.get("namespace", ""), metadata["name"], removal
+            )
 
 
 def _owners(obj: Json) -> list[str]:

@@ -1,8 +1,8 @@
 """How objects come, change and go: the rules that hold for every kind.
 
 Everything here is synchronous and touches memory alone, so each call is atomic. Clients come
-through `create`, `update`, `modify` and `delete`; the cluster's own controllers write by
-`write_status` and `write`, which track no ownership of fields.
+through `create`, `update`, `modify` and `delete`, which admit what they write; the cluster's own
+controllers write by `write` and `write_status`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedsim.kube.apply import Manager, track
 from fedsim.kube.clock import Clock
-from fedsim.kube.defaults import check_shape, complete
+from fedsim.kube.defaults import complete
 from fedsim.kube.errors import (
     Cause,
     already_exists,
@@ -22,18 +21,16 @@ from fedsim.kube.errors import (
     forbidden,
     invalid,
     not_found,
-    value_forbidden,
     value_invalid,
 )
-from fedsim.kube.kinds import NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES, Resource
-from fedsim.kube.services import PortBook, keep_address
+from fedsim.kube.kinds import NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES, Resource
+from fedsim.kube.ports import PortAllocator, drop_node_ports
 from fedsim.kube.store import Json, Store, clone
-from fedsim.kube.validation import validate
+from fedsim.kube.validation import check_shape, validate
 
 PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
-_KEPT_METADATA = (
+_SERVER_METADATA = (
     "name",
     "namespace",
     "uid",
@@ -45,43 +42,31 @@ _KEPT_METADATA = (
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """How a client writes: under which manager's name, to what, and whether for show."""
-
-    manager: str = "unknown"
-    subresource: str = ""
-    is_dry_run: bool = False
-    is_apply: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Removal:
     """How a client deletes."""
 
     grace_s: int | None = None
     propagation: str = "Background"
     uid: str | None = None
-    version: str | None = None
-    is_dry_run: bool = False
 
 
 class Registry:
     """The rules of the API server over a store."""
 
-    def __init__(self, store: Store, clock: Clock, ports: PortBook) -> None:
+    def __init__(self, store: Store, clock: Clock, ports: PortAllocator) -> None:
         self._store = store
         self._clock = clock
         self._ports = ports
 
     def get(self, resource: Resource, namespace: str, name: str) -> Json:
         """Return an object; raises 404."""
-        found = self._store.get(resource, namespace, name)
-        if found is None:
+        live = self._store.get(resource, namespace, name)
+        if live is None:
             raise not_found(resource, name)
-        return found
+        return live
 
-    def create(self, resource: Resource, namespace: str, obj: Json, write: Write) -> Json:
-        """Make a new object; the object given belongs to the registry from now on."""
+    def create(self, resource: Resource, namespace: str, obj: Json) -> Json:
+        """Make a new object; ``obj`` belongs to the registry from now on."""
         check_envelope(resource, namespace, obj)
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
@@ -92,15 +77,13 @@ class Registry:
         self._check_namespace(resource, namespace, name)
         if name and self._store.get(resource, namespace, name) is not None:
             raise already_exists(resource, name)
-        self._birth(resource, namespace, obj)
+        self._begin(resource, namespace, obj)
         self._admit(resource, obj, None)
-        if not write.is_apply:
-            track(None, obj, _manager(resource, write), self._clock.stamp())
-        return obj if write.is_dry_run else self._store.put(resource, obj)
+        return self._store.put(resource, obj)
 
-    def _birth(self, resource: Resource, namespace: str, obj: Json) -> None:
+    def _begin(self, resource: Resource, namespace: str, obj: Json) -> None:
         metadata = obj["metadata"]
-        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
             metadata.pop(field, None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = self._clock.stamp()
@@ -108,14 +91,14 @@ class Registry:
             metadata["namespace"] = namespace
         if resource.has_generation:
             metadata["generation"] = 1
-        if resource.has_status and resource.plural != "nodes":
+        if resource.has_status and resource is not NODES:
             obj.pop("status", None)
 
     def _admit(self, resource: Resource, obj: Json, before: Json | None) -> None:
         check_shape(resource, obj)
         complete(resource, obj)
-        if resource is SERVICES and before is not None:
-            keep_address(obj, before)
+        if resource is SERVICES:
+            drop_node_ports(obj, before)
         validate(resource, obj, before)
         if resource is SERVICES:
             self._ports.allocate(obj, before)
@@ -123,9 +106,8 @@ class Registry:
             self._admit_pod(obj)
 
     def _admit_pod(self, pod: Json) -> None:
-        spec, metadata = pod["spec"], pod["metadata"]
-        account = spec.setdefault("serviceAccountName", "default")
-        spec["serviceAccount"] = account
+        metadata = pod["metadata"]
+        account = pod["spec"].setdefault("serviceAccountName", "default")
         if self._store.get(SERVICE_ACCOUNTS, metadata["namespace"], account) is None:
             where = f"{metadata['namespace']}/{account}"
             why = f'error looking up service account {where}: serviceaccount "{account}" not found'
@@ -134,88 +116,43 @@ class Registry:
     def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
         if not resource.is_namespaced:
             return
-        space = self._store.get(NAMESPACES, "", namespace)
-        if space is None:
+        live = self._store.get(NAMESPACES, "", namespace)
+        if live is None:
             raise not_found(NAMESPACES, namespace)
-        if space["metadata"].get("deletionTimestamp"):
-            cause = Cause(
-                "NamespaceTerminating",
-                f"namespace {namespace} is being terminated",
-                "metadata.namespace",
-            )
+        if live["metadata"].get("deletionTimestamp"):
+            text = f"namespace {namespace} is being terminated"
+            cause = Cause("NamespaceTerminating", text, "metadata.namespace")
             why = (
                 f"unable to create new content in namespace {namespace} "
                 "because it is being terminated"
             )
             raise forbidden(resource, name, why, [cause])
 
-    def update(
-        self, resource: Resource, namespace: str, name: str, obj: Json, write: Write
-    ) -> Json:
-        """Replace an object, or its status; returns it unchanged when nothing differs."""
-        check_envelope(resource, namespace, obj)
-        if obj["metadata"].get("name") != name:
-            raise bad_request(
-                f"the name of the object ({obj['metadata'].get('name', '')}) does not match "
-                f"the name on the URL ({name})"
-            )
-        live = self.get(resource, namespace, name)
-        self._check_version(resource, live, obj)
-        return self._change(resource, live, obj, write)
+    def update(self, resource: Resource, namespace: str, name: str, obj: Json) -> Json:
+        """Replace an object; returns it unchanged when nothing differs."""
+        return self.modify(resource, namespace, name, lambda _: obj)
 
     def modify(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        transform: Callable[[Json], Json],
-        write: Write,
+        self, resource: Resource, namespace: str, name: str, change: Callable[[Json], Json]
     ) -> Json:
         """Change an object by a function of it, as a patch does."""
         live = self.get(resource, namespace, name)
-        obj = transform(clone(live))
+        obj = change(clone(live))
         check_envelope(resource, namespace, obj)
         if obj["metadata"].get("name") != name:
             cause = value_invalid(
                 "metadata.name", obj["metadata"].get("name"), "field is immutable"
             )
-            raise invalid(resource.kind, resource.group, name, [cause])
-        self._check_version(resource, live, obj)
-        return self._change(resource, live, obj, write)
-
-    def _check_version(self, resource: Resource, live: Json, obj: Json) -> None:
-        metadata, now = obj["metadata"], live["metadata"]
-        uid, version = metadata.get("uid"), metadata.get("resourceVersion")
-        if uid and uid != now["uid"]:
-            raise conflict(
-                resource,
-                now["name"],
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-                f"{now['uid']}",
-            )
-        if version and version != now["resourceVersion"]:
-            raise conflict(resource, now["name"])
-        if not version and not resource.may_update_unconditionally:
-            cause = value_invalid("metadata.resourceVersion", 0, "must be specified for an update")
-            raise invalid(resource.kind, resource.group, now["name"], [cause])
-
-    def _change(self, resource: Resource, live: Json, obj: Json, write: Write) -> Json:
-        obj = _with_live_parts(resource, live, obj, write)
-        if not write.subresource:
-            self._admit(resource, obj, live)
-            _check_finalizers(resource, live, obj)
-        if not write.is_apply:
-            track(live, obj, _manager(resource, write), self._clock.stamp())
+            raise invalid(resource, name, [cause])
+        _check_version(resource, live, obj)
+        _keep_server_fields(resource, live, obj)
+        self._admit(resource, obj, live)
         obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
         if obj == live:
             return live
         if resource.has_generation and obj.get("spec") != live.get("spec"):
             obj["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
-        if write.is_dry_run:
-            return obj
-        stored = self._store.put(resource, obj)
-        self._remove_if_done(resource, stored)
-        return stored
+        return self._put(resource, obj)
 
     def write(self, resource: Resource, obj: Json) -> Json:
         """Store an object changed by a controller, unless it is gone or nothing differs."""
@@ -224,9 +161,7 @@ class Registry:
         if live is None or live["metadata"]["uid"] != metadata["uid"] or live == obj:
             return obj
         obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
-        stored = self._store.put(resource, obj)
-        self._remove_if_done(resource, stored)
-        return stored
+        return self._put(resource, obj)
 
     def write_status(self, resource: Resource, live: Json, status: Json) -> Json:
         """Store a status computed by a controller, if it differs."""
@@ -239,14 +174,11 @@ class Registry:
         """Delete an object, or mark it for deletion; returns its last form."""
         live = self.get(resource, namespace, name)
         self._check_removal(resource, live, removal)
-        if removal.is_dry_run:
-            return live
         if resource is PODS:
             return self._delete_pod(live, removal)
         finalizers = list(live["metadata"].get("finalizers") or ())
-        extra = {"Foreground": FOREGROUND, "Orphan": ORPHAN}.get(removal.propagation)
-        if extra and extra not in finalizers:
-            finalizers.append(extra)
+        if removal.propagation == "Foreground" and FOREGROUND not in finalizers:
+            finalizers.append(FOREGROUND)
         if not finalizers and resource is not NAMESPACES:
             return self._store.remove(resource, namespace, name) or live
         return self._mark(resource, live, finalizers, 0)
@@ -255,22 +187,14 @@ class Registry:
         metadata = live["metadata"]
         if resource is NAMESPACES and metadata["name"] in PROTECTED_NAMESPACES:
             raise forbidden(resource, metadata["name"], "this namespace may not be deleted")
-        for wanted, is_now, label in (
-            (removal.uid, metadata["uid"], "UID"),
-            (removal.version, metadata["resourceVersion"], "ResourceVersion"),
-        ):
-            if wanted and wanted != is_now:
-                why = (
-                    f"Precondition failed: {label} in precondition: {wanted}, "
-                    f"{label} in object meta: {is_now}"
-                )
-                raise conflict(resource, metadata["name"], why)
+        if removal.uid and removal.uid != metadata["uid"]:
+            raise _wrong_uid(resource, live, removal.uid)
 
     def _delete_pod(self, pod: Json, removal: Removal) -> Json:
         metadata, spec = pod["metadata"], pod["spec"]
         grace_s = removal.grace_s
         if grace_s is None:
-            grace_s = spec.get("terminationGracePeriodSeconds", 30)
+            grace_s = spec["terminationGracePeriodSeconds"]
         finalizers = list(metadata.get("finalizers") or ())
         is_over = not spec.get("nodeName") or pod["status"]["phase"] in {"Succeeded", "Failed"}
         if (grace_s <= 0 or is_over) and not finalizers:
@@ -293,32 +217,35 @@ class Registry:
         return live if obj == live else self._store.put(resource, obj)
 
     def finish(self, resource: Resource, live: Json) -> None:
-        """Take an object away at once, whatever is left of it: the last act of a controller."""
+        """Remove an object at once, whatever is left of it: the last act of a controller."""
         metadata = live["metadata"]
-        found = self._store.get(resource, metadata.get("namespace", ""), metadata["name"])
-        if found is not None and found["metadata"]["uid"] == metadata["uid"]:
+        obj = self._store.get(resource, metadata.get("namespace", ""), metadata["name"])
+        if obj is not None and obj["metadata"]["uid"] == metadata["uid"]:
             self._store.remove(resource, metadata.get("namespace", ""), metadata["name"])
 
-    def _remove_if_done(self, resource: Resource, obj: Json) -> None:
-        metadata = obj["metadata"]
-        if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
-            return
-        if resource is NAMESPACES and (obj.get("spec") or {}).get("finalizers"):
-            return
-        if resource is PODS and metadata.get("deletionGracePeriodSeconds"):
-            return
-        self._store.remove(resource, metadata.get("namespace", ""), metadata["name"])
+    def _put(self, resource: Resource, obj: Json) -> Json:
+        """Store an object, and remove it when it is deleted and nothing holds it any more."""
+        stored = self._store.put(resource, obj)
+        metadata = stored["metadata"]
+        is_held = metadata.get("finalizers") or (
+            (resource is NAMESPACES and (stored.get("spec") or {}).get("finalizers"))
+            or (resource is PODS and metadata.get("deletionGracePeriodSeconds"))
+        )
+        if metadata.get("deletionTimestamp") and not is_held:
+            self._store.remove(resource, metadata.get("namespace", ""), metadata["name"])
+        return stored
 
 
 def check_envelope(resource: Resource, namespace: str, obj: Json) -> None:
-    """Check that the object is of the kind and the namespace that its URL says."""
+    """Check that the object is of the kind and the namespace that its URL says; raises 400."""
     for field, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
-        if obj.setdefault(field, expected) != expected:
+        if (obj.get(field) or expected) != expected:
             words = {"apiVersion": "API version", "kind": "kind"}
             raise bad_request(
                 f"the {words[field]} in the data ({obj[field]}) does not match the expected "
                 f"{words[field]} ({expected})"
             )
+        obj[field] = expected
     metadata = obj.setdefault("metadata", {})
     if not isinstance(metadata, dict):
         raise bad_request("json: cannot unmarshal into Go struct field .metadata")
@@ -330,22 +257,24 @@ def check_envelope(resource: Resource, namespace: str, obj: Json) -> None:
         metadata.pop("namespace", None)
 
 
-def _manager(resource: Resource, write: Write) -> Manager:
-    return Manager(write.manager, "Update", resource.api_version, write.subresource)
+def _check_version(resource: Resource, live: Json, obj: Json) -> None:
+    metadata, now = obj["metadata"], live["metadata"]
+    if metadata.get("uid") and metadata["uid"] != now["uid"]:
+        raise _wrong_uid(resource, live, metadata["uid"])
+    if metadata.get("resourceVersion", now["resourceVersion"]) != now["resourceVersion"]:
+        raise conflict(resource, now["name"])
 
 
-def _with_live_parts(resource: Resource, live: Json, obj: Json, write: Write) -> Json:
-    """Return the object with what a client may not change taken from the live one."""
+def _wrong_uid(resource: Resource, live: Json, uid: str) -> Exception:
+    metadata = live["metadata"]
+    why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
+    return conflict(resource, metadata["name"], why)
+
+
+def _keep_server_fields(resource: Resource, live: Json, obj: Json) -> None:
+    """Put what a client may not change back to what the live object has."""
     metadata = obj["metadata"]
-    if write.subresource:
-        changed = {**live, "metadata": dict(live["metadata"])}
-        part = "spec" if write.subresource == "finalize" else "status"
-        if part in obj:
-            changed[part] = obj[part]
-        if "managedFields" in metadata:
-            changed["metadata"]["managedFields"] = metadata["managedFields"]
-        return changed
-    for field in _KEPT_METADATA:
+    for field in _SERVER_METADATA:
         if field in live["metadata"]:
             metadata[field] = live["metadata"][field]
         else:
@@ -356,16 +285,3 @@ def _with_live_parts(resource: Resource, live: Json, obj: Json, write: Write) ->
         obj.pop("status", None)
         if "status" in live:
             obj["status"] = live["status"]
-    return obj
-
-
-def _check_finalizers(resource: Resource, live: Json, obj: Json) -> None:
-    if not live["metadata"].get("deletionTimestamp"):
-        return
-    before = set(live["metadata"].get("finalizers") or ())
-    if set(obj["metadata"].get("finalizers") or ()) - before:
-        cause = value_forbidden(
-            "metadata.finalizers",
-            "no new finalizers can be added if the object is being deleted",
-        )
-        raise invalid(resource.kind, resource.group, live["metadata"]["name"], [cause])

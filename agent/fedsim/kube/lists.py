@@ -1,18 +1,15 @@
-"""Lists: chosen by selectors, given out in pages that show one moment."""
+"""Lists: chosen by selectors, handed out in pages that show one moment."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from fedsim.kube.cluster import Cluster
 from fedsim.kube.errors import bad_request, expired
-from fedsim.kube.paths import Target
-from fedsim.kube.selectors import Selector
-from fedsim.kube.store import Json, dump
-from fedsim.kube.watch import too_large
+from fedsim.kube.requests import Target
+from fedsim.kube.selectors import parse_selector
+from fedsim.kube.store import Json
 
 _KEPT_SNAPSHOTS = 64
 
@@ -21,32 +18,26 @@ class Lists:
     """Answers lists; what a client has not fetched yet of a paged one is kept for a while."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+        self._store = cluster.store
         self._snapshots: OrderedDict[str, tuple[int, list[Json]]] = OrderedDict()
         self._count = 0
 
-    def chosen(self, target: Target, selector: Selector) -> list[Json]:
-        """Return the objects that the client may see and wants."""
-        objects = self._cluster.store.list(
-            target.resource, target.namespace if target.resource.is_namespaced else None
-        )
-        return objects if selector.is_everything else [o for o in objects if selector.matches(o)]
-
-    def answer(self, target: Target, selector: Selector, query: dict[str, str]) -> Json:
+    def answer(self, target: Target, query: Mapping[str, str]) -> Json:
         """Return a list object, one page of it if the client set a limit."""
-        limit = self._number(query, "limit")
         if token := query.get("continue"):
             version, objects = self._continue(token)
         else:
-            asked = self._number(query, "resourceVersion")
-            if asked > self._cluster.store.version:
-                raise too_large(asked, self._cluster.store.version)
-            version, objects = self._cluster.store.version, self.chosen(target, selector)
+            selector = parse_selector(target.resource, query)
+            version = self._store.version
+            objects = [
+                obj
+                for obj in self._store.list(target.resource, target.namespace or None)
+                if selector.matches(obj)
+            ]
+        limit = number_of(query, "limit")
         metadata: Json = {"resourceVersion": str(version)}
         if limit and len(objects) > limit:
             metadata["continue"] = self._keep(version, objects[limit:])
-            if selector.is_everything:
-                metadata["remainingItemCount"] = len(objects) - limit
             objects = objects[:limit]
         return {
             "kind": target.resource.list_kind,
@@ -57,29 +48,25 @@ class Lists:
 
     def _keep(self, version: int, rest: list[Json]) -> str:
         self._count += 1
-        key = str(self._count)
-        self._snapshots[key] = (version, rest)
+        token = str(self._count)
+        self._snapshots[token] = (version, rest)
         while len(self._snapshots) > _KEPT_SNAPSHOTS:
             self._snapshots.popitem(last=False)
-        return base64.urlsafe_b64encode(
-            dump({"v": "meta.k8s.io/v1", "rv": version, "k": key})
-        ).decode()
+        return token
 
     def _continue(self, token: str) -> tuple[int, list[Json]]:
-        try:
-            key = str(json.loads(base64.urlsafe_b64decode(token))["k"])
-        except (binascii.Error, ValueError, KeyError, TypeError) as error:
-            raise bad_request("continue key is not valid") from error
-        kept = self._snapshots.get(key)
-        if kept is None:
+        snapshot = self._snapshots.get(token)
+        if snapshot is None:
             raise expired(
                 "The provided continue parameter is too old to display a consistent list result. "
                 "You must start a new list without the continue parameter."
             )
-        return kept
+        return snapshot
 
-    def _number(self, query: dict[str, str], name: str) -> int:
-        text = query.get(name, "") or "0"
-        if not text.isdigit():
-            raise bad_request(f'{name}: Invalid value: "{text}": must be a number')
-        return int(text)
+
+def number_of(query: Mapping[str, str], name: str) -> int:
+    """Return a number of the query, 0 when it is not there; raises 400."""
+    text = query.get(name, "") or "0"
+    if not text.isdigit():
+        raise bad_request(f'{name}: Invalid value: "{text}": must be a number')
+    return int(text)

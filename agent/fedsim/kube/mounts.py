@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fedsim.kube.clock import Clock
 from fedsim.kube.kinds import CONFIG_MAPS, PODS, SECRETS, Resource
@@ -18,12 +18,12 @@ from fedsim.kube.store import Change, ChangeType, Json, Store
 Files = dict[str, bytes]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Mounted:
     """A pod's volumes: as they are now, and as they were at its start."""
 
-    now: dict[str, Files] = field(default_factory=dict)
-    at_start: dict[str, Files] = field(default_factory=dict)
+    now: dict[str, Files]
+    at_start: dict[str, Files]
 
 
 class Mounts:
@@ -43,32 +43,17 @@ class Mounts:
         }
         self._pods[pod["metadata"]["uid"]] = _Mounted(dict(volumes), volumes)
 
-    def forget(self, uid: str) -> None:
-        """Drop a pod that is gone."""
-        self._pods.pop(uid, None)
-
     def problems(self, pod: Json) -> list[str]:
-        """Say why a pod's volumes cannot be set up, in the kubelet's words; empty when they can."""
+        """Return why a pod's volumes cannot be set up, in the kubelet's words; empty: they can."""
         namespace = pod["metadata"]["namespace"]
         return [
-            f'MountVolume.SetUp failed for volume "{volume["name"]}" : {why}'
+            f'MountVolume.SetUp failed for volume "{volume["name"]}" : '
+            f'{source.resource.singular} "{source.name}" not found'
             for volume in pod["spec"].get("volumes") or ()
-            for resource, source in _sources(volume)
-            if (why := self._problem(resource, source, namespace))
+            if (source := _source(volume)) is not None
+            and not source.is_optional
+            and self._store.get(source.resource, namespace, source.name) is None
         ]
-
-    def _problem(self, resource: Resource, source: Json, namespace: str) -> str:
-        name = source.get("secretName") or source.get("name", "")
-        if source.get("optional"):
-            return ""
-        found = self._store.get(resource, namespace, name)
-        if found is None:
-            return f'{resource.singular} "{name}" not found'
-        files = _files_of(resource, found)
-        for item in source.get("items") or ():
-            if item["key"] not in files:
-                return f"references non-existent {resource.singular} key: {item['key']}"
-        return ""
 
     def read(self, pod: Json, container: str, path: str) -> bytes | None:
         """Return a mounted file as a container sees it, None when nothing is mounted there."""
@@ -78,11 +63,11 @@ class Mounts:
         path = posixpath.normpath(path)
         mounts = [
             mount
-            for each in pod["spec"]["containers"]
-            if each["name"] == container
-            for mount in each.get("volumeMounts") or ()
+            for described in pod["spec"]["containers"]
+            if described["name"] == container
+            for mount in described.get("volumeMounts") or ()
         ]
-        for mount in sorted(mounts, key=lambda each: len(each["mountPath"]), reverse=True):
+        for mount in sorted(mounts, key=lambda mount: len(mount["mountPath"]), reverse=True):
             where = posixpath.normpath(mount["mountPath"])
             if inner := mount.get("subPath"):
                 if path == where:
@@ -96,90 +81,66 @@ class Mounts:
 
         A pod that mounts it nowhere is taken to read the stored object.
         """
-        for volume in pod["spec"].get("volumes") or ():
-            for each, source in _sources(volume):
-                if each is resource and (source.get("secretName") or source.get("name")) == name:
-                    return self._mounted(pod, volume["name"], _path_of(source, key))
-        found = self._store.get(resource, pod["metadata"]["namespace"], name)
-        return _files_of(resource, found).get(key) if found else None
-
-    def _mounted(self, pod: Json, volume: str, path: str) -> bytes | None:
         mounted = self._pods.get(pod["metadata"]["uid"])
-        if mounted is None:
-            return None
-        mounts = [
-            mount
-            for container in pod["spec"]["containers"]
-            for mount in container.get("volumeMounts") or ()
-            if mount["name"] == volume
-        ]
-        is_directory = not mounts or any(not mount.get("subPath") for mount in mounts)
-        return (mounted.now if is_directory else mounted.at_start).get(volume, {}).get(path)
+        for volume in pod["spec"].get("volumes") or ():
+            source = _source(volume)
+            if mounted and source and (source.resource, source.name) == (resource, name):
+                return mounted.now.get(volume["name"], {}).get(key)
+        obj = self._store.get(resource, pod["metadata"]["namespace"], name)
+        return _files_of(resource, obj).get(key) if obj else None
 
     def _read(self, pod: Json, volume: Json) -> Files:
-        files: Files = {}
-        for resource, source in _sources(volume):
-            name = source.get("secretName") or source.get("name", "")
-            found = self._store.get(resource, pod["metadata"]["namespace"], name)
-            content = _files_of(resource, found) if found else {}
-            if source.get("items"):
-                content = {
-                    item["path"]: content[item["key"]]
-                    for item in source["items"]
-                    if item["key"] in content
-                }
-            files.update(content)
-        return files
+        source = _source(volume)
+        if source is None:
+            return {}
+        obj = self._store.get(source.resource, pod["metadata"]["namespace"], source.name)
+        return _files_of(source.resource, obj) if obj else {}
 
     def _follow(self, change: Change) -> None:
-        if change.resource is PODS and change.type is ChangeType.DELETED:
-            self.forget(change.object["metadata"]["uid"])
-        if change.resource not in {CONFIG_MAPS, SECRETS} or change.type is ChangeType.DELETED:
-            return
-        if any(self._is_mounted(change, pod) for pod in self._started(change.namespace)):
+        if change.type is ChangeType.DELETED:
+            if change.resource is PODS:
+                self._pods.pop(change.object["metadata"]["uid"], None)
+        elif change.resource in {CONFIG_MAPS, SECRETS} and any(self._users(change)):
             self._clock.call_later(self._delay_s, lambda: self._sync(change))
 
     def _sync(self, change: Change) -> None:
-        for pod in self._started(change.namespace):
-            if self._is_mounted(change, pod):
-                mounted = self._pods[pod["metadata"]["uid"]]
-                for volume in pod["spec"].get("volumes") or ():
-                    mounted.now[volume["name"]] = self._read(pod, volume)
+        for pod, volume in self._users(change):
+            self._pods[pod["metadata"]["uid"]].now[volume["name"]] = self._read(pod, volume)
 
-    def _started(self, namespace: str) -> Iterator[Json]:
-        for pod in self._store.list(PODS, namespace):
-            if pod["metadata"]["uid"] in self._pods:
-                yield pod
-
-    def _is_mounted(self, change: Change, pod: Json) -> bool:
-        return any(
-            resource is change.resource
-            and (source.get("secretName") or source.get("name")) == change.name
-            for volume in pod["spec"].get("volumes") or ()
-            for resource, source in _sources(volume)
-        )
+    def _users(self, change: Change) -> Iterator[tuple[Json, Json]]:
+        """Yield the started pods that mount the changed object, with the volume."""
+        for pod in self._store.list(PODS, change.namespace):
+            for volume in pod["spec"].get("volumes") or ():
+                source = _source(volume)
+                if (
+                    source is not None
+                    and (source.resource, source.name) == (change.resource, change.name)
+                    and pod["metadata"]["uid"] in self._pods
+                ):
+                    yield pod, volume
 
 
-def _sources(volume: Json) -> Iterator[tuple[Resource, Json]]:
-    if "secret" in volume:
-        yield SECRETS, volume["secret"]
-    if "configMap" in volume:
-        yield CONFIG_MAPS, volume["configMap"]
-    for source in (volume.get("projected") or {}).get("sources") or ():
-        yield from _sources(source)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The ConfigMap or Secret that a volume shows."""
+
+    resource: Resource
+    name: str
+    is_optional: bool
 
 
-def _path_of(source: Json, key: str) -> str:
-    for item in source.get("items") or ():
-        if item["key"] == key:
-            return str(item["path"])
-    return key
+def _source(volume: Json) -> _Source | None:
+    for key, resource, field in (
+        ("secret", SECRETS, "secretName"),
+        ("configMap", CONFIG_MAPS, "name"),
+    ):
+        if described := volume.get(key):
+            return _Source(resource, described[field], bool(described.get("optional")))
+    return None
 
 
 def _files_of(resource: Resource, obj: Json) -> Files:
     data = obj.get("data") or {}
     if resource is SECRETS:
         return {key: base64.b64decode(text) for key, text in data.items()}
-    binary = obj.get("binaryData") or {}
-    files = {key: text.encode() for key, text in data.items()}
-    return {**files, **{key: base64.b64decode(text) for key, text in binary.items()}}
+    return {key: text.encode() for key, text in data.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,8 +19,6 @@ class Stage(StrEnum):
     RUNNING = "running"
     READY = "ready"
     CRASHED = "crashed"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +32,12 @@ class Facts:
     pod_ip: str
     message: str = ""
 
+    @property
+    def is_started(self) -> bool:
+        """Return whether the containers have been started."""
+        return self.stage in {Stage.RUNNING, Stage.READY, Stage.CRASHED}
 
-_STARTED = frozenset({Stage.RUNNING, Stage.READY, Stage.CRASHED})
-_OVER = frozenset({Stage.SUCCEEDED, Stage.FAILED})
+
 _WAITING = {
     Stage.MOUNTING: "ContainerCreating",
     Stage.PULLING: "ContainerCreating",
@@ -49,96 +49,67 @@ _WAITING = {
 
 def build_status(pod: Json, facts: Facts) -> Json:
     """Return the pod's whole status at its stage."""
-    before = pod.get("status") or {}
-    spec = pod["spec"]
+    before, spec = pod.get("status") or {}, pod["spec"]
     status: Json = {
-        "phase": _phase(facts.stage),
+        "phase": "Running" if facts.is_started else "Pending",
         "conditions": _conditions(pod, facts),
         "hostIP": facts.host_ip,
-        "hostIPs": [{"ip": facts.host_ip}],
         "startTime": before.get("startTime") or facts.stamp,
-        "observedGeneration": pod["metadata"].get("generation", 1),
         "qosClass": before.get("qosClass", "BestEffort"),
-        "containerStatuses": [_container(pod, each, facts) for each in spec["containers"]],
+        "containerStatuses": [
+            _container(pod, container, facts) for container in spec["containers"]
+        ],
     }
-    if facts.stage in _STARTED | _OVER:
+    if facts.is_started:
         status["podIP"] = facts.pod_ip
-        status["podIPs"] = [{"ip": facts.pod_ip}]
     if spec.get("initContainers"):
         status["initContainerStatuses"] = [
-            _init_container(pod, each, facts) for each in spec["initContainers"]
+            _init_container(pod, container, facts) for container in spec["initContainers"]
         ]
     return status
 
 
-def _phase(stage: Stage) -> str:
-    if stage is Stage.SUCCEEDED:
-        return "Succeeded"
-    if stage is Stage.FAILED:
-        return "Failed"
-    return "Running" if stage in _STARTED else "Pending"
-
-
 def _conditions(pod: Json, facts: Facts) -> list[Json]:
-    stage = facts.stage
     names = " ".join(container["name"] for container in pod["spec"]["containers"])
-    is_started = stage in _STARTED | _OVER
-    is_initialized = is_started or not pod["spec"].get("initContainers")
+    is_ready = facts.stage is Stage.READY
     unready = {
         "reason": "ContainersNotReady",
         "message": f"containers with unready status: [{names}]",
     }
-    if stage is Stage.SUCCEEDED:
-        unready = {"reason": "PodCompleted"}
-    elif stage is Stage.FAILED:
-        unready = {"reason": "PodFailed"}
-    is_ready = stage is Stage.READY
-    wanted: tuple[tuple[str, bool, dict[str, str]], ...] = (
-        ("PodReadyToStartContainers", is_started and stage not in _OVER, {}),
-        ("Initialized", is_initialized, {}),
+    states: tuple[tuple[str, bool, dict[str, str]], ...] = (
+        ("Initialized", facts.is_started or not pod["spec"].get("initContainers"), {}),
         ("Ready", is_ready, {} if is_ready else unready),
         ("ContainersReady", is_ready, {} if is_ready else unready),
         ("PodScheduled", True, {}),
     )
     return [
-        {
-            **condition(pod, name, "True" if holds else "False", facts.stamp, **rest),
-            "lastProbeTime": None,
-        }
-        for name, holds, rest in wanted
+        condition(pod, name, "True" if holds else "False", facts.stamp, **rest)
+        for name, holds, rest in states
     ]
 
 
 def _container(pod: Json, container: Json, facts: Facts) -> Json:
     before = _before(pod, "containerStatuses", container["name"])
-    state = _kept(before, _state(container, facts))
-    is_started = facts.stage in {Stage.RUNNING, Stage.READY}
-    status: Json = {
+    last: Json = before.get("lastState") or {}
+    if facts.stage is Stage.CRASHED and not (before.get("state") or {}).get("waiting"):
+        last = {"terminated": _terminated(facts, 1)}
+    return {
         "name": container["name"],
         "image": container["image"],
         "imageID": "",
         "ready": facts.stage is Stage.READY,
-        "started": is_started,
+        "started": facts.stage in {Stage.RUNNING, Stage.READY},
         "restartCount": facts.restarts,
-        "state": state,
-        "lastState": _last_state(before, facts),
+        "state": _kept(before, _state(container, facts)),
+        "lastState": last,
     }
-    if facts.stage in _STARTED | _OVER:
-        digest = hashlib.sha256(container["image"].encode()).hexdigest()
-        status["imageID"] = f"{container['image'].partition(':')[0]}@sha256:{digest}"
-        identity = f"{pod['metadata']['uid']}/{container['name']}/{facts.restarts}"
-        status["containerID"] = f"containerd://{hashlib.sha256(identity.encode()).hexdigest()}"
-    return status
 
 
 def _state(container: Json, facts: Facts) -> Json:
-    stage = facts.stage
-    if stage in {Stage.RUNNING, Stage.READY}:
+    if facts.stage in {Stage.RUNNING, Stage.READY}:
         return {"running": {"startedAt": facts.stamp}}
-    if stage in _OVER:
-        return {"terminated": _terminated(facts, 0 if stage is Stage.SUCCEEDED else 1)}
-    waiting = {"reason": _WAITING[stage]}
-    if stage is Stage.IMAGE_ERROR:
+    waiting = {"reason": _WAITING[facts.stage]}
+    if facts.stage is Stage.IMAGE_ERROR:
         image = container["image"]
         waiting["message"] = f'Back-off pulling image "{image}": ErrImagePull: {facts.message}'
     elif facts.message:
@@ -147,33 +118,21 @@ def _state(container: Json, facts: Facts) -> Json:
 
 
 def _terminated(facts: Facts, code: int) -> Json:
-    return {
-        "exitCode": code,
-        "reason": "Error" if code else "Completed",
-        "startedAt": facts.stamp,
-        "finishedAt": facts.stamp,
-    }
-
-
-def _last_state(before: Json, facts: Facts) -> Json:
-    if facts.stage is Stage.CRASHED and not (before.get("state") or {}).get("waiting"):
-        return {"terminated": _terminated(facts, 1)}
-    kept: Json = before.get("lastState") or {}
-    return kept
+    reason = "Error" if code else "Completed"
+    times = {"startedAt": facts.stamp, "finishedAt": facts.stamp}
+    return {"exitCode": code, "reason": reason, **times}
 
 
 def _init_container(pod: Json, container: Json, facts: Facts) -> Json:
     before = _before(pod, "initContainerStatuses", container["name"])
-    is_over = facts.stage in _STARTED | _OVER
     state: Json = {"waiting": {"reason": "PodInitializing"}}
-    if is_over:
+    if facts.is_started:
         state = {"terminated": _terminated(facts, 0)}
     return {
         "name": container["name"],
         "image": container["image"],
         "imageID": "",
-        "ready": is_over,
-        "started": False,
+        "ready": facts.is_started,
         "restartCount": 0,
         "state": _kept(before, state),
         "lastState": {},
@@ -181,16 +140,11 @@ def _init_container(pod: Json, container: Json, facts: Facts) -> Json:
 
 
 def _before(pod: Json, group: str, name: str) -> Json:
-    for status in (pod.get("status") or {}).get(group) or ():
-        if status["name"] == name:
-            found: Json = status
-            return found
-    return {}
+    statuses = (pod.get("status") or {}).get(group) or ()
+    return next((status for status in statuses if status["name"] == name), {})
 
 
 def _kept(before: Json, state: Json) -> Json:
     """Keep the times of a state that has not changed in kind."""
     old: Json = before.get("state") or {}
-    if old.keys() == state.keys() and "waiting" not in state:
-        return old
-    return state
+    return old if old.keys() == state.keys() and "waiting" not in state else state

@@ -1,11 +1,10 @@
-"""The processes in FATE's pods that answer at node ports: proxies, routers, brokers, FATE-Flow."""
+"""The processes in FATE's pods that answer at node ports: proxies, brokers, FATE-Flow."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
 
 import structlog
 from aiohttp import web
@@ -13,25 +12,22 @@ from aiohttp import web
 from fedsim.kube.certificates import context_of
 from fedsim.kube.cluster import Cluster, is_ready
 from fedsim.kube.kinds import CONFIG_MAPS, PODS, SECRETS
-from fedsim.kube.router import Router, RouterFacts, fate_flow_answer
-from fedsim.kube.sni import ProxyFiles, SniProxy
+from fedsim.kube.nginx import Nginx, NginxFacts, fate_flow_answer
 from fedsim.kube.sockets import accept_stream
 from fedsim.kube.store import Json
+from fedsim.kube.traffic_server import ProxyFiles, TrafficServer
 
 log = structlog.get_logger(__name__)
 
 _HANDSHAKE_LIMIT_S = 10.0
-_SHUTDOWN_S = 0.1
 _ECHO_LIMIT_S = 3600.0
 _CHUNK = 64 * 1024
-_ROLES = {
-    ("traffic-server", 443): "sni",
+_PORTS = {
+    ("traffic-server", 443): "traffic-server",
     ("pulsar", 6651): "broker",
-    ("nginx", 9300): "router",
-    ("python", 9380): "flow",
-    ("fateflow", 9380): "flow",
+    ("nginx", 9300): "nginx",
+    ("python", 9380): "fate-flow",
 }
-_FLOW_WORKLOADS = frozenset({"python", "fateflow"})
 
 
 class Processes:
@@ -39,82 +35,72 @@ class Processes:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._proxies: dict[tuple[str, int], SniProxy] = {}
-        self._routers: dict[tuple[str, int], Router] = {}
-        self._contexts: dict[tuple[bytes, bytes], ssl.SSLContext] = {}
-        self._flows: dict[str, web.Server] = {}
+        self._proxies: dict[tuple[str, int], TrafficServer] = {}
+        self._nginxes: dict[tuple[str, int], Nginx] = {}
+        self._contexts: dict[tuple[bytes, bytes], ssl.SSLContext | None] = {}
 
-    def role(self, pod: Json, target: int) -> str:
-        """Return what answers at a pod's port, empty when nothing known here does."""
-        labels = pod["metadata"].get("labels") or {}
-        for name in (self._cluster.workload(pod), labels.get("fateMoudle", "")):
-            if role := _ROLES.get((name, target)):
-                return role
-        return ""
+    def role(self, pod: Json, port: int) -> str:
+        """Return what answers at a pod's port, empty when nothing simulated does."""
+        return _PORTS.get((self._cluster.workload(pod), port), "")
 
     async def sync(self) -> None:
         """Start and end processes as pods come and go."""
         alive = set()
         for pod in self._cluster.store.list(PODS):
-            if pod["status"].get("phase") != "Running" or not _is_started(pod):
+            if not _is_started(pod):
                 continue
             key = _process(pod)
             alive.add(key)
             workload = self._cluster.workload(pod)
             if workload == "traffic-server" and key not in self._proxies:
                 self._proxies[key] = self._new_proxy(pod)
-            elif workload == "nginx" and key not in self._routers:
-                self._routers[key] = self._new_router(pod, key)
-        for gone in set(self._proxies) - alive:
-            del self._proxies[gone]
-        for gone in set(self._routers) - alive:
-            await self._routers.pop(gone).close()
+            elif workload == "nginx" and key not in self._nginxes:
+                self._nginxes[key] = self._new_nginx(pod, key)
+        for key in self._proxies.keys() - alive:
+            del self._proxies[key]
+        for key in self._nginxes.keys() - alive:
+            await self._nginxes.pop(key).close()
 
     async def close(self) -> None:
         """End every process."""
-        for router in self._routers.values():
-            await router.close()
-        for flow in self._flows.values():
-            await flow.shutdown(_SHUTDOWN_S)
+        for nginx in self._nginxes.values():
+            await nginx.close()
 
     def reload(self, pod: Json) -> None:
-        """Tell a pod's proxy to read its tables again; Traffic Server takes its time."""
+        """Have a pod's proxy read its tables again; Traffic Server takes its time."""
         key = _process(pod)
         if (proxy := self._proxies.get(key)) is not None:
             delays = self._cluster.settings.delays
             stamp = str(self._cluster.store.version)
             delay_s = self._cluster.clock.pick(delays.sni_reload_s, pod["metadata"]["name"], stamp)
             self._cluster.clock.call_later(delay_s, proxy.reload)
-        if (router := self._routers.get(key)) is not None:
-            router.reload()
+        if (nginx := self._nginxes.get(key)) is not None:
+            nginx.reload()
 
-    async def serve(self, pod: Json, target: int, client: socket.socket) -> None:
+    async def serve(self, pod: Json, port: int, client: socket.socket) -> None:
         """Serve one accepted connection; closes the socket, now or when its server is done."""
-        is_handed_on = False
+        role, is_handed_on = self.role(pod, port), False
+        proxy, nginx = self._proxies.get(_process(pod)), self._nginxes.get(_process(pod))
         try:
-            match self.role(pod, target):
-                case "sni" if (proxy := self._proxies.get(_process(pod))) is not None:
-                    await proxy.serve(client)
-                case "broker":
-                    await self._echo(pod, client)
-                case "router" if (router := self._routers.get(_process(pod))) is not None:
-                    is_handed_on = True
-                    await router.serve(client)
-                case "flow":
-                    is_handed_on = True
-                    loop = asyncio.get_running_loop()
-                    await loop.connect_accepted_socket(self._flow(_party(pod)), client)
-                case _:
-                    return
+            if role == "traffic-server" and proxy is not None:
+                await proxy.serve(client)
+            elif role == "broker":
+                await self._echo(pod, client)
+            elif role == "nginx" and nginx is not None:
+                is_handed_on = True
+                await nginx.serve(client)
+            elif role == "fate-flow":
+                is_handed_on = True
+                await _serve_fate_flow(_party(pod), client)
         except (OSError, TimeoutError):
             return  # the peer went away, or spoke something else
         except Exception:
-            log.exception("connection.failed", pod=pod["metadata"]["name"], port=target)
+            log.exception("connection.failed", pod=pod["metadata"]["name"], port=port)
         finally:
             if not is_handed_on:
                 client.close()
 
-    def _new_proxy(self, pod: Json) -> SniProxy:
+    def _new_proxy(self, pod: Json) -> TrafficServer:
         mounts, uid = self._cluster.mounts, pod["metadata"]["uid"]
         container = pod["spec"]["containers"][0]["name"]
         files = ProxyFiles(
@@ -122,42 +108,35 @@ class Processes:
             certificate=mounts.file(pod, SECRETS, "traffic-server-cert", "proxy.cert.pem"),
             key=mounts.file(pod, SECRETS, "traffic-server-cert", "proxy.key.pem"),
         )
-        return SniProxy(
+        return TrafficServer(
             files,
             idle_s=self._cluster.settings.delays.tunnel_idle_s,
             write_log=lambda text: self._cluster.logs.write(uid, container, text),
         )
 
-    def _new_router(self, pod: Json, key: tuple[str, int]) -> Router:
-        namespace = pod["metadata"]["namespace"]
+    def _new_nginx(self, pod: Json, key: tuple[str, int]) -> Nginx:
+        namespace, mounts = pod["metadata"]["namespace"], self._cluster.mounts
         labels = pod["metadata"].get("labels") or {}
-        facts = RouterFacts(
+        facts = NginxFacts(
             party=_party(pod),
-            is_exchange=labels.get("cluster") == "fate-exchange"
-            or any(self._ready(namespace, "traffic-server")),
+            is_exchange=labels.get("cluster") == "fate-exchange",
             has_fate_flow=lambda: any(
-                any(self._ready(namespace, workload)) for workload in _FLOW_WORKLOADS
+                is_ready(other) and self._cluster.workload(other) == "python"
+                for other in self._cluster.store.list(PODS, namespace)
             ),
-            read_table=lambda: self._cluster.mounts.file(
-                pod, CONFIG_MAPS, "nginx-config", "route_table.yaml"
-            ),
+            read_table=lambda: mounts.file(pod, CONFIG_MAPS, "nginx-config", "route_table.yaml"),
         )
-        router = Router(facts, self._cluster.settings.seed)
-        self._poll_later(router, key)
-        return router
+        nginx = Nginx(facts, self._cluster.settings.seed)
+        self._poll_later(nginx, key)
+        return nginx
 
-    def _poll_later(self, router: Router, key: tuple[str, int]) -> None:
+    def _poll_later(self, nginx: Nginx, key: tuple[str, int]) -> None:
         def poll() -> None:
-            if self._routers.get(key, router) is router:
-                router.poll()
-                self._poll_later(router, key)
+            if self._nginxes.get(key, nginx) is nginx:
+                nginx.poll()
+                self._poll_later(nginx, key)
 
         self._cluster.clock.call_later(self._cluster.settings.delays.nginx_poll_s, poll)
-
-    def _ready(self, namespace: str, workload: str) -> Iterator[Json]:
-        for pod in self._cluster.store.list(PODS, namespace):
-            if is_ready(pod) and self._cluster.workload(pod) == workload:
-                yield pod
 
     async def _echo(self, pod: Json, client: socket.socket) -> None:
         """Serve as a broker: TLS with the party's own certificate, and an echo."""
@@ -181,38 +160,29 @@ class Processes:
         if certificate is None or key is None:
             return None
         if (certificate, key) not in self._contexts:
-            try:
-                context = context_of(certificate, key)
-            except (ssl.SSLError, ValueError):
-                log.info("broker.certificate.unusable", namespace=pod["metadata"]["namespace"])
-                return None
-            self._contexts[certificate, key] = context
+            self._contexts[certificate, key] = context_of(certificate, key)
         return self._contexts[certificate, key]
 
-    def _flow(self, party: str) -> web.Server:
-        flow = self._flows.get(party)
-        if flow is None:
 
-            async def answer(request: web.BaseRequest) -> web.StreamResponse:
-                return fate_flow_answer(request, party)
+async def _serve_fate_flow(party: str, client: socket.socket) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return fate_flow_answer(request, party)
 
-            flow = self._flows[party] = web.Server(answer)
-        return flow
+    await asyncio.get_running_loop().connect_accepted_socket(web.Server(answer), client)
 
 
 def _process(pod: Json) -> tuple[str, int]:
     """Return what names a process: the pod, and how often it was restarted."""
     statuses = pod["status"].get("containerStatuses") or ()
-    restarts = max((each.get("restartCount", 0) for each in statuses), default=0)
+    restarts = max((status.get("restartCount", 0) for status in statuses), default=0)
     return pod["metadata"]["uid"], restarts
 
 
 def _is_started(pod: Json) -> bool:
     statuses = pod["status"].get("containerStatuses") or ()
-    return all("running" in each["state"] for each in statuses)
+    return bool(statuses) and all("running" in status["state"] for status in statuses)
 
 
 def _party(pod: Json) -> str:
     labels = pod["metadata"].get("labels") or {}
-    found = labels.get("partyId")
-    return str(found) if found else str(pod["metadata"]["namespace"]).rpartition("-")[2]
+    return str(labels.get("partyId") or pod["metadata"]["namespace"].rpartition("-")[2])

@@ -1,10 +1,10 @@
-"""Kubernetes Events: what happened to an object, counted when it happens again."""
+"""What the cluster records: Events of objects, and the lines that containers write."""
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 
 from fedsim.kube.clock import Clock
 from fedsim.kube.kinds import EVENTS, NAMESPACES
@@ -12,10 +12,11 @@ from fedsim.kube.store import Json, Store
 
 _KEPT_PER_NAMESPACE = 2_000
 _REMEMBERED = 10_000
+_KEPT_LINES = 2_000
 
 
 class Recorder:
-    """Writes Events as the scheduler, the kubelet and the controllers do."""
+    """Writes Events as scheduler, kubelet and controllers do; one that recurs is counted."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -25,63 +26,55 @@ class Recorder:
 
     def normal(self, obj: Json, reason: str, message: str, component: str) -> None:
         """Record that something went as it should."""
-        self._record(obj, "Normal", reason, message, component)
+        self._record(obj, "Normal", (reason, message), component)
 
     def warning(self, obj: Json, reason: str, message: str, component: str) -> None:
         """Record that something went wrong."""
-        self._record(obj, "Warning", reason, message, component)
+        self._record(obj, "Warning", (reason, message), component)
 
-    def _record(self, obj: Json, sort: str, reason: str, message: str, component: str) -> None:
-        metadata = obj["metadata"]
-        namespace = metadata.get("namespace") or "default"
+    def _record(self, obj: Json, kind: str, text: tuple[str, str], component: str) -> None:
+        namespace = obj["metadata"].get("namespace") or "default"
         space = self._store.get(NAMESPACES, "", namespace)
         if space is None:
             return
-        key = (metadata["uid"], reason, message)
-        known = self._names.get(key)
-        event = self._store.get(EVENTS, *known) if known else None
+        key = (obj["metadata"]["uid"], *text)
+        earlier = self._names.get(key)
+        event = self._store.get(EVENTS, *earlier) if earlier else None
         if event is not None:
             again = {**event, "metadata": dict(event["metadata"])}
             again.update(count=event["count"] + 1, lastTimestamp=self._clock.stamp())
             self._store.put(EVENTS, again)
         elif not space["metadata"].get("deletionTimestamp"):
-            event = self._new(obj, component)
-            event["metadata"]["namespace"] = namespace
-            event.update(type=sort, reason=reason, message=message)
+            event = self._event(obj, namespace, component)
+            event.update(type=kind, reason=text[0], message=text[1])
             self._names[key] = (namespace, event["metadata"]["name"])
             self._store.put(EVENTS, event)
             self._trim(namespace)
 
-    def _new(self, obj: Json, component: str) -> Json:
+    def _event(self, obj: Json, namespace: str, component: str) -> Json:
         metadata = obj["metadata"]
         stamp = self._clock.stamp()
-        source: Json = {"component": component}
-        if component == "kubelet":
-            source["host"] = obj.get("spec", {}).get("nodeName", "")
-        reference = {
-            "kind": obj["kind"],
-            "namespace": metadata.get("namespace", ""),
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-            "apiVersion": obj["apiVersion"],
-            "resourceVersion": metadata.get("resourceVersion", ""),
-        }
         return {
             "kind": "Event",
             "apiVersion": "v1",
             "metadata": {
                 "name": f"{metadata['name']}.{next(self._numbers):x}",
+                "namespace": namespace,
                 "uid": str(uuid.uuid4()),
                 "creationTimestamp": stamp,
             },
-            "involvedObject": {key: value for key, value in reference.items() if value},
-            "source": source,
+            "involvedObject": {
+                "kind": obj["kind"],
+                "apiVersion": obj["apiVersion"],
+                "namespace": namespace,
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+            },
+            "source": {"component": component},
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,
-            "eventTime": None,
             "reportingComponent": component,
-            "reportingInstance": source.get("host", ""),
         }
 
     def _trim(self, namespace: str) -> None:
@@ -91,3 +84,25 @@ class Recorder:
         if len(events) > _KEPT_PER_NAMESPACE:
             oldest = min(events, key=lambda event: int(event["metadata"]["resourceVersion"]))
             self._store.remove(EVENTS, namespace, oldest["metadata"]["name"])
+
+
+class PodLogs:
+    """The output of every container, by pod uid and container name."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], deque[str]] = defaultdict(
+            lambda: deque(maxlen=_KEPT_LINES)
+        )
+
+    def write(self, uid: str, container: str, text: str) -> None:
+        """Add a line."""
+        self._lines[uid, container].append(text)
+
+    def lines(self, uid: str, container: str) -> list[str]:
+        """Return the lines kept so far, oldest first."""
+        return list(self._lines.get((uid, container), ()))
+
+    def forget(self, uid: str) -> None:
+        """Drop a pod's lines."""
+        for key in [key for key in self._lines if key[0] == uid]:
+            del self._lines[key]

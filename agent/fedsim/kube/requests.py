@@ -1,32 +1,66 @@
-"""Bodies and common parameters of requests."""
+"""Read requests: which object the URL is about, the body, and how the client deletes."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from aiohttp import web
 
-from fedsim.kube.errors import ApiError, bad_request
-from fedsim.kube.kinds import Resource
-from fedsim.kube.lifecycle import Removal, Write
+from fedsim.kube.errors import ApiError, bad_request, no_such_path
+from fedsim.kube.kinds import NAMESPACES, POD_SUBRESOURCES, PODS, Resource, find_resource
+from fedsim.kube.lifecycle import Removal
 from fedsim.kube.store import Json
 
 BODY_LIMIT = 3 * 1024 * 1024
 APPLY = "application/apply-patch+yaml"
-_JSON_TYPES = frozenset(
-    {
-        "",
-        "application/json",
-        "application/octet-stream",
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    }
-)
+MERGE = "application/merge-patch+json"
+_JSON_TYPES = frozenset({"", "application/json", "application/octet-stream", MERGE})
 _YAML_TYPES = frozenset({"application/yaml", APPLY})
-_PROPAGATIONS = frozenset({"Background", "Foreground", "Orphan"})
+_PROPAGATIONS = frozenset({"Background", "Foreground"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The object or the collection that a request is about.
+
+    An empty ``namespace`` is a cluster-wide kind, or the collection of all namespaces.
+    """
+
+    resource: Resource
+    namespace: str
+    name: str
+    subresource: str
+
+    @property
+    def plural(self) -> str:
+        """Return the resource as rules name it: ``secrets`` or ``pods/exec``."""
+        return "/".join(part for part in (self.resource.plural, self.subresource) if part)
+
+
+def parse_target(path: str) -> Target:
+    """Read ``/api/v1/…`` or ``/apis/GROUP/VERSION/…``; raises 404."""
+    match path.strip("/").split("/"):
+        case ["api", version, *rest] if rest:
+            group = ""
+        case ["apis", group, version, *rest] if rest:
+            pass
+        case _:
+            raise no_such_path()
+    namespace = ""
+    if len(rest) > 2 and rest[0] == NAMESPACES.plural:
+        namespace, rest = rest[1], rest[2:]
+    plural, *names = rest
+    resource = find_resource(group, version, plural)
+    name, subresource, *more = (*names, "", "")[: max(2, len(names))]
+    is_outside = bool(namespace) is not (resource is not None and resource.is_namespaced)
+    if resource is None or more or (is_outside and (namespace or name)):
+        raise no_such_path()
+    if subresource and not (resource is PODS and subresource in POD_SUBRESOURCES):
+        raise no_such_path()
+    return Target(resource, namespace, name, subresource)
 
 
 async def read_body(request: web.Request) -> Any:
@@ -35,15 +69,14 @@ async def read_body(request: web.Request) -> Any:
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
-        raise ApiError(
-            413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"
-        ) from error
+        text = f"Request entity too large: limit is {BODY_LIMIT}"
+        raise ApiError(413, "RequestEntityTooLarge", text) from error
     if sort not in _JSON_TYPES | _YAML_TYPES:
         raise ApiError(
             415,
             "UnsupportedMediaType",
             "the body of the request was in an unknown format - accepted media types include: "
-            "application/json, application/yaml",
+            f"application/json, application/yaml, {MERGE}, {APPLY}",
         )
     if not raw:
         return None
@@ -53,69 +86,28 @@ async def read_body(request: web.Request) -> Any:
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
 
 
-def object_of(body: Any, resource: Resource, *, is_apply: bool = False) -> Json:
-    """Return the body as an object of the API; raises 400.
-
-    What kind it is may be left out, but for an apply.
-    """
+def object_of(body: Any, resource: Resource) -> Json:
+    """Return the body as an object of the API; raises 400."""
     if not isinstance(body, dict):
         raise bad_request(
             f"the request body is no object: expected {resource.kind} ({resource.api_version})"
         )
-    for field in ("kind", "apiVersion") if is_apply else ():
-        if not body.get(field):
-            raise bad_request(f"Object '{field[0].upper()}{field[1:]}' is missing in the body")
-    for field in ("kind", "apiVersion"):
-        if not body.get(field):
-            body.pop(field, None)
     if not isinstance(body.get("metadata"), dict):
         body["metadata"] = {}
     return body
 
 
-def write_of(request: web.Request, subresource: str, *, is_apply: bool = False) -> Write:
-    """Return how the client writes; its manager's name is else that of its program."""
-    agent = request.headers.get("User-Agent", "unknown")
-    return Write(
-        manager=request.query.get("fieldManager") or agent.partition("/")[0][:128],
-        subresource="status" if subresource == "status" else subresource,
-        is_dry_run=_is_dry_run(request.query.getall("dryRun", [])),
-        is_apply=is_apply,
-    )
-
-
 def removal_of(request: web.Request, body: Any) -> Removal:
     """Return how the client deletes, from the query and a ``DeleteOptions`` body."""
-    options: Json = body if isinstance(body, dict) else {}
-    query = request.query
-    grace = query.get("gracePeriodSeconds", options.get("gracePeriodSeconds"))
-    propagation = query.get("propagationPolicy") or options.get("propagationPolicy")
-    orphans = query.get("orphanDependents") or options.get("orphanDependents")
-    if orphans is not None and propagation is None:
-        propagation = "Orphan" if str(orphans).lower() == "true" else "Background"
-    if propagation is not None and propagation not in _PROPAGATIONS:
-        raise ApiError(
-            422,
-            "Invalid",
-            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
-            f'"{propagation}": supported values: "Foreground", "Background", "Orphan", "nil"',
-        )
-    if grace is not None and not str(grace).lstrip("-").isdigit():
+    options: Json = {**(body if isinstance(body, dict) else {}), **request.query}
+    grace = options.get("gracePeriodSeconds")
+    propagation = options.get("propagationPolicy") or "Background"
+    if propagation not in _PROPAGATIONS:
+        raise bad_request(f'propagationPolicy: Unsupported value: "{propagation}"')
+    if grace is not None and not str(grace).isdigit():
         raise bad_request(f"gracePeriodSeconds: {grace!r} is no number")
-    conditions = options.get("preconditions") or {}
-    dry = query.getall("dryRun", []) or options.get("dryRun") or []
     return Removal(
         grace_s=None if grace is None else int(grace),
-        propagation=propagation or "Background",
-        uid=conditions.get("uid"),
-        version=conditions.get("resourceVersion"),
-        is_dry_run=_is_dry_run(dry),
+        propagation=propagation,
+        uid=(options.get("preconditions") or {}).get("uid"),
     )
-
-
-def _is_dry_run(values: list[str]) -> bool:
-    if not values:
-        return False
-    if values != ["All"]:
-        raise bad_request(f'dryRun: Unsupported value: {values}: supported values: "All"')
-    return True

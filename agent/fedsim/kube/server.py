@@ -5,28 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from aiohttp import web
 
+from fedsim.admin import fault_routes
 from fedsim.faults import Faults, Service
-from fedsim.kube.adminapi import admin_routes
 from fedsim.kube.api import Api
 from fedsim.kube.certificates import Identity, write_kubeconfig
 from fedsim.kube.clock import Clock
 from fedsim.kube.cluster import NODE_NAME, SIMULATED_LABEL, Cluster
-from fedsim.kube.controllers import Controllers, node_conditions
+from fedsim.kube.controllers import Controllers
 from fedsim.kube.dataplane import DataPlane
-from fedsim.kube.kinds import CLUSTER_ROLES, NAMESPACES, NODES, SERVICES, STORAGE_CLASSES
-from fedsim.kube.lifecycle import Registry, Write
-from fedsim.kube.logs import PodLogs
+from fedsim.kube.kinds import NAMESPACES, NODES, STORAGE_CLASSES
+from fedsim.kube.lifecycle import Registry
 from fedsim.kube.mounts import Mounts
-from fedsim.kube.recorder import Recorder
+from fedsim.kube.ports import PortAllocator
+from fedsim.kube.recorder import PodLogs, Recorder
 from fedsim.kube.requests import BODY_LIMIT
-from fedsim.kube.services import PortBook
 from fedsim.kube.settings import KubeSettings
 from fedsim.kube.state import StateFile
 from fedsim.kube.store import Json, Store
@@ -34,7 +33,6 @@ from fedsim.kube.volumes import default_storage_class
 
 log = structlog.get_logger(__name__)
 
-_BOOT = Write("kube-apiserver")
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _SHUTDOWN_S = 1.0
 _STATE_PAUSE_S = 0.2
@@ -105,6 +103,11 @@ class SimulatedKube:
         for loop in loops:
             await exits.enter_async_context(_running(loop))
         await self._serve(exits, Api(cluster, self.identity.token, self._settle))
+        if self.settings.admin_port is not None:
+            app = web.Application()
+            app.add_routes(fault_routes(self.faults))
+            port = await _listen(exits, app, "127.0.0.1", self.settings.admin_port)
+            self.admin_url = f"http://127.0.0.1:{port}"
 
     def _load(self, exits: contextlib.AsyncExitStack) -> None:
         kept: Identity | None = None
@@ -118,11 +121,11 @@ class SimulatedKube:
                 self._state.keep(name, value)
             self._state.attach(self.store)
 
-    def _build(self, exits: contextlib.AsyncExitStack) -> tuple[Cluster, PortBook]:
+    def _build(self, exits: contextlib.AsyncExitStack) -> tuple[Cluster, PortAllocator]:
         settings = self.settings
         clock = Clock(scale=settings.time_scale, seed=settings.seed)
         exits.callback(clock.stop)
-        ports = PortBook(
+        ports = PortAllocator(
             self.store, settings.node_ip, seed=settings.seed, binds=settings.data_plane
         )
         exits.callback(ports.close)
@@ -135,8 +138,8 @@ class SimulatedKube:
             registry=Registry(self.store, clock, ports),
             recorder=Recorder(self.store, clock),
             mounts=Mounts(self.store, clock, settings.delays.mount_s),
-            logs=PodLogs(clock),
-            chance=random.Random(f"{settings.seed}/{self.store.version}"),  # noqa: S311 - names
+            logs=PodLogs(),
+            chance=random.Random(f"{settings.seed}/{self.store.version}"),
             forwards=list(settings.forwards),
         )
         return cluster, ports
@@ -146,59 +149,37 @@ class SimulatedKube:
         registry, store = cluster.registry, self.store
         for name in _NAMESPACES:
             if store.get(NAMESPACES, "", name) is None:
-                registry.create(NAMESPACES, "", {"metadata": {"name": name}}, _BOOT)
+                registry.create(NAMESPACES, "", {"metadata": {"name": name}})
             controllers.namespaces.furnish(name)
-        if store.get(STORAGE_CLASSES, "", "standard") is None:
-            registry.create(STORAGE_CLASSES, "", default_storage_class(), _BOOT)
-        if store.get(CLUSTER_ROLES, "", "cluster-admin") is None:
-            registry.create(CLUSTER_ROLES, "", _administrator(), _BOOT)
-        if store.get(SERVICES, "default", "kubernetes") is None:
-            registry.create(SERVICES, "default", _kubernetes_service(), _BOOT)
+        storage_class = default_storage_class()
+        if store.get(STORAGE_CLASSES, "", storage_class["metadata"]["name"]) is None:
+            registry.create(STORAGE_CLASSES, "", storage_class)
         if store.get(NODES, "", NODE_NAME) is None:
-            registry.create(NODES, "", _node(cluster), _BOOT)
+            registry.create(NODES, "", _node())
         node = registry.get(NODES, "", NODE_NAME)
-        status = {**node["status"], "addresses": _addresses(self.settings.node_ip)}
-        registry.write_status(NODES, node, status)
+        addresses = [
+            {"type": "InternalIP", "address": self.settings.node_ip},
+            {"type": "Hostname", "address": NODE_NAME},
+        ]
+        registry.write_status(NODES, node, {**node["status"], "addresses": addresses})
 
     async def _serve(self, exits: contextlib.AsyncExitStack, api: Api) -> None:
         app = web.Application(client_max_size=BODY_LIMIT)
         app.router.add_route("*", "/{path:.*}", api.handle)
-        hosts = (self.settings.host, "127.0.0.1", "localhost", self.settings.node_ip, "kubernetes")
-        context = self.identity.server_context(hosts)
-        runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
-        )
-        exits.push_async_callback(runner.cleanup)
-        await runner.setup()
-        port = self.settings.port or self._kept_port()
-        site = web.TCPSite(runner, self.settings.host, port, ssl_context=context)
+        host = self.settings.host
+        names = (host, "127.0.0.1", "localhost", self.settings.node_ip, "kubernetes")
+        context = self.identity.server_context(names)
+        kept_port = int(self._state.facts().get("port", "0")) if self._state else 0
         try:
-            await site.start()
+            port = await _listen(exits, app, host, self.settings.port or kept_port, context)
         except OSError:
-            if self.settings.port or not port:
+            if self.settings.port or not kept_port:
                 raise
-            site = web.TCPSite(runner, self.settings.host, 0, ssl_context=context)
-            await site.start()
-        bound = _port_of(runner)
+            port = await _listen(exits, app, host, 0, context)
         if self._state is not None:
-            self._state.keep("port", str(bound))
-        self.url = f"https://{self.settings.host}:{bound}"
-        await self._serve_admin(exits)
-
-    async def _serve_admin(self, exits: contextlib.AsyncExitStack) -> None:
-        if self.settings.admin_port is None:
-            return
-        app = web.Application()
-        app.add_routes(admin_routes(self.cluster))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
-        exits.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.settings.admin_port).start()
-        self.admin_url = f"http://127.0.0.1:{_port_of(runner)}"
-
-    def _kept_port(self) -> int:
-        """Return the port of the last run, so that kubeconfigs given away stay good."""
-        return int(self._state.facts().get("port", "0")) if self._state else 0
+            # The next run takes the same port, so that kubeconfigs in use stay good.
+            self._state.keep("port", str(port))
+        self.url = f"https://{host}:{port}"
 
     async def _settle(self) -> None:
         if self._state is not None:
@@ -214,10 +195,25 @@ class SimulatedKube:
                 log.exception("state.failed")
 
 
+async def _listen(
+    exits: contextlib.AsyncExitStack,
+    app: web.Application,
+    host: str,
+    port: int,
+    context: Any = None,
+) -> int:
+    """Serve an application until the stack closes; return the port. Raises OSError."""
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
+    )
+    exits.push_async_callback(runner.cleanup)
+    await runner.setup()
+    await web.TCPSite(runner, host, port, ssl_context=context).start()
+    return int(runner.addresses[0][1])
+
+
 @contextlib.asynccontextmanager
-async def _running(loop: object) -> AsyncIterator[None]:
-    if not asyncio.iscoroutine(loop):
-        raise TypeError("a loop is a coroutine")
+async def _running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(loop)
     try:
         yield
@@ -227,62 +223,20 @@ async def _running(loop: object) -> AsyncIterator[None]:
             await task
 
 
-def _port_of(runner: web.AppRunner) -> int:
-    return int(runner.addresses[0][1])
-
-
-def _addresses(node_ip: str) -> list[Json]:
-    return [
-        {"type": "InternalIP", "address": node_ip},
-        {"type": "Hostname", "address": NODE_NAME},
-    ]
-
-
-def _node(cluster: Cluster) -> Json:
+def _node() -> Json:
     capacity = {"cpu": "64", "memory": "256Gi", "pods": "500", "ephemeral-storage": "1Ti"}
-    node: Json = {
-        "metadata": {
-            "name": NODE_NAME,
-            "labels": {
-                SIMULATED_LABEL: "true",
-                "kubernetes.io/hostname": NODE_NAME,
-                "kubernetes.io/os": "linux",
-                "kubernetes.io/arch": "amd64",
-            },
-        },
+    labels = {
+        SIMULATED_LABEL: "true",
+        "kubernetes.io/hostname": NODE_NAME,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+    }
+    return {
+        "metadata": {"name": NODE_NAME, "labels": labels},
         "spec": {"podCIDR": "10.244.0.0/16"},
         "status": {
             "capacity": capacity,
             "allocatable": dict(capacity),
-            "addresses": _addresses(cluster.settings.node_ip),
-            "nodeInfo": {
-                "kubeletVersion": "v1.34.4+simulated",
-                "containerRuntimeVersion": "simulated://1",
-                "operatingSystem": "linux",
-                "architecture": "amd64",
-                "osImage": "simulated",
-                "kernelVersion": "simulated",
-            },
+            "nodeInfo": {"kubeletVersion": "v1.34.4+simulated", "architecture": "amd64"},
         },
-    }
-    stamp = cluster.clock.stamp()
-    node["status"]["conditions"] = node_conditions(node, stamp, is_lost=False)
-    return node
-
-
-def _administrator() -> Json:
-    return {
-        "metadata": {"name": "cluster-admin"},
-        "rules": [
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
-            {"nonResourceURLs": ["*"], "verbs": ["*"]},
-        ],
-    }
-
-
-def _kubernetes_service() -> Json:
-    port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}
-    return {
-        "metadata": {"name": "kubernetes", "labels": {"component": "apiserver"}},
-        "spec": {"clusterIP": "10.96.0.1", "ports": [port]},
     }

@@ -1,4 +1,4 @@
-"""What the simulated cluster is told at its start."""
+"""The options of a simulated cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ class Delays:
 
     ready_s: tuple[float, float] = (1.0, 3.0)
     stop_s: float = 0.3
-    job_s: float = 2.0
     claim_s: float = 0.1
     mount_s: float = 1.0
     sni_reload_s: tuple[float, float] = (3.0, 7.0)
@@ -31,7 +30,6 @@ class Delays:
         return cls(
             ready_s=(0.0, 0.0),
             stop_s=0.0,
-            job_s=0.0,
             claim_s=0.0,
             mount_s=0.0,
             sni_reload_s=(0.0, 0.0),

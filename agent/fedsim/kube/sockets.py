@@ -11,7 +11,7 @@ from typing import TypeVar
 _PEEK_BYTES = 16 * 1024
 _PEEK_PAUSE_S = 0.005
 
-Found = TypeVar("Found")
+Parsed = TypeVar("Parsed")
 
 
 async def accept_stream(
@@ -25,7 +25,7 @@ async def accept_stream(
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def peek(client: socket.socket, parse: Callable[[bytes], Found | None]) -> Found:
+async def peek(client: socket.socket, parse: Callable[[bytes], Parsed | None]) -> Parsed:
     """Look at what has come until ``parse`` makes something of it; the caller limits the time.
 
     Raises `ConnectionError` when the peer closes first.
@@ -34,10 +34,10 @@ async def peek(client: socket.socket, parse: Callable[[bytes], Found | None]) ->
         await _readable(client)
         data = client.recv(_PEEK_BYTES, socket.MSG_PEEK)
         if not data:
-            raise ConnectionResetError("closed before it said anything")
-        found = parse(data)
-        if found is not None:
-            return found
+            raise ConnectionResetError("closed before it sent anything")
+        parsed = parse(data)
+        if parsed is not None:
+            return parsed
         await asyncio.sleep(_PEEK_PAUSE_S)
 
 
@@ -45,11 +45,11 @@ async def _readable(client: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
 
-    def tell() -> None:
+    def wake() -> None:
         if not ready.done():
             ready.set_result(None)
 
-    loop.add_reader(client, tell)
+    loop.add_reader(client, wake)
     try:
         await ready
     finally:

@@ -52,8 +52,8 @@ class Change:
 class TooOldError(Exception):
     """The history does not reach back to the version asked for."""
 
-    def __init__(self, asked: int, oldest: int) -> None:
-        super().__init__(f"too old resource version: {asked} ({oldest})")
+    def __init__(self, version: int, oldest: int) -> None:
+        super().__init__(f"too old resource version: {version} ({oldest})")
 
 
 class Log:
@@ -137,8 +137,8 @@ class Store:
     def list(self, resource: Resource, namespace: str | None = None) -> list[Json]:
         """Return the objects of a namespace, or of all, by namespace and name."""
         spaces = self._objects[resource.plural]
-        wanted = sorted(spaces) if namespace is None else [namespace]
-        return [spaces[space][name] for space in wanted for name in sorted(spaces.get(space, ()))]
+        names = sorted(spaces) if namespace is None else [namespace]
+        return [spaces[space][name] for space in names for name in sorted(spaces.get(space, ()))]
 
     def put(self, resource: Resource, obj: Json) -> Json:
         """Store an object under a new version; the store owns it from now on."""

@@ -1,144 +1,152 @@
-"""Which objects the API server refuses as invalid (422), with the field and the reason."""
+"""Which objects the API server refuses: 400 for what it cannot decode, 422 for what is invalid.
+
+The checks are those that something here can run into: names and labels made of party names and
+ids, tables that are too big, Services and claims that a cluster.yaml describes wrongly.
+"""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from fedsim.kube.errors import Cause, invalid, value_forbidden, value_invalid, value_required
-from fedsim.kube.kinds import Resource
-from fedsim.kube.selectors import match_spec
+from fedsim.kube.errors import ApiError, Cause, bad_request, invalid, value_invalid, value_required
+from fedsim.kube.kinds import (
+    CLAIMS,
+    CLUSTER_ROLE_BINDINGS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    ROLE_BINDINGS,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
 from fedsim.kube.store import Json
 
-_LABEL_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-_SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
-_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-_PATH_NAME = re.compile(r"^[^/%]+$")
+_LABEL_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_KEY = re.compile(
-    r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+    r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
-_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
-_DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _NAME_LIMIT = 253
 _DATA_LIMIT = 1_048_576
 _PORTS = range(1, 65_536)
+_SERVICE_TYPES = frozenset({"ClusterIP", "NodePort", "LoadBalancer"})
 
-_SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+_LABEL_TEXT = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
     "'.', and must start and end with an alphanumeric character"
 )
-_LABEL_TEXT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
-    "must start and end with an alphanumeric character"
+_NAME_TEXT = (
+    "a lowercase RFC 1123 {} must consist of lower case alphanumeric characters{}, and must start "
+    "and end with an alphanumeric character"
 )
-_PATTERNS = {
-    "namespaces": (_LABEL_NAME, _LABEL_TEXT),
-    "services": (_SERVICE_NAME, "a DNS-1035 label must start with a letter"),
-    "roles": (_PATH_NAME, "may not contain '/' or '%'"),
-    "rolebindings": (_PATH_NAME, "may not contain '/' or '%'"),
-    "clusterroles": (_PATH_NAME, "may not contain '/' or '%'"),
-    "clusterrolebindings": (_PATH_NAME, "may not contain '/' or '%'"),
+_NAMES = {
+    NAMESPACES: (_LABEL_NAME, _NAME_TEXT.format("label", " or '-'")),
+    SERVICES: (_SERVICE_NAME, "a DNS-1035 label must start with a letter"),
 }
-_IMMUTABLE_SPEC = {
-    "deployments": ("selector",),
-    "replicasets": ("selector",),
-    "jobs": ("selector", "template", "completions", "completionMode"),
-    "persistentvolumeclaims": ("accessModes", "storageClassName", "volumeMode", "selector"),
+_OTHER_NAMES = (_SUBDOMAIN, _NAME_TEXT.format("subdomain", ", '-' or '.'"))
+_IMMUTABLE: dict[Resource, tuple[str, ...]] = {
+    DEPLOYMENTS: ("spec.selector",),
+    REPLICA_SETS: ("spec.selector",),
+    CLAIMS: ("spec.accessModes", "spec.storageClassName", "spec.volumeMode"),
+    SERVICES: ("spec.clusterIP",),
+    SECRETS: ("type",),
+    ROLE_BINDINGS: ("roleRef",),
+    CLUSTER_ROLE_BINDINGS: ("roleRef",),
 }
-_STATEFUL_SET_MUTABLE = frozenset(
-    {
-        "replicas",
-        "ordinals",
-        "template",
-        "updateStrategy",
-        "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy",
-        "minReadySeconds",
-    }
-)
 
 Causes = Iterator[Cause]
 
 
+def check_shape(resource: Resource, obj: Json) -> None:
+    """Refuse with 400 what the real server cannot even decode into its types."""
+    for field in ("metadata", "spec", "status", "data", "stringData"):
+        if not isinstance(obj.get(field) or {}, dict):
+            raise _undecodable(resource, field)
+    maps = {name: obj["metadata"].get(name) for name in ("labels", "annotations")}
+    if resource in {CONFIG_MAPS, SECRETS}:
+        maps |= {name: obj.get(name) for name in ("data", "stringData")}
+    for name, texts in maps.items():
+        if not isinstance(texts or {}, dict) or not all(
+            isinstance(text, str) for text in (texts or {}).values()
+        ):
+            raise _undecodable(resource, name)
+    if resource is SECRETS:
+        for key, text in (obj.get("data") or {}).items():
+            try:
+                base64.b64decode(text, validate=True)
+            except ValueError as error:
+                raise _undecodable(resource, f"data.{key}: illegal base64 data") from error
+
+
+def _undecodable(resource: Resource, field: str) -> ApiError:
+    return bad_request(
+        f'{resource.kind} in version "{resource.version}" cannot be handled as a '
+        f"{resource.kind}: json: cannot unmarshal into Go struct field {resource.kind}.{field}"
+    )
+
+
 def validate(resource: Resource, obj: Json, before: Json | None) -> None:
     """Refuse an invalid object, or an update that changes what may not change."""
-    causes = list(_metadata(resource, obj))
-    checker = _CHECKERS.get(resource.plural)
+    causes = list(_metadata(resource, obj["metadata"]))
+    checker = _CHECKERS.get(resource)
     if checker is not None:
         causes.extend(checker(obj))
     if before is not None:
         causes.extend(_changes(resource, obj, before))
     if causes:
-        raise invalid(resource.kind, resource.group, obj["metadata"].get("name", ""), causes)
+        raise invalid(resource, obj["metadata"].get("name", ""), causes)
 
 
-def _metadata(resource: Resource, obj: Json) -> Causes:
-    metadata = obj["metadata"]
+def _metadata(resource: Resource, metadata: Json) -> Causes:
     name = metadata.get("name")
+    pattern, text = _NAMES.get(resource, _OTHER_NAMES)
     if not name:
         yield value_required("metadata.name", "name or generateName is required")
-    else:
-        pattern, text = _PATTERNS.get(resource.plural, (_SUBDOMAIN, _SUBDOMAIN_TEXT))
-        if not pattern.match(name) or len(name) > _NAME_LIMIT:
-            yield value_invalid("metadata.name", name, text)
-    yield from _labels(metadata.get("labels") or {}, "metadata.labels")
-
-
-def _labels(labels: Json, field: str) -> Causes:
-    for key, value in labels.items():
-        if not _LABEL_KEY.match(key):
-            yield value_invalid(
-                field, key, "name part must consist of alphanumeric characters, '-', '_' or '.'"
-            )
-        if not _LABEL_VALUE.match(str(value)):
-            yield value_invalid(
-                field,
-                value,
-                "a valid label must be an empty string or consist of alphanumeric characters, "
-                "'-', '_' or '.', and must start and end with an alphanumeric character",
-            )
+    elif not resource.group.startswith("rbac") and (
+        not pattern.fullmatch(name) or len(name) > _NAME_LIMIT
+    ):
+        yield value_invalid("metadata.name", name, text)
+    for key, value in (metadata.get("labels") or {}).items():
+        if not (_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)):
+            yield value_invalid("metadata.labels", value, _LABEL_TEXT)
 
 
 def _data(obj: Json) -> Causes:
     size = 0
-    for field in ("data", "binaryData"):
-        for key, text in (obj.get(field) or {}).items():
-            if not _DATA_KEY.match(key):
-                yield value_invalid(
-                    f"{field}[{key}]",
-                    key,
-                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
-                )
-            is_encoded = obj.get("kind") == "Secret" or field == "binaryData"
-            size += len(base64.b64decode(text)) if is_encoded else len(text.encode())
+    for key, text in (obj.get("data") or {}).items():
+        size += len(text.encode()) if obj["kind"] == CONFIG_MAPS.kind else len(text) * 3 // 4
+        if not _DATA_KEY.fullmatch(key):
+            why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
+            yield value_invalid(f"data[{key}]", key, why)
     if size > _DATA_LIMIT:
         text = f"Too long: may not be more than {_DATA_LIMIT} bytes"
-        yield Cause("FieldValueTooLong", text, "data" if obj.get("kind") == "Secret" else "")
+        yield Cause("FieldValueTooLong", text, "data")
 
 
 def _service(obj: Json) -> Causes:
     spec = obj["spec"]
-    if spec["type"] not in {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"}:
-        yield _unsupported(
-            "spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-        )
+    if spec["type"] not in _SERVICE_TYPES:
+        yield value_invalid("spec.type", spec["type"], "unsupported value")
     ports = spec.get("ports") or []
-    if not ports and spec.get("clusterIP") != "None" and spec["type"] != "ExternalName":
+    if not ports and spec.get("clusterIP") != "None":
         yield value_required("spec.ports")
-    seen: set[tuple[object, object]] = set()
     for index, port in enumerate(ports):
         field = f"spec.ports[{index}]"
         yield from _port_number(port.get("port"), f"{field}.port")
         if len(ports) > 1 and not port.get("name"):
             yield value_required(f"{field}.name")
-        key = (port.get("port"), port.get("protocol"))
-        if key in seen:
-            yield Cause("FieldValueDuplicate", f"Duplicate value: {port}", field)
-        seen.add(key)
         if port.get("nodePort") and spec["type"] == "ClusterIP":
-            yield value_forbidden(f"{field}.nodePort", "may not be used when `type` is 'ClusterIP'")
+            text = "Forbidden: may not be used when `type` is 'ClusterIP'"
+            yield Cause("FieldValueForbidden", text, f"{field}.nodePort")
 
 
 def _port_number(number: Any, field: str) -> Causes:
@@ -146,43 +154,23 @@ def _port_number(number: Any, field: str) -> Causes:
         yield value_invalid(field, number, "must be between 1 and 65535, inclusive")
 
 
-def _unsupported(field: str, value: object, known: Iterable[str]) -> Cause:
-    listed = ", ".join(f'"{word}"' for word in known)
-    text = f'Unsupported value: "{value}": supported values: {listed}'
-    return Cause("FieldValueNotSupported", text, field)
-
-
 def _pod(obj: Json) -> Causes:
-    yield from pod_spec(obj["spec"], "spec")
+    yield from _pod_spec(obj["spec"], "spec")
 
 
-def pod_spec(spec: Json, field: str) -> Causes:
-    """Check a pod's spec."""
+def _pod_spec(spec: Json, field: str) -> Causes:
     volumes = {volume.get("name") for volume in spec.get("volumes") or ()}
-    containers = spec.get("containers") or []
-    if not containers:
+    if not spec.get("containers"):
         yield value_required(f"{field}.containers")
-    names: set[str] = set()
     for group in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(group) or ()):
-            where = f"{field}.{group}[{index}]"
-            yield from _container(container, where, volumes)
-            if container.get("name") in names:
-                name = container["name"]
-                yield Cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}.name")
-            names.add(container.get("name", ""))
+            yield from _container(container, f"{field}.{group}[{index}]", volumes)
 
 
 def _container(container: Json, field: str, volumes: set[Any]) -> Causes:
-    name = container.get("name")
-    if not name:
-        yield value_required(f"{field}.name")
-    elif not _LABEL_NAME.match(name):
-        yield value_invalid(f"{field}.name", name, _LABEL_TEXT)
-    if not container.get("image"):
-        yield value_required(f"{field}.image")
-    for index, port in enumerate(container.get("ports") or ()):
-        yield from _port_number(port.get("containerPort"), f"{field}.ports[{index}].containerPort")
+    for key in ("name", "image"):
+        if not container.get(key):
+            yield value_required(f"{field}.{key}")
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         if mount.get("name") not in volumes:
             where = f"{field}.volumeMounts[{index}].name"
@@ -192,27 +180,16 @@ def _container(container: Json, field: str, volumes: set[Any]) -> Causes:
 def _workload(obj: Json) -> Causes:
     spec = obj["spec"]
     labels = (spec["template"].get("metadata") or {}).get("labels") or {}
-    selector = spec.get("selector")
+    selector = (spec.get("selector") or {}).get("matchLabels")
     if not selector:
         yield value_required("spec.selector")
-    elif not match_spec(selector, labels):
-        yield value_invalid(
-            "spec.template.metadata.labels",
-            str(labels),
-            "`selector` does not match template `labels`",
-        )
-    yield from pod_spec(spec["template"]["spec"], "spec.template.spec")
-    replicas = spec.get("replicas")
-    if not isinstance(replicas, int) or replicas < 0:
-        yield value_invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-
-
-def _job(obj: Json) -> Causes:
-    template = obj["spec"]["template"]["spec"]
-    yield from pod_spec(template, "spec.template.spec")
-    if template.get("restartPolicy") not in {"OnFailure", "Never"}:
-        field = "spec.template.spec.restartPolicy"
-        yield _unsupported(field, template.get("restartPolicy"), ("OnFailure", "Never"))
+    elif not selector.items() <= labels.items():
+        why = "`selector` does not match template `labels`"
+        yield value_invalid("spec.template.metadata.labels", str(labels), why)
+    yield from _pod_spec(spec["template"]["spec"], "spec.template.spec")
+    if not isinstance(spec["replicas"], int) or spec["replicas"] < 0:
+        why = "must be greater than or equal to 0"
+        yield value_invalid("spec.replicas", spec["replicas"], why)
 
 
 def _claim(obj: Json) -> Causes:
@@ -223,96 +200,27 @@ def _claim(obj: Json) -> Causes:
         yield value_required("spec.resources[storage]")
 
 
-def _binding(obj: Json) -> Causes:
-    if not obj["roleRef"].get("name"):
-        yield value_required("roleRef.name")
-    if obj["roleRef"].get("kind") not in {"Role", "ClusterRole"}:
-        yield _unsupported("roleRef.kind", obj["roleRef"].get("kind"), ("Role", "ClusterRole"))
-
-
-_CHECKERS: dict[str, Callable[[Json], Iterable[Cause]]] = {
-    "configmaps": _data,
-    "secrets": _data,
-    "services": _service,
-    "pods": _pod,
-    "deployments": _workload,
-    "statefulsets": _workload,
-    "replicasets": _workload,
-    "jobs": _job,
-    "persistentvolumeclaims": _claim,
-    "rolebindings": _binding,
-    "clusterrolebindings": _binding,
+_CHECKERS: dict[Resource, Callable[[Json], Causes]] = {
+    CONFIG_MAPS: _data,
+    SECRETS: _data,
+    SERVICES: _service,
+    PODS: _pod,
+    DEPLOYMENTS: _workload,
+    REPLICA_SETS: _workload,
+    CLAIMS: _claim,
 }
 
 
 def _changes(resource: Resource, obj: Json, before: Json) -> Causes:
-    new, old = obj.get("spec") or {}, before.get("spec") or {}
-    for field in _IMMUTABLE_SPEC.get(resource.plural, ()):
-        if old.get(field) is not None and new.get(field) != old[field]:
-            yield value_invalid(f"spec.{field}", str(new.get(field)), "field is immutable")
-    match resource.plural:
-        case "statefulsets":
-            yield from _stateful_set_changes(new, old)
-        case "services":
-            yield from _service_changes(new, old)
-        case "configmaps" | "secrets":
-            yield from _data_changes(resource, obj, before)
-        case "pods":
-            yield from _pod_changes(new, old)
-        case "rolebindings" | "clusterrolebindings" if obj["roleRef"] != before["roleRef"]:
-            yield value_invalid("roleRef", str(obj["roleRef"]), "cannot change roleRef")
-        case _:
-            return
+    for path in _IMMUTABLE.get(resource, ()):
+        old, new = _value_at(before, path), _value_at(obj, path)
+        # A Service that leaves its cluster IP out keeps the one it has.
+        if old is not None and new != old and not (resource is SERVICES and new is None):
+            yield value_invalid(path, str(new), "field is immutable")
 
 
-def _stateful_set_changes(new: Json, old: Json) -> Causes:
-    if any(
-        new.get(field) != old.get(field)
-        for field in {*new, *old}
-        if field not in _STATEFUL_SET_MUTABLE
-    ):
-        yield value_forbidden(
-            "spec",
-            "updates to statefulset spec for fields other than 'replicas', 'ordinals', "
-            "'template', 'updateStrategy', 'revisionHistoryLimit', "
-            "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
-        )
-
-
-def _service_changes(new: Json, old: Json) -> Causes:
-    address = old.get("clusterIP")
-    was_external = old.get("type") == "ExternalName"
-    if address and not was_external and new.get("clusterIP") != address:
-        yield value_invalid(
-            "spec.clusterIPs[0]", str([new.get("clusterIP")]), "may not change once set"
-        )
-
-
-def _data_changes(resource: Resource, obj: Json, before: Json) -> Causes:
-    if resource.plural == "secrets" and obj.get("type") != before.get("type"):
-        yield value_invalid("type", obj.get("type"), "field is immutable")
-    if before.get("immutable"):
-        if not obj.get("immutable"):
-            yield value_forbidden("immutable", "field is immutable when `immutable` is set")
-        if obj.get("data") != before.get("data"):
-            yield value_forbidden("data", "field is immutable when `immutable` is set")
-
-
-def _pod_changes(new: Json, old: Json) -> Causes:
-    def rigid(spec: Json) -> Json:
-        kept = {
-            key: value
-            for key, value in spec.items()
-            if key not in {"activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations"}
-        }
-        for group in ("containers", "initContainers"):
-            kept[group] = [{**each, "image": ""} for each in spec.get(group) or ()]
-        return kept
-
-    if rigid(new) != rigid(old):
-        yield value_forbidden(
-            "spec",
-            "pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` "
-            "(only additions to existing tolerations),`spec.terminationGracePeriodSeconds`",
-        )
+def _value_at(obj: Json, path: str) -> Any:
+    value: Any = obj
+    for step in path.split("."):
+        value = (value or {}).get(step)
+    return value

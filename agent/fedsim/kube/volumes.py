@@ -1,15 +1,13 @@
-"""Claims and volumes: a claim is bound to a volume made for it, and kept while a pod uses it."""
+"""Claims: each is bound to a volume that is a name alone, and is kept while a pod uses it."""
 
 from __future__ import annotations
 
 from fedsim.faults import FaultName
 from fedsim.kube.cluster import Cluster
-from fedsim.kube.errors import ApiError
-from fedsim.kube.kinds import CLAIMS, PODS, STORAGE_CLASSES, VOLUMES
-from fedsim.kube.lifecycle import Removal, Write
+from fedsim.kube.defaults import CLAIM_PROTECTION, DEFAULT_STORAGE_CLASS
+from fedsim.kube.kinds import CLAIMS, PODS, STORAGE_CLASSES
 from fedsim.kube.store import Json, clone
 
-PROTECTION = "kubernetes.io/pvc-protection"
 _CONTROLLER = "persistentvolume-controller"
 _PROVISIONER = "simulated.fate-lifecycle-manager.io/hostpath"
 _RETRY_S = 2.0
@@ -25,18 +23,11 @@ class Claims:
         """Bind a claim, or finish its deletion when no pod uses it."""
         claim = self._cluster.store.get(CLAIMS, namespace, name)
         if claim is None:
-            self._drop_volumes(namespace, name)
-        elif claim["metadata"].get("deletionTimestamp"):
+            return
+        if claim["metadata"].get("deletionTimestamp"):
             self._let_go(claim)
         elif claim["status"].get("phase") != "Bound":
             self._bind(claim)
-
-    def _drop_volumes(self, namespace: str, name: str) -> None:
-        for volume in self._cluster.store.list(VOLUMES):
-            reference = volume["spec"].get("claimRef") or {}
-            is_of_claim = (reference.get("namespace"), reference.get("name")) == (namespace, name)
-            if is_of_claim and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
-                self._cluster.registry.delete(VOLUMES, "", volume["metadata"]["name"], Removal())
 
     def _let_go(self, claim: Json) -> None:
         metadata = claim["metadata"]
@@ -45,21 +36,15 @@ class Claims:
             for pod in self._cluster.store.list(PODS, metadata["namespace"])
             for volume in pod["spec"].get("volumes") or ()
         )
-        if not in_use and PROTECTION in (metadata.get("finalizers") or ()):
+        if not in_use and CLAIM_PROTECTION in (metadata.get("finalizers") or ()):
             changed = clone(claim)
-            changed["metadata"]["finalizers"].remove(PROTECTION)
+            changed["metadata"]["finalizers"].remove(CLAIM_PROTECTION)
             self._cluster.registry.write(CLAIMS, changed)
 
     def _bind(self, claim: Json) -> None:
-        cluster, metadata, spec = self._cluster, claim["metadata"], claim["spec"]
-        storage_class = cluster.store.get(STORAGE_CLASSES, "", spec["storageClassName"])
+        cluster, metadata = self._cluster, claim["metadata"]
         key = (metadata["namespace"], metadata["name"])
-        problem = ""
-        if storage_class is None:
-            problem = f'storageclass.storage.k8s.io "{spec["storageClassName"]}" not found'
-        elif cluster.faults.hits(FaultName.PVC_PENDING, metadata["name"], metadata["namespace"]):
-            problem = "failed to provision volume: no space left on the storage backend"
-        if problem:
+        if problem := self._problem(claim):
             cluster.recorder.warning(claim, "ProvisioningFailed", problem, _CONTROLLER)
             cluster.clock.call_once(("claim", *key), _RETRY_S, lambda: cluster.mark("claim", *key))
             return
@@ -70,53 +55,37 @@ class Claims:
             return
         self._provision(claim)
 
+    def _problem(self, claim: Json) -> str:
+        cluster, metadata = self._cluster, claim["metadata"]
+        class_name = claim["spec"]["storageClassName"]
+        if cluster.store.get(STORAGE_CLASSES, "", class_name) is None:
+            return f'storageclass.storage.k8s.io "{class_name}" not found'
+        if cluster.faults.hits(FaultName.PVC_PENDING, metadata["name"], metadata["namespace"]):
+            return "failed to provision volume: no space left on the storage backend"
+        return ""
+
     def _provision(self, claim: Json) -> None:
-        cluster, metadata, spec = self._cluster, claim["metadata"], claim["spec"]
-        name = f"pvc-{metadata['uid']}"
-        capacity = {"storage": spec["resources"]["requests"]["storage"]}
-        volume = {
-            "metadata": {"name": name, "annotations": {"simulated": "true"}},
-            "spec": {
-                "capacity": capacity,
-                "accessModes": spec["accessModes"],
-                "persistentVolumeReclaimPolicy": "Delete",
-                "storageClassName": spec["storageClassName"],
-                "hostPath": {"path": f"/simulated/{name}", "type": ""},
-                "claimRef": {
-                    "apiVersion": "v1",
-                    "kind": "PersistentVolumeClaim",
-                    "namespace": metadata["namespace"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                },
-            },
-        }
-        try:
-            made = cluster.registry.create(VOLUMES, "", volume, Write("kube-controller-manager"))
-        except ApiError:
-            made = cluster.registry.get(VOLUMES, "", name)
-        cluster.registry.write_status(VOLUMES, made, {"phase": "Bound"})
         bound = clone(claim)
-        bound["spec"]["volumeName"] = name
+        volume = f"pvc-{claim['metadata']['uid']}"
+        bound["spec"]["volumeName"] = volume
         bound["status"] = {
             "phase": "Bound",
-            "accessModes": spec["accessModes"],
-            "capacity": capacity,
+            "accessModes": claim["spec"]["accessModes"],
+            "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
         }
-        annotations = bound["metadata"].get("annotations") or {}
-        annotations["volume.kubernetes.io/storage-provisioner"] = _PROVISIONER
-        bound["metadata"]["annotations"] = annotations
-        cluster.registry.write(CLAIMS, bound)
-        text = f"Successfully provisioned volume {name}"
-        cluster.recorder.normal(bound, "ProvisioningSucceeded", text, _CONTROLLER)
+        self._cluster.registry.write(CLAIMS, bound)
+        text = f"Successfully provisioned volume {volume}"
+        self._cluster.recorder.normal(bound, "ProvisioningSucceeded", text, _CONTROLLER)
 
 
 def default_storage_class() -> Json:
     """Return the one storage class, which is the default."""
     return {
         "metadata": {
-            "name": "standard",
+            "name": DEFAULT_STORAGE_CLASS,
             "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
         },
         "provisioner": _PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
     }

@@ -1,4 +1,4 @@
-"""Serve the service's REST API: find the route, check the token, count, misbehave if ordered."""
+"""Serve the's REST API: find the route, check the token, count, misbehave if ordered."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from aiohttp import web
 from fedsim.faults import FaultName
 from fedsim.kubefate.auth import TokenError, find_token
 from fedsim.kubefate.core import Core
-from fedsim.kubefate.replies import failure, panic, refusal
-from fedsim.kubefate.routing import Route, Router, not_found, redirect_response
+from fedsim.kubefate.gin import (
+    Route,
+    Router,
+    failure,
+    not_found,
+    panic,
+    redirect_response,
+    refusal,
+)
 
 log = structlog.get_logger()
 CREATOR: Final = web.RequestKey("creator", str)
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 _CHANGING: Final = ("POST", "PUT", "DELETE")
 _HTML: Final = "<html><head><title>503 Service Temporarily Unavailable</title></head></html>\n"
-
-
-async def body_of(request: web.Request) -> bytes:
-    """Return a request's body; aiohttp answers 413 when it is too large."""
-    return await request.read()
 
 
 class Api:
@@ -42,15 +44,15 @@ class Api:
         return application
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
-        found = self._router.find(request.method, request.path)
-        self.requests[found[0].name if found else "other"] += 1
+        match = self._router.find(request.method, request.path)
+        self.requests[match[0].name if match else "other"] += 1
         ordered = await self._misbehave()
         if ordered is not None:
             return ordered
-        if found is None:
+        if match is None:
             other = self._router.redirect(request.method, request.path)
             return redirect_response(request, other) if other else not_found()
-        response = await self._answer(request, *found)
+        response = await self._answer(request, *match)
         is_lost = request.method in _CHANGING and self._core.faults.strikes(FaultName.REPLY_LOST)
         if is_lost and request.transport is not None:
             request.transport.abort()
@@ -72,8 +74,7 @@ class Api:
             return panic()
 
     def _authenticate(self, request: web.Request) -> str:
-        cookie = request.cookies.get("jwt", "")
-        token = find_token(request.headers, request.query, cookie)
+        token = find_token(request.headers, request.query)
         username = self._core.tokens.check(token, self._core.clock.now())
         if self._core.faults.strikes(FaultName.REFUSE_TOKEN):
             raise TokenError(401, "signature is invalid")

@@ -15,17 +15,7 @@ from fedsim.kubefate.kubernetes_api import ApiError, KubernetesApi
 
 Object = dict[str, Any]
 Key = tuple[str, str]
-_ORDER: Final = (
-    "ServiceAccount",
-    "Secret",
-    "ConfigMap",
-    "PersistentVolumeClaim",
-    "Service",
-    "Deployment",
-    "StatefulSet",
-    "Job",
-    "Ingress",
-)
+_ORDER: Final = ("ConfigMap", "PersistentVolumeClaim", "Service", "Deployment", "Ingress")
 _CONFLICT_TRIES: Final = 5
 
 
@@ -34,7 +24,7 @@ class OwnershipError(Exception):
 
 
 def key_of(item: Object) -> Key:
-    """Return what tells the objects of a manifest apart."""
+    """Return what identifies an object of a manifest."""
     return str(item["kind"]), str(item["metadata"]["name"])
 
 
@@ -51,7 +41,7 @@ def own(item: Object, release: str, namespace: str) -> Object:
 
 
 class Applier:
-    """Apply and remove the objects of one release."""
+    """Applies and removes the objects of one release."""
 
     def __init__(self, api: KubernetesApi, namespace: str, release: str) -> None:
         self._api = api
@@ -70,8 +60,8 @@ class Applier:
             return
         metadata = live.get("metadata") or {}
         labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
-        faults = _faults(labels, "label", {"app.kubernetes.io/managed-by": "Helm"})
-        faults += _faults(
+        problems = _problems(labels, "label", {"app.kubernetes.io/managed-by": "Helm"})
+        problems += _problems(
             notes,
             "annotation",
             {
@@ -79,12 +69,12 @@ class Applier:
                 "meta.helm.sh/release-namespace": self._namespace,
             },
         )
-        if faults:
+        if problems:
             raise OwnershipError(
                 "rendered manifests contain a resource that already exists. Unable to continue "
                 f'with {word}: {kind} "{name}" in namespace "{self._namespace}" exists and cannot '
                 f"be imported into the current release: invalid ownership metadata; "
-                f"{'; '.join(faults)}"
+                f"{'; '.join(problems)}"
             )
 
     async def update(self, old: list[Object], new: list[Object]) -> None:
@@ -113,7 +103,7 @@ class Applier:
             try:
                 await self._write(old, new, live)
             except ApiError as error:
-                if not error.is_taken or attempt == _CONFLICT_TRIES - 1:
+                if not error.is_conflict or attempt == _CONFLICT_TRIES - 1:
                     raise
             else:
                 return
@@ -125,10 +115,10 @@ class Applier:
             with _explained("failed to create resource: " if self._is_upgrade else ""):
                 await self._api.create(kind, self._namespace, marked)
             return
-        wanted = self._merged(old, new, live)
-        if wanted != live:
+        merged = self._merged(old, new, live)
+        if merged != live:
             with _explained(f'cannot patch "{name}" with kind {kind}: '):
-                await self._api.replace(kind, self._namespace, wanted)
+                await self._api.replace(kind, self._namespace, merged)
 
     def _merged(self, old: Object | None, new: Object, live: Object) -> Object:
         marked = own(new, self._release, self._namespace)
@@ -157,18 +147,18 @@ def three_way(old: Mapping[str, Any], new: Mapping[str, Any], live: Mapping[str,
     return merged
 
 
-def _satisfies(live: Any, wanted: Any) -> bool:
-    if isinstance(wanted, Mapping):
+def _satisfies(live: Any, manifest: Any) -> bool:
+    if isinstance(manifest, Mapping):
         return isinstance(live, Mapping) and all(
-            _satisfies(live.get(key), value) for key, value in wanted.items()
+            _satisfies(live.get(key), value) for key, value in manifest.items()
         )
-    if isinstance(wanted, list):
+    if isinstance(manifest, list):
         return (
             isinstance(live, list)
-            and len(live) == len(wanted)
-            and all(_satisfies(*pair) for pair in zip(live, wanted, strict=True))
+            and len(live) == len(manifest)
+            and all(_satisfies(*pair) for pair in zip(live, manifest, strict=True))
         )
-    return bool(live == wanted)
+    return bool(live == manifest)
 
 
 def _keep_node_ports(merged: Object, live: Object) -> None:
@@ -183,17 +173,17 @@ def _keep_node_ports(merged: Object, live: Object) -> None:
     merged["spec"]["ports"] = ports
 
 
-def _faults(found: Mapping[str, str], what: str, wanted: Mapping[str, str]) -> list[str]:
-    faults = []
-    for key, value in wanted.items():
-        if key not in found:
-            faults.append(f'{what} validation error: missing key "{key}": must be set to "{value}"')
-        elif found[key] != value:
-            faults.append(
-                f'{what} validation error: key "{key}" must equal "{value}": '
-                f'current value is "{found[key]}"'
-            )
-    return faults
+def _problems(live: Mapping[str, str], what: str, expected: Mapping[str, str]) -> list[str]:
+    problems = []
+    for key, value in expected.items():
+        if key not in live:
+            problem = f'missing key "{key}": must be set to "{value}"'
+        elif live[key] != value:
+            problem = f'key "{key}" must equal "{value}": current value is "{live[key]}"'
+        else:
+            continue
+        problems.append(f"{what} validation error: {problem}")
+    return problems
 
 
 @contextmanager

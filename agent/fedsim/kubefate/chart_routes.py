@@ -9,8 +9,7 @@ from aiohttp import web
 
 from fedsim.kubefate import charts
 from fedsim.kubefate.core import Core
-from fedsim.kubefate.replies import failure, success
-from fedsim.kubefate.routing import Route, not_found
+from fedsim.kubefate.gin import Route, failure, success
 from fedsim.kubefate.state import RecordNotFoundError
 
 Parameters = Mapping[str, str]
@@ -18,20 +17,18 @@ UPLOAD_LIMIT_S = 60.0
 
 
 class ChartRoutes:
-    """Upload, list, read and delete charts."""
+    """Uploads, lists, reads and deletes charts."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        example = "/v1/chart/valueTemplateExample/{name}/{version}"
         return [
             Route("POST", "/v1/chart", self._upload),
             Route("GET", "/v1/chart/", self._list),
             Route("GET", "/v1/chart/{uuid}", self._get),
             Route("DELETE", "/v1/chart/{uuid}", self._delete),
-            Route("GET", example, self._example),
         ]
 
     async def _upload(self, request: web.Request, _: Parameters) -> web.Response:
@@ -50,31 +47,22 @@ class ChartRoutes:
     async def _list(self, _: web.Request, __: Parameters) -> web.Response:
         self._core.drop_lost_charts()
         rows = self._core.state.charts.all()
-        bodies = [row.wire(is_old=self._core.is_old) for row in rows]
+        bodies = [row.wire() for row in rows]
         return success("getChartList Success", bodies)
 
-    async def _get(self, _: web.Request, given: Parameters) -> web.Response:
+    async def _get(self, _: web.Request, parameters: Parameters) -> web.Response:
         self._core.drop_lost_charts()
         try:
-            chart = self._core.state.charts.get(lambda row: row.uuid == given["uuid"])
+            chart = self._core.state.charts.get(lambda row: row.uuid == parameters["uuid"])
         except RecordNotFoundError as error:
             return failure(500, str(error))
-        return success("getChart Success", chart.wire(is_old=self._core.is_old))
+        return success("getChart Success", chart.wire())
 
-    async def _delete(self, _: web.Request, given: Parameters) -> web.Response:
-        chart = self._core.state.charts.find(lambda row: row.uuid == given["uuid"])
+    async def _delete(self, _: web.Request, parameters: Parameters) -> web.Response:
+        chart = self._core.state.charts.find(lambda row: row.uuid == parameters["uuid"])
         if chart is not None:
             self._core.state.charts.delete(chart)
         return success("deleteChart Success")
-
-    async def _example(self, _: web.Request, given: Parameters) -> web.Response:
-        if self._core.is_old:
-            return not_found()
-        try:
-            chart = self._core.find_chart(given["name"], given["version"])
-        except charts.ChartError as error:
-            return failure(500, str(error))
-        return success("getChartByNameVersion Success", chart.values_template_example)
 
 
 async def _uploaded(request: web.Request) -> bytes:

@@ -14,35 +14,18 @@ from typing import Final
 import yaml
 
 from fedsim.kubefate.records import ChartFile, HelmChart
-from fedsim.kubefate.release import EXCHANGE, FATE, UPGRADE_MANAGER
+from fedsim.kubefate.release import EXCHANGE, FATE
 
 MAX_ARCHIVE_BYTES: Final = 20 * 1024 * 1024
 MAX_UNPACKED_BYTES: Final = 100 * 1024 * 1024
 _MAX_FILES: Final = 5000
-_REPOSITORY: Final = {
-    EXCHANGE: (
-        "v1.6.0 v1.6.0-a v1.6.1 v1.7.0 v1.7.1 v1.7.1-a v1.7.2 v1.8.0 v1.8.1 v1.9.0 v1.9.1 v1.9.2 "
-        "v1.10.0 v1.11.1 v1.11.2"
-    ),
-    FATE: (
-        "1.2.0 1.3.0 v1.3.0-a v1.3.0-b v1.4.0 v1.4.0-a v1.4.0-b v1.4.1 v1.4.1-a v1.4.2 v1.4.2-b "
-        "v1.4.3 v1.4.4 v1.4.5 v1.5.0 v1.5.0-a v1.5.0-b v1.5.1 v1.5.2 v1.5.3 "
-        "v1.6.0 v1.6.0-a v1.6.1 v1.7.0 v1.7.1 v1.7.1-a v1.7.2 v1.8.0 v1.8.1 v1.9.0 v1.9.1 v1.9.2 "
-        "v1.10.0 v1.11.1 v1.11.2"
-    ),
-    "fate-serving": "v1.2.2 v1.2.2-a v1.2.4 v2.0.0 v2.0.4 v2.1.5 v2.1.6",
-    UPGRADE_MANAGER: "v1.0.0",
-}
+_REPOSITORY: Final = frozenset({(EXCHANGE, "v1.8.0"), (FATE, "v1.8.0")})
+"""Of the public repository, what can be rendered here."""
 _NAME_CHARS: Final = 36
 
 
 class ChartError(Exception):
     """An archive or a chart that cannot be had; the text is Helm's."""
-
-
-def is_in_repository(name: str, version: str) -> bool:
-    """Say whether the public chart repository has the chart; 2.0.0 was never put there."""
-    return version in _REPOSITORY.get(name, "").split()
 
 
 def download(name: str, version: str, *, offline: bool, repo_url: str) -> HelmChart:
@@ -53,7 +36,7 @@ def download(name: str, version: str, *, offline: bool, repo_url: str) -> HelmCh
             f'looks like "{repo_url}" is not a valid Chart repository or cannot be reached: '
             f'Get "{repo_url}/index.yaml": dial tcp: lookup {host}: no such host'
         )
-    if not is_in_repository(name, version):
+    if (name, version) not in _REPOSITORY:
         raise ChartError(f'failed to download "kubefate/{name}" at version "{version}"')
     about = {"apiVersion": "v1", "name": name, "version": version, "appVersion": version}
     return HelmChart(
@@ -62,7 +45,6 @@ def download(name: str, version: str, *, offline: bool, repo_url: str) -> HelmCh
         chart=yaml.safe_dump(about),
         values="{}\n",
         values_template="{}\n",
-        values_template_example=f"chartName: {name}\nchartVersion: {version}\n",
         version=version,
         app_version=version,
     )
@@ -92,7 +74,6 @@ def load_archive(archive: bytes) -> HelmChart:
         chart=_text(about),
         values=_text(files.get("values.yaml", b"")),
         values_template=_text(files.get("values-template.yaml", b"")),
-        values_template_example=_text(files.get("values-template-example.yaml", b"")),
         templates=[
             ChartFile(path, base64.b64encode(data).decode())
             for path, data in files.items()

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from fedsim.kubefate.api import CREATOR, body_of
+from fedsim.kubefate.api import CREATOR
 from fedsim.kubefate.clusters import all_available
 from fedsim.kubefate.core import Core
+from fedsim.kubefate.gin import Route, failure, panic, success
 from fedsim.kubefate.jobs import Jobs, PanicError, RefusedError
 from fedsim.kubefate.kubernetes_api import ApiError
 from fedsim.kubefate.records import ClusterArgs, ClusterStatus, Job
-from fedsim.kubefate.replies import failure, panic, success
-from fedsim.kubefate.routing import Route
 from fedsim.kubefate.specs import BindError, SpecError, bind_cluster_args
 from fedsim.kubefate.state import RecordNotFoundError
 
@@ -22,7 +21,7 @@ _WATCHED = (ClusterStatus.RUNNING, ClusterStatus.UNAVAILABLE)
 
 
 class ClusterRoutes:
-    """Create, read, change and delete clusters; follow and stop jobs."""
+    """Creates, reads, changes and deletes clusters; shows and stops jobs."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -52,7 +51,7 @@ class ClusterRoutes:
         self, request: web.Request, act: Callable[[ClusterArgs, str], Job], message: str
     ) -> web.Response:
         try:
-            args = bind_cluster_args(await body_of(request))
+            args = bind_cluster_args(await request.read())
             job = act(args, request[CREATOR])
         except BindError as error:
             return failure(400, str(error))
@@ -67,9 +66,9 @@ class ClusterRoutes:
         rows = self._core.state.clusters.all(deleted=has_deleted)
         return success("getClusterList Success", [row.wire() for row in rows])
 
-    async def _get(self, _: web.Request, given: Parameters) -> web.Response:
+    async def _get(self, _: web.Request, parameters: Parameters) -> web.Response:
         try:
-            cluster = self._core.state.clusters.get(lambda row: row.uuid == given["uuid"])
+            cluster = self._core.state.clusters.get(lambda row: row.uuid == parameters["uuid"])
             info = await self._core.views.info(cluster.name, cluster.namespace)
         except (RecordNotFoundError, ApiError) as error:
             return failure(500, str(error))
@@ -81,9 +80,9 @@ class ClusterRoutes:
                 self._core.state.clusters.save(cluster)
         return success("getCluster Success", cluster.wire(info))
 
-    async def _delete(self, request: web.Request, given: Parameters) -> web.Response:
+    async def _delete(self, request: web.Request, parameters: Parameters) -> web.Response:
         try:
-            job = self._jobs.delete(given["uuid"], request[CREATOR])
+            job = self._jobs.delete(parameters["uuid"], request[CREATOR])
         except RecordNotFoundError as error:
             return failure(500, str(error))
         return success("deleteCluster Success", job.wire(is_old=self._core.is_old))
@@ -93,25 +92,25 @@ class ClusterRoutes:
         jobs = [self._stored(row) for row in rows]
         return success("getJobList Success", jobs)
 
-    async def _get_job(self, _: web.Request, given: Parameters) -> web.Response:
+    async def _get_job(self, _: web.Request, parameters: Parameters) -> web.Response:
         try:
-            job = self._core.state.jobs.get(lambda row: row.uuid == given["uuid"])
+            job = self._core.state.jobs.get(lambda row: row.uuid == parameters["uuid"])
         except RecordNotFoundError as error:
             return failure(500, str(error))
         return success("getJob Success", self._stored(job))
 
-    async def _stop_job(self, request: web.Request, given: Parameters) -> web.Response:
+    async def _stop_job(self, request: web.Request, parameters: Parameters) -> web.Response:
         if request.query.get("jobStatus") != "stop":
             return failure(400, "jobStatus error")
         try:
-            self._jobs.stop(given["uuid"])
+            self._jobs.stop(parameters["uuid"])
         except RefusedError as error:
             return failure(500, str(error))
         return success("stop Job Success", "Stop Job Success")
 
-    async def _delete_job(self, _: web.Request, given: Parameters) -> web.Response:
+    async def _delete_job(self, _: web.Request, parameters: Parameters) -> web.Response:
         try:
-            job = self._core.state.jobs.get(lambda row: row.uuid == given["uuid"])
+            job = self._core.state.jobs.get(lambda row: row.uuid == parameters["uuid"])
         except RecordNotFoundError as error:
             return failure(500, str(error))
         self._core.state.jobs.delete(job)

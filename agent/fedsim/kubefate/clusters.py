@@ -14,7 +14,7 @@ _CONDITIONS = (AVAILABLE, "Progressing", "ReplicaFailure")
 
 
 class ClusterViews:
-    """Read clusters' objects, found by label ``name`` alone."""
+    """Reads clusters' objects, found by label ``name`` alone."""
 
     def __init__(self, api: KubernetesApi, version: ServiceVersion) -> None:
         self._api = api
@@ -38,27 +38,24 @@ class ClusterViews:
         return states
 
     async def blocked(self, name: str, namespace: str) -> set[str]:
-        """Name the Deployments whose pods wait for a Secret that is not there.
+        """Return the Deployments whose pods wait for a Secret that is not there.
 
         A kubelet would hold such pods in ContainerCreating; KWOK's fake kubelet starts them, so
         an install asks here before it believes that a Deployment is available.
         """
         items = await self._api.list("Deployment", namespace, f"name={name}")
-        missing: dict[str, bool] = {}
-        found = set()
-        for item in items:
-            for secret in _secrets(item):
-                if secret not in missing:
-                    missing[secret] = await self._api.find("Secret", namespace, secret) is None
-                if missing[secret]:
-                    found.add(item["metadata"]["name"])
-        return found
+        mounted = {item["metadata"]["name"]: _secrets(item) for item in items}
+        missing = {
+            secret
+            for secret in set().union(*mounted.values())
+            if await self._api.find("Secret", namespace, secret) is None
+        }
+        return {name for name, secrets in mounted.items() if secrets & missing}
 
     async def info(self, name: str, namespace: str) -> dict[str, Any]:
         """Return ``Info``; raise ApiError (1.4.4: also when nodes may not be listed)."""
         selector = f"name={name}"
         address = await self._node_address()
-        port = await self._proxy_port(namespace, selector)
         status: dict[str, Any] = {
             "containers": await self._containers(namespace, selector),
             "deployments": await self.deployments(name, namespace),
@@ -68,8 +65,6 @@ class ClusterViews:
         info: dict[str, Any] = {"dashboard": await self._hosts(namespace, selector)}
         if address is not None:
             info["ip"] = address
-        if port:
-            info["port"] = port
         return info | {"status": status}
 
     async def _node_address(self) -> str | None:
@@ -83,16 +78,9 @@ class ClusterViews:
             if self._is_old:
                 raise ApiError(error.status, error.reason, text) from error
             return text
-        found = [node["status"]["addresses"][0]["address"] for node in nodes if _addresses(node)]
-        return str(found[-1]) if found else None
-
-    async def _proxy_port(self, namespace: str, selector: str) -> int:
-        for service in await self._api.list("Service", namespace, selector):
-            if service["metadata"]["name"] == "rollsite":
-                for port in service["spec"].get("ports") or []:
-                    if port.get("port") == 9370:  # noqa: PLR2004 - rollsite's port
-                        return int(port.get("nodePort") or 0)
-        return 0
+        addresses = [(node.get("status") or {}).get("addresses") or [] for node in nodes]
+        first = [listed[0]["address"] for listed in addresses if listed]
+        return str(first[-1]) if first else None
 
     async def _containers(self, namespace: str, selector: str) -> dict[str, str]:
         states: dict[str, str] = {}
@@ -112,7 +100,7 @@ class ClusterViews:
 
 
 def all_available(states: Mapping[str, str]) -> bool:
-    """Say whether there are components and all are available."""
+    """Return whether there are components and all are available."""
     return bool(states) and all(state == AVAILABLE for state in states.values())
 
 
@@ -129,10 +117,6 @@ def _stateful_state(item: Object) -> str:
     status = item.get("status") or {}
     is_ready = int(status.get("readyReplicas") or 0) >= int(status.get("replicas") or 0)
     return AVAILABLE if is_ready else "Progressing"
-
-
-def _addresses(node: Object) -> list[Any]:
-    return list((node.get("status") or {}).get("addresses") or [])
 
 
 def _secrets(item: Object) -> set[str]:

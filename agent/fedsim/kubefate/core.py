@@ -10,23 +10,22 @@ import structlog
 
 from fedsim.faults import FaultName, Faults
 from fedsim.kubefate import charts
-from fedsim.kubefate.auth import Tokens, make_user
+from fedsim.kubefate.auth import Tokens
 from fedsim.kubefate.clock import Clock
 from fedsim.kubefate.clusters import ClusterViews
 from fedsim.kubefate.helm import Helm, HelmError, Operation, Package, Step
 from fedsim.kubefate.kubernetes_api import ApiError, KubernetesApi
 from fedsim.kubefate.records import Cluster, HelmChart
-from fedsim.kubefate.release import EXCHANGE, FATE, UPGRADE_MANAGER, render
+from fedsim.kubefate.release import render
 from fedsim.kubefate.settings import ServiceVersion, Settings
 from fedsim.kubefate.state import State
 from fedsim.kubefate.values import RenderError
 
 log = structlog.get_logger()
-_RENDERED = (FATE, EXCHANGE, UPGRADE_MANAGER)
 
 
 class Core:
-    """Hold the tables, Kubernetes and the orders to misbehave; run jobs in the background."""
+    """Holds the tables, Kubernetes and the orders to misbehave; runs jobs in the background."""
 
     def __init__(
         self, settings: Settings, state: State, api: KubernetesApi, faults: Faults, clock: Clock
@@ -41,23 +40,22 @@ class Core:
         self.helm = Helm(api, clock, self._before_helm)
         self.is_up = False
         self.username = settings.username
-        self._password = settings.password
+        self.password = settings.password
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_lost = False
         faults.listen(self._on_order)
 
     @property
     def is_old(self) -> bool:
-        """Say whether this is service version 1.4.4."""
+        """Return whether this is service version 1.4.4."""
         return self.settings.version is ServiceVersion.V1_4_4
 
     def start(self, username: str = "", password: str = "") -> None:
-        """Begin a process life: new signing key, bootstrap user made anew, no job resumed."""
+        """Begin a process life: a new signing key, the user made anew, no job resumed."""
         self._end_jobs()
         self.username = username or self.username
-        self._password = password or self._password
+        self.password = password or self.password
         self.tokens = Tokens()
-        self._bootstrap_user()
         self.is_up = True
         log.info("service.started", version=self.settings.version.value)
 
@@ -74,7 +72,6 @@ class Core:
     def lose_database(self) -> None:
         """Forget all records; releases live on in Kubernetes."""
         self.state.lose()
-        self._bootstrap_user()
         log.info("database.lost")
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -119,8 +116,6 @@ class Core:
         """Render a cluster's chart; raise HelmError."""
         try:
             chart = self.find_chart(cluster.chart_name, cluster.chart_version)
-            if not chart.values_template and chart.name not in _RENDERED:
-                raise HelmError("FateChart ValuesTemplate not exist")
             objects = render(
                 chart.name, chart.version, cluster.spec, cluster.name, cluster.namespace
             )
@@ -133,13 +128,6 @@ class Core:
         fault = _HELM_FAULTS.get(step.operation)
         if fault is not None and self.faults.hits(fault, step.name, step.namespace):
             raise ApiError(500, "InternalError", f"{step.operation} was ordered to fail")
-
-    def _bootstrap_user(self) -> None:
-        old = self.state.users.find(lambda row: row.username == self.username)
-        if old is not None:
-            self.state.users.remove(old)
-        rounds = self.settings.password_rounds
-        self.state.users.add(make_user(self.username, self._password, "", rounds))
 
     def _end_jobs(self) -> None:
         for task in self._tasks:

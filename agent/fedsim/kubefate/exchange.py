@@ -1,20 +1,17 @@
-"""Render chart ``fate-exchange``: nginx, Traffic Server, and rollsite for eggroll."""
+"""Render chart ``fate-exchange`` 1.8.0: nginx and Traffic Server."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from fedsim.kubefate import proxy_files
 from fedsim.kubefate.objects import (
     Context,
-    Identity,
     Object,
     Port,
     config_map,
     deployment,
-    exposed,
     from_config,
     from_secret,
     mount,
@@ -25,13 +22,9 @@ from fedsim.kubefate.values import (
     Values,
     block,
     copied,
-    dig,
-    exchange_of,
-    go_number,
     image_values,
     includes,
     merge,
-    party_list,
     placement,
     route_table,
     scalar,
@@ -40,62 +33,45 @@ from fedsim.kubefate.values import (
 _SNI = ".route_table.sni"
 _NIL = "nil pointer evaluating interface {}.sni"
 _ATS_HOME = "/opt/trafficserver/etc/trafficserver"
+_NGINX_HOME = "/data/projects/fate/proxy/nginx"
+_ITSELF = {"ip": "nginx", "httpPort": proxy_files.OWN_HTTP, "grpcPort": proxy_files.OWN_GRPC}
 
 
-def render_exchange(
-    spec: Mapping[str, Any], release: str, namespace: str, tag: str
-) -> list[Object]:
+def render_exchange(spec: Mapping[str, Any], release: str, namespace: str) -> list[Object]:
     """Return the objects of an exchange; raise RenderError."""
-    values = _values(spec, tag)
-    party_id = go_number(values.get("partyId"))
-    name = str(values.get("partyName") or "")
-    identity = Identity(name, party_id, release, namespace, "fate-exchange")
-    context = Context(identity, values)
+    context = Context(_values(spec), release, namespace, "fate-exchange")
     objects: list[Object] = []
-    for module, maker in (
-        ("nginx", _nginx),
-        ("trafficServer", _traffic_server),
-        ("rollsite", _rollsite),
-    ):
-        if context.has(module):
-            objects += maker(context)
+    if context.has("nginx"):
+        objects += nginx(context, _ITSELF, ("127.0.0.1:9300", "127.0.0.1:9310"))
+    if context.has("trafficServer"):
+        objects += _traffic_server(context)
     return objects
 
 
-def _values(spec: Mapping[str, Any], tag: str) -> Values:
-    rollsite = block(spec, "rollsite")
-    modules = {
-        "rollsite": _module(spec, "rollsite") | {"partyList": party_list(rollsite)},
-        "nginx": _module(spec, "nginx"),
-        "trafficServer": _module(spec, "trafficServer"),
-    }
-    given = {
+def _values(spec: Mapping[str, Any]) -> Values:
+    stated = {
         "partyId": scalar(spec.get("partyId")),
         "partyName": spec.get("name"),
-        "image": image_values(spec, tag),
-        "exchange": exchange_of(rollsite),
-        "partyList": party_list(rollsite),
-        "modules": modules,
+        "image": image_values(spec),
+        "modules": {name: _module(spec, name) for name in ("nginx", "trafficServer")},
     }
-    return merge(_defaults(tag), given)
+    return merge(_DEFAULTS, stated)
 
 
 def _module(spec: Mapping[str, Any], name: str) -> Values:
     values: Values = {"include": includes(spec, name)}
-    given = block(spec, name)
-    if given is None:
+    stated = block(spec, name)
+    if stated is None:
         return values
     ports = ("httpNodePort", "grpcNodePort") if name == "nginx" else ("nodePort",)
-    values |= placement(given) | copied(given, "type", "replicas", *ports)
+    values |= placement(stated) | copied(stated, "type", "replicas", *ports)
     if name == "nginx":
-        values["route_table"] = route_table(given)
-    if name == "trafficServer":
-        values["route_table"] = {"sni": _sni_list(given)}
-    return values
+        return values | {"route_table": route_table(stated)}
+    return values | {"route_table": {"sni": _sni_list(stated)}}
 
 
-def _sni_list(given: Mapping[str, Any]) -> list[Values] | None:
-    table = given.get("route_table")
+def _sni_list(stated: Mapping[str, Any]) -> list[Values] | None:
+    table = stated.get("route_table")
     if not isinstance(table, Mapping):
         raise RenderError(
             "template: fate-values-templates:106:26: executing "
@@ -105,112 +81,67 @@ def _sni_list(given: Mapping[str, Any]) -> list[Values] | None:
     return [copied(entry, "fqdn", "tunnelRoute") for entry in entries] or None
 
 
-def _defaults(tag: str) -> Values:
-    """Return chart ``fate-exchange``'s values.yaml."""
-    return {
-        "image": {"registry": "federatedai", "tag": tag, "pullPolicy": "IfNotPresent"},
-        "partyId": 9999,
-        "partyName": "fate-9999",
-        "modules": {
-            "rollsite": {"type": "ClusterIP", "nodePort": 30001},
-            "nginx": {"type": "NodePort", "httpNodePort": 30003, "grpcNodePort": 30008},
-            "trafficServer": {"type": "ClusterIP", "nodePort": 30007},
-        },
-    }
+_DEFAULTS: Values = {
+    "partyId": 9999,
+    "partyName": "fate-9999",
+    "modules": {
+        "nginx": {"type": "NodePort", "httpNodePort": 30003, "grpcNodePort": 30008},
+        "trafficServer": {"type": "ClusterIP", "nodePort": 30007},
+    },
+}
+"""Chart ``fate-exchange``'s values.yaml, without what no template here reads."""
 
 
-def _nginx(context: Context) -> list[Object]:
-    given = context.module("nginx")
-    itself = {
-        "ip": "nginx",
-        "httpPort": proxy_files.OWN_HTTP,
-        "grpcPort": proxy_files.OWN_GRPC,
-    }
-    own_id = context.identity.party_id
-    files = {
-        "route_table.yaml": proxy_files.nginx_routes(own_id, itself, given.get("route_table")),
-        "nginx.conf": proxy_files.nginx_conf("127.0.0.1:9300", "127.0.0.1:9310"),
-    }
-    container = nginx_container(context, ports=exposed(9300, 9310))
+def nginx(context: Context, default: Mapping[str, Any], upstreams: tuple[str, str]) -> list[Object]:
+    """Return nginx with its table, which is mounted as a folder; nginx.conf is one file."""
+    values = context.block("nginx")
+    routes = proxy_files.nginx_routes(context.party_id, default, values.get("route_table"))
+    files = {"route_table.yaml": routes, "nginx.conf": proxy_files.nginx_conf(*upstreams)}
+    ports = (
+        Port("http", 9300, values.get("httpNodePort")),
+        Port("grpc", 9310, values.get("grpcNodePort")),
+    )
+    mounts = [
+        mount("nginx-confs", f"{_NGINX_HOME}/conf/nginx.conf", "nginx.conf"),
+        mount("nginx-confs", f"{_NGINX_HOME}/conf/modifiable/"),
+    ]
+    container = context.container(
+        "nginx", context.image("nginx"), (9300, 9310), volumeMounts=mounts
+    )
     return [
         config_map(context, "nginx-config", "nginx", files),
-        nginx_service(context),
+        service(context, "nginx", "nginx", ports, values=values),
         deployment(
             context,
             "nginx",
             [container],
             volumes=[from_config("nginx-confs", "nginx-config")],
-            place=given,
-            replicas=given.get("replicas"),
+            values=values,
+            replicas=values.get("replicas"),
         ),
     ]
 
 
-def nginx_container(context: Context, **rest: Any) -> Object:
-    """Make nginx's container: the table is mounted as a folder, nginx.conf as one file."""
-    home = "/data/projects/fate/proxy/nginx"
-    start = (
-        'sed -i "s#conf/route_table.yaml#conf/modifiable/route_table.yaml#g"'
-        " nginx/lua/route_table.lua; openresty -g 'daemon off;'"
-    )
-    return context.container(
-        "nginx",
-        context.image("nginx"),
-        command=["/bin/bash", "-c", start],
-        volumeMounts=[
-            mount("nginx-confs", f"{home}/conf/nginx.conf", "nginx.conf"),
-            mount("nginx-confs", f"{home}/conf/modifiable/"),
-        ],
-        **rest,
-    )
-
-
-def nginx_service(context: Context) -> Object:
-    """Make nginx's Service."""
-    given = context.module("nginx")
-    ports = (
-        Port("http", 9300, given.get("httpNodePort")),
-        Port("grpc", 9310, given.get("grpcNodePort")),
-    )
-    return service(
-        context,
-        "nginx",
-        "nginx",
-        ports,
-        type_=given.get("type"),
-        address=given.get("loadBalancerIP"),
-    )
-
-
 def _traffic_server(context: Context) -> list[Object]:
-    given = context.module("trafficServer")
-    table = given.get("route_table")
+    values, name = context.block("trafficServer"), "traffic-server"
+    table = values.get("route_table")
     if not isinstance(table, Mapping):
         template = "fate-exchange/templates/traffic-server-module.yaml"
         raise RenderError(
             f'template: {template}:58:27: executing "{template}" at '
             f"<.Values.modules.trafficServer{_SNI}>: {_NIL}"
         )
-    name = "traffic-server"
     config = {
         "ssl_multicert.config": proxy_files.MULTICERT,
         "records.config": proxy_files.RECORDS,
     }
     names = {"sni.yaml": proxy_files.sni(table.get("sni") or [])}
+    ports = [Port("443", 443, values.get("nodePort"))]
     return [
         config_map(context, "traffic-server-config", name, config, helm=False),
         config_map(context, "traffic-server-sni", name, names, helm=False),
         # The chart writes nodePort whatever the type; Kubernetes refuses it with ClusterIP.
-        service(
-            context,
-            name,
-            name,
-            [Port("443", 443, given.get("nodePort"))],
-            type_=given.get("type"),
-            address=given.get("loadBalancerIP"),
-            helm=False,
-            always_node_port=True,
-        ),
+        service(context, name, name, ports, values=values, helm=False, has_node_port=True),
         deployment(
             context,
             name,
@@ -220,8 +151,8 @@ def _traffic_server(context: Context) -> list[Object]:
                 from_config("traffic-server-sni", "traffic-server-sni"),
                 from_secret("traffic-server-cert-file", "traffic-server-cert"),
             ],
-            place=given,
-            replicas=given.get("replicas"),
+            values=values,
+            replicas=values.get("replicas"),
             helm=False,
         ),
     ]
@@ -229,48 +160,13 @@ def _traffic_server(context: Context) -> list[Object]:
 
 def _traffic_container(context: Context) -> Object:
     confs, cert = "traffic-server-confs", "traffic-server-cert-file"
-    return context.container(
-        "traffic-server",
-        context.image("trafficserver", None),
-        command=["/bin/bash", "-c", "/opt/trafficserver/bin/traffic_manager"],
-        ports=exposed(8080, 443),
-        volumeMounts=[
-            mount(confs, "/etc/trafficserver/records.config", "records.config"),
-            mount(confs, "/etc/trafficserver/ssl_multicert.config", "ssl_multicert.config"),
-            mount("traffic-server-sni", f"{_ATS_HOME}/sni"),
-            mount(cert, "/opt/proxy"),
-            mount(cert, f"{_ATS_HOME}/proxy.cert.pem", "proxy.cert.pem"),
-            mount(cert, f"{_ATS_HOME}/proxy.key.pem", "proxy.key.pem"),
-        ],
-    )
-
-
-def _rollsite(context: Context) -> list[Object]:
-    given = context.module("rollsite")
-    values = context.values
-    exchange = values.get("exchange") or {"partyIp": "rollsite", "partyPort": 9370}
-    table = proxy_files.rollsite_routes(
-        context.identity.party_id,
-        values.get("partyList") or [],
-        (exchange.get("partyIp"), exchange.get("partyPort")),
-        own=False,
-    )
-    container = context.container(
-        "rollsite",
-        context.image("eggroll"),
-        ports=exposed(9370),
-        volumeMounts=[mount("rollsite-confs", "/data/projects/fate/eggroll/conf/route_table/")],
-    )
-    ports = [Port("tcp-rollsite", 9370, dig(given, "nodePort"))]
-    routes = {"route_table.json": json.dumps(table, indent=4)}
-    return [
-        config_map(context, "rollsite-config", "rollsite", routes),
-        service(context, "rollsite", "rollsite", ports, type_=given.get("type")),
-        deployment(
-            context,
-            "rollsite",
-            [container],
-            volumes=[from_config("rollsite-confs", "rollsite-config")],
-            place=given,
-        ),
+    mounts = [
+        mount(confs, "/etc/trafficserver/records.config", "records.config"),
+        mount(confs, "/etc/trafficserver/ssl_multicert.config", "ssl_multicert.config"),
+        mount("traffic-server-sni", f"{_ATS_HOME}/sni"),
+        mount(cert, "/opt/proxy"),
+        mount(cert, f"{_ATS_HOME}/proxy.cert.pem", "proxy.cert.pem"),
+        mount(cert, f"{_ATS_HOME}/proxy.key.pem", "proxy.key.pem"),
     ]
+    image = context.image("trafficserver").rpartition(":")[0]  # the chart names no tag
+    return context.container("traffic-server", image, (8080, 443), volumeMounts=mounts)

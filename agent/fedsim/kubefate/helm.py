@@ -74,7 +74,7 @@ class _Work:
 
 
 class Helm:
-    """Run Helm's operations on one Kubernetes API. Nothing locks: the records alone tell."""
+    """Runs Helm's operations on one Kubernetes API. Nothing locks but the records themselves."""
 
     def __init__(
         self, api: KubernetesApi, clock: Clock, hook: Callable[[Step], Awaitable[None]]
@@ -109,8 +109,8 @@ class Helm:
         try:
             history = await records.history()
             current = _current(name, history)
-            known = _keys(current)
-            new = [item for item in package.objects if key_of(item) not in known]
+            released = {key_of(item) for item in current.objects()}
+            new = [item for item in package.objects if key_of(item) not in released]
             await applier.check_owner(new, "update")
             version = history[-1].version + 1
             revision = self._revision(
@@ -130,8 +130,8 @@ class Helm:
         try:
             history = await records.history()
             last = history[-1].version if history else 0
-            wanted = version or last - 1
-            target = next((item for item in history if item.version == wanted), None)
+            number = version or last - 1
+            target = next((item for item in history if item.version == number), None)
             if target is None:
                 raise HelmError("UPGRADE FAILED: release: not found")
             revision = replace(
@@ -144,7 +144,7 @@ class Helm:
         except ApiError as error:
             raise HelmError(f"UPGRADE FAILED: {error}") from error
         before = history[-1].objects()
-        await self._carry_out(work, revision, before, f"Rollback to {wanted}")
+        await self._carry_out(work, revision, before, f"Rollback to {number}")
         await self._supersede(records, history)
 
     async def uninstall(self, name: str, namespace: str) -> None:
@@ -183,7 +183,7 @@ class Helm:
         try:
             await records.create(revision)
         except ApiError as error:
-            if error.is_taken:
+            if error.is_conflict:
                 raise HelmError("release: already exists") from error
             raise HelmError(f"create: failed to create: {error}") from error
 
@@ -233,7 +233,3 @@ def _current(name: str, history: list[Revision]) -> Revision:
     if last.status in (ReleaseStatus.FAILED, ReleaseStatus.SUPERSEDED):
         return last
     raise HelmError(f'"{name}" has no deployed releases')
-
-
-def _keys(revision: Revision) -> set[tuple[str, str]]:
-    return {key_of(item) for item in revision.objects()}

@@ -17,7 +17,7 @@ from fedsim.kubefate.kubernetes_api import KubernetesApi
 from fedsim.kubefate.values import yaml_text
 
 Object = dict[str, Any]
-_SECRET_TYPE = "helm.sh/release.v1"  # noqa: S105 - the type of a Secret, no secret
+_SECRET_TYPE = "helm.sh/release.v1"
 
 
 class ReleaseStatus(StrEnum):
@@ -32,7 +32,7 @@ class ReleaseStatus(StrEnum):
 
     @property
     def is_pending(self) -> bool:
-        """Say whether an operation is, or was left, under way."""
+        """Return whether an operation is, or was left, under way."""
         return self.value.startswith("pending-")
 
 
@@ -74,7 +74,7 @@ def manifest_of(chart: str, objects: list[Object]) -> str:
 
 
 class ReleaseRecords:
-    """Read and write the revisions of one release in its namespace."""
+    """Reads and writes the revisions of one release in its namespace."""
 
     def __init__(self, api: KubernetesApi, namespace: str, name: str) -> None:
         self._api = api

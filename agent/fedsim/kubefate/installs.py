@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Installs:
-    """Run installs. The end time is set on success alone."""
+    """Runs installs. The end time is set on success alone."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

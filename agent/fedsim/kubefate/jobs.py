@@ -26,7 +26,7 @@ class PanicError(Exception):
 
 
 class Jobs:
-    """Start installs, updates and deletions, and stop installs."""
+    """Starts installs, updates and deletions, and stops installs."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -80,8 +80,8 @@ class Jobs:
         self._core.state.jobs.save(job)
 
     def _find(self, args: ClusterArgs) -> Cluster | None:
-        wanted = (args.name, args.namespace)
-        return self._core.state.clusters.find(lambda row: (row.name, row.namespace) == wanted)
+        key = (args.name, args.namespace)
+        return self._core.state.clusters.find(lambda row: (row.name, row.namespace) == key)
 
     def _add(
         self, method: JobMethod, creator: str, args: ClusterArgs | None, cluster_id: str = ""

@@ -1,11 +1,10 @@
-"""Speak to any Kubernetes API: get, list, create, replace, delete, logs. Nothing more is needed."""
+"""Speak to any Kubernetes API: get, list, create, replace, delete. Nothing more is needed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self
@@ -16,29 +15,26 @@ from fedsim.kubefate.kubeconfig import Access
 
 Object = dict[str, Any]
 REQUEST_LIMIT_S = 30.0
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
-KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+KINDS: Mapping[str, str] = MappingProxyType(
     {
-        "Namespace": ("api/v1", "namespaces"),
-        "Node": ("api/v1", "nodes"),
-        "Pod": ("api/v1", "pods"),
-        "ConfigMap": ("api/v1", "configmaps"),
-        "Secret": ("api/v1", "secrets"),
-        "Service": ("api/v1", "services"),
-        "ServiceAccount": ("api/v1", "serviceaccounts"),
-        "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
-        "Deployment": ("apis/apps/v1", "deployments"),
-        "StatefulSet": ("apis/apps/v1", "statefulsets"),
-        "Job": ("apis/batch/v1", "jobs"),
-        "Ingress": ("apis/networking.k8s.io/v1", "ingresses"),
+        "Namespace": "api/v1/{}namespaces",
+        "Node": "api/v1/{}nodes",
+        "Pod": "api/v1/{}pods",
+        "ConfigMap": "api/v1/{}configmaps",
+        "Secret": "api/v1/{}secrets",
+        "Service": "api/v1/{}services",
+        "PersistentVolumeClaim": "api/v1/{}persistentvolumeclaims",
+        "Deployment": "apis/apps/v1/{}deployments",
+        "StatefulSet": "apis/apps/v1/{}statefulsets",
+        "Ingress": "apis/networking.k8s.io/v1/{}ingresses",
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ApiError(Exception):
-    """Carry what the API server answered; ``status`` is 0 when it could not be reached."""
+    """What the API server answered; ``status`` is 0 when it could not be reached."""
 
     status: int
     reason: str
@@ -49,17 +45,17 @@ class ApiError(Exception):
 
     @property
     def is_missing(self) -> bool:
-        """Say whether the object, or its namespace, is not there."""
-        return self.status == 404  # noqa: PLR2004 - the HTTP status has its own name: not found
+        """Return whether the object, or its namespace, is not there."""
+        return self.status == 404
 
     @property
-    def is_taken(self) -> bool:
-        """Say whether the name is taken, or the object was changed by somebody else."""
-        return self.status == 409  # noqa: PLR2004 - the HTTP status has its own name: conflict
+    def is_conflict(self) -> bool:
+        """Return whether the name is taken, or the object was changed by somebody else."""
+        return self.status == 409
 
 
 class KubernetesApi:
-    """Send requests with the rights of one kubeconfig. Use as an async context manager."""
+    """Sends requests with the rights of one kubeconfig. Use as an async context manager."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -115,34 +111,9 @@ class KubernetesApi:
             if not error.is_missing:
                 raise
 
-    async def pod_log(self, namespace: str, pod: str, query: Mapping[str, str]) -> bytes:
-        """Return a container's log lines; ``query`` as the API takes it."""
-        async with self.follow_log(namespace, pod, query) as stream:
-            async with asyncio.timeout(REQUEST_LIMIT_S):
-                return await stream.read(MAX_ANSWER_BYTES)
-
-    @asynccontextmanager
-    async def follow_log(
-        self, namespace: str, pod: str, query: Mapping[str, str]
-    ) -> AsyncIterator[aiohttp.StreamReader]:
-        """Open a container's log as a stream; the caller limits how long it reads."""
-        url = f"{self._access.server}/{self._path('Pod', namespace, pod)}/log"
-        try:
-            async with self._client().get(url, params=query, timeout=_STREAM) as answer:
-                await _raise_for(answer)
-                yield answer.content
-        except aiohttp.ClientError as error:
-            raise _unreachable(error) from error
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise ApiError(0, "Closed", "Kubernetes client is closed")
-        return self._session
-
     def _path(self, kind: str, namespace: str, name: str = "") -> str:
-        group, plural = KINDS[kind]
-        scope = f"/namespaces/{namespace}" if namespace and kind != "Namespace" else ""
-        return f"{group}{scope}/{plural}" + (f"/{name}" if name else "")
+        scope = f"namespaces/{namespace}/" if namespace and kind != "Namespace" else ""
+        return KINDS[kind].format(scope) + (f"/{name}" if name else "")
 
     async def _call(
         self,
@@ -152,23 +123,24 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
     ) -> Object:
+        if self._session is None:
+            raise ApiError(0, "Closed", "Kubernetes client is closed")
         url = f"{self._access.server}/{path}"
         try:
             async with (
                 asyncio.timeout(REQUEST_LIMIT_S),
-                self._client().request(method, url, params=query, json=body) as answer,
+                self._session.request(method, url, params=query, json=body) as answer,
             ):
                 await _raise_for(answer)
                 return dict(await answer.json())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _unreachable(error) from error
-
-
-_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_LIMIT_S)
+            cause = str(error) or type(error).__name__
+            text = f"Kubernetes cluster unreachable: {cause}"
+            raise ApiError(0, "Unreachable", text) from error
 
 
 async def _raise_for(answer: aiohttp.ClientResponse) -> None:
-    if answer.status < 400:  # noqa: PLR2004 - where HTTP's errors begin
+    if answer.status < 400:
         return
     text = await answer.text()
     try:
@@ -178,8 +150,3 @@ async def _raise_for(answer: aiohttp.ClientResponse) -> None:
     fields = status if isinstance(status, dict) else {}
     message = str(fields.get("message") or text.strip() or answer.reason)
     raise ApiError(answer.status, str(fields.get("reason") or ""), message)
-
-
-def _unreachable(error: BaseException) -> ApiError:
-    cause = str(error) or type(error).__name__
-    return ApiError(0, "Unreachable", f"Kubernetes cluster unreachable: {cause}")

@@ -1,4 +1,7 @@
-"""Shape the Kubernetes objects of a chart: labels, workloads, Services, claims, Ingresses."""
+"""Shape the Kubernetes objects of a chart: labels, Deployments, Services, claims, Ingresses.
+
+What nothing reads of a pod is left out: commands, probes, most of the environment.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,23 @@ OPEN_TYPES = ("NodePort", "LoadBalancer")
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Say whose objects these are. ``name`` comes from the cluster.yaml, ``release`` from Helm."""
+class Context:
+    """What every template of a release sees. ``release`` is Helm's name for it."""
 
-    name: str
-    party_id: str
+    values: Values
     release: str
     namespace: str
     chart: str
 
+    @property
+    def party_id(self) -> str:
+        """Return the party's id as the templates print it."""
+        return go_number(self.values.get("partyId"))
+
     def match(self, module: str) -> dict[str, str]:
-        """Return the labels that selectors use."""
-        return {"fateMoudle": module, "name": self.name, "partyId": self.party_id}
+        """Return the labels that selectors use; ``name`` comes from the cluster.yaml."""
+        name = str(self.values.get("partyName") or "")
+        return {"fateMoudle": module, "name": name, "partyId": self.party_id}
 
     def labels(self, module: str, *, helm: bool = True) -> dict[str, str]:
         """Return all labels; those of Traffic Server's objects lack Helm's three."""
@@ -33,51 +41,41 @@ class Identity:
             labels |= {"heritage": "Helm", "release": self.release, "chart": self.chart}
         return labels
 
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Carry what every template sees."""
-
-    identity: Identity
-    values: Values
-    is_stateful: bool = False
-    """Charts from 1.9 on keep data in StatefulSets."""
-
     def module(self, *path: str) -> Any:
         """Return a value of a module, None where it is missing."""
         return dig(self.values, "modules", *path)
 
+    def block(self, *path: str) -> Values:
+        """Return a block of a module, empty where it is missing."""
+        return self.module(*path) or {}
+
     def has(self, module: str) -> bool:
-        """Say whether the module is to be deployed."""
+        """Return whether the module is to be deployed."""
         return bool(self.module(module, "include"))
 
-    @property
-    def persists(self) -> bool:
-        """Say whether data is kept on claims."""
-        return bool(dig(self.values, "persistence", "enabled"))
+    def image(self, name: str, tag: str = "") -> str:
+        """Return an image of the registry, with the release's tag unless another is named."""
+        image = self.values["image"]
+        return f"{image['registry']}/{name}:{tag or image['tag']}"
 
-    def image(self, name: str, tag: str | None = "") -> str:
-        """Name an image of the registry; the release's tag unless another (None: no tag)."""
-        suffix = "" if tag is None else f":{tag or dig(self.values, 'image', 'tag')}"
-        return f"{dig(self.values, 'image', 'registry')}/{name}{suffix}"
+    def outside_image(self, name: str) -> str:
+        """Return an image that comes from the registry only where one was set."""
+        image = self.values["image"]
+        return f"{image['registry']}/{name}" if image["isThridParty"] else name
 
-    def outside_image(self, name: str, official: str = "") -> str:
-        """Name an image that comes from the registry only where one was set."""
-        if dig(self.values, "image", "isThridParty"):
-            return f"{dig(self.values, 'image', 'registry')}/{name}"
-        return official or name
-
-    def container(self, name: str, image: str, **rest: Any) -> Object:
-        """Make a container; empty parts are left out."""
-        policy = dig(self.values, "image", "pullPolicy")
-        kept = {key: value for key, value in rest.items() if value}
+    def container(self, name: str, image: str, ports: Sequence[int] = (), **rest: Any) -> Object:
+        """Return a container; empty parts are left out."""
+        exposed = [{"containerPort": port} for port in ports]
+        kept = {key: value for key, value in {"ports": exposed, **rest}.items() if value}
+        policy = self.values["image"]["pullPolicy"]
         return {"name": name, "image": image, "imagePullPolicy": policy, **kept}
 
-    def claim(self, volume: str, claim: str, existing: Any) -> Object:
-        """Make the volume of a claim, or an emptyDir where nothing is kept."""
-        if not self.persists:
+    def data_volume(self, volume: str, claim: str, values: Values) -> Object:
+        """Return the volume of a claim, or an emptyDir where nothing is kept."""
+        if not dig(self.values, "persistence", "enabled"):
             return {"name": volume, "emptyDir": {}}
-        return {"name": volume, "persistentVolumeClaim": {"claimName": existing or claim}}
+        name = values.get("existingClaim") or claim
+        return {"name": volume, "persistentVolumeClaim": {"claimName": name}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +88,17 @@ class Port:
 
 
 def metadata(context: Context, name: str, module: str, *, helm: bool = True) -> Object:
-    """Make an object's metadata."""
-    identity = context.identity
-    labels = identity.labels(module, helm=helm)
-    return {"name": name, "namespace": identity.namespace, "labels": labels}
+    """Return an object's metadata."""
+    labels = context.labels(module, helm=helm)
+    return {"name": name, "namespace": context.namespace, "labels": labels}
 
 
 def config_map(
     context: Context, name: str, module: str, data: Mapping[str, str], *, helm: bool = True
 ) -> Object:
-    """Make a ConfigMap."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata(context, name, module, helm=helm),
-        "data": dict(data),
-    }
+    """Return a ConfigMap."""
+    about = metadata(context, name, module, helm=helm)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": dict(data)}
 
 
 def deployment(
@@ -114,132 +107,80 @@ def deployment(
     containers: Sequence[Object],
     *,
     volumes: Iterable[Object] = (),
-    place: Any = None,
-    replicas: Any = None,
+    values: Mapping[str, Any] | None = None,
+    replicas: Any = 1,
     helm: bool = True,
     **pod: Any,
 ) -> Object:
-    """Make a Deployment with strategy Recreate; ``pod`` adds to the pod's spec."""
-    body = _workload(context, "Deployment", name, containers, helm=helm)
-    spec = body["spec"]
-    spec["replicas"] = int(scalar(replicas) or 1)
-    spec["strategy"] = {"type": "Recreate"}
-    _fill_pod(context, spec["template"]["spec"], list(volumes), place, pod)
-    return body
-
-
-def stateful_set(
-    context: Context,
-    name: str,
-    containers: Sequence[Object],
-    *,
-    volumes: Iterable[Object] = (),
-    place: Any = None,
-    replicas: Any = None,
-    **pod: Any,
-) -> Object:
-    """Make a StatefulSet; claims become its volumeClaimTemplates."""
-    body = _workload(context, "StatefulSet", name, containers, helm=True)
-    spec = body["spec"]
-    spec["replicas"] = int(scalar(replicas) or 1)
-    spec["serviceName"] = name
-    kept = list(volumes)
-    claims = [volume for volume in kept if "persistentVolumeClaim" in volume]
-    plain = [volume for volume in kept if volume not in claims]
-    if claims:
-        spec["volumeClaimTemplates"] = [_claim_template(volume["name"], place) for volume in claims]
-    _fill_pod(context, spec["template"]["spec"], plain, place, pod)
-    return body
-
-
-def _workload(
-    context: Context, kind: str, name: str, containers: Sequence[Object], *, helm: bool
-) -> Object:
-    identity = context.identity
-    labels = identity.labels(name, helm=helm)
+    """Return a Deployment with strategy Recreate; ``pod`` adds to the pod's spec."""
+    optional = {
+        "volumes": list(volumes),
+        **filled(values or {}, "nodeSelector", "tolerations", "affinity"),
+        **filled(context.values["image"], "imagePullSecrets"),
+        **pod,
+    }
+    spec = {
+        "containers": list(containers),
+        "serviceAccountName": "default",
+        "restartPolicy": "Always",
+        **{key: value for key, value in optional.items() if value},
+    }
     return {
         "apiVersion": "apps/v1",
-        "kind": kind,
+        "kind": "Deployment",
         "metadata": metadata(context, name, name, helm=helm),
         "spec": {
-            "selector": {"matchLabels": identity.match(name)},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": list(containers)}},
+            "replicas": int(scalar(replicas) or 1),
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": context.match(name)},
+            "template": {"metadata": {"labels": context.labels(name, helm=helm)}, "spec": spec},
         },
     }
 
 
-def _fill_pod(
-    context: Context, spec: Object, volumes: list[Object], place: Any, extra: Mapping[str, Any]
-) -> None:
-    spec |= filled(place or {}, "nodeSelector", "tolerations", "affinity")
-    spec |= filled(context.values.get("image") or {}, "imagePullSecrets")
-    spec["serviceAccountName"] = "default"
-    spec["restartPolicy"] = "Always"
-    spec |= {key: value for key, value in extra.items() if value}
-    if volumes:
-        spec["volumes"] = volumes
-
-
-def _claim_template(name: str, place: Any) -> Object:
-    return {"metadata": {"name": name}, "spec": _claim_spec(place or {})}
-
-
-def _claim_spec(values: Mapping[str, Any]) -> Object:
+def data_claim(context: Context, name: str, module: str, values: Values) -> list[Object]:
+    """Return the PersistentVolumeClaim of a module that keeps data on one of the chart's own."""
+    if not dig(context.values, "persistence", "enabled") or values.get("existingClaim"):
+        return []
     spec: Object = {
         "accessModes": [values.get("accessMode")],
         "resources": {"requests": {"storage": values.get("size")}},
     }
-    storage_class = values.get("storageClass")
-    if storage_class:
+    if storage_class := values.get("storageClass"):
         spec["storageClassName"] = "" if storage_class == "-" else storage_class
-    return spec
+    about = metadata(context, name, module)
+    return [{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about, "spec": spec}]
 
 
-def claim_object(context: Context, name: str, module: str, values: Any) -> list[Object]:
-    """Make a PersistentVolumeClaim where data is kept on one of the chart's own."""
-    given = values or {}
-    if not context.persists or context.is_stateful or given.get("existingClaim"):
-        return []
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": metadata(context, name, module),
-            "spec": _claim_spec(given),
-        }
-    ]
-
-
-def service(  # noqa: PLR0913 - a Service has that many parts; all but four are by keyword
+def service(
     context: Context,
     name: str,
     module: str,
     ports: Sequence[Port],
     *,
-    type_: Any = "ClusterIP",
-    label: str = "",
-    headless: bool = False,
-    address: Any = None,
+    values: Mapping[str, Any] | None = None,
     helm: bool = True,
-    always_node_port: bool = False,
+    has_node_port: bool = False,
+    **rest: Any,
 ) -> Object:
-    """Make a Service that selects ``module``; ``label`` names it otherwise in its own labels."""
-    opens = always_node_port or type_ in OPEN_TYPES
-    spec: Object = {
-        "ports": [_port(port, opens=opens) for port in ports],
-        "selector": context.identity.match(module),
-    }
-    if type_:
-        spec["type"] = type_
-    if headless:
-        spec["clusterIP"] = "None"
-    if address:
-        spec["loadBalancerIP"] = str(address)
+    """Return a Service that selects ``module``, of the type that the module's values name.
+
+    A node port is written for an open type alone, unless ``has_node_port`` is set. ``rest`` adds to
+    the spec.
+    """
+    values = {"type": "ClusterIP"} if values is None else values
+    opens = has_node_port or values.get("type") in OPEN_TYPES
+    address = {"loadBalancerIP": values.get("loadBalancerIP")}
+    optional = {**filled(values, "type"), **filled(address, "loadBalancerIP"), **rest}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(context, name, label or module, helm=helm),
-        "spec": spec,
+        "metadata": metadata(context, name, module, helm=helm),
+        "spec": {
+            "ports": [_port(port, opens=opens) for port in ports],
+            "selector": context.match(module),
+            **optional,
+        },
     }
 
 
@@ -250,15 +191,13 @@ def _port(port: Port, *, opens: bool) -> Object:
         "targetPort": port.number,
         "protocol": "TCP",
     }
-    if opens and port.node_port:
-        body["nodePort"] = port.node_port
-    return body
+    return body | ({"nodePort": port.node_port} if opens and port.node_port else {})
 
 
-def ingress(context: Context, name: str, module: str, target: str, number: int) -> Object:
-    """Make an Ingress for the hosts of a block of ``ingress``."""
-    given = dig(context.values, "ingress", name) or {}
-    backend = {"service": {"name": target, "port": {"number": number}}}
+def ingress(context: Context, name: str, target: str, port: int) -> Object:
+    """Return an Ingress for the hosts of a block of ``ingress``."""
+    values = dig(context.values, "ingress", name) or {}
+    backend = {"service": {"name": target, "port": {"number": port}}}
     rules = [
         {
             "host": host.get("name"),
@@ -268,73 +207,28 @@ def ingress(context: Context, name: str, module: str, target: str, number: int) 
                 ]
             },
         }
-        for host in given.get("hosts") or []
+        for host in values.get("hosts") or []
     ]
     spec: Object = {"ingressClassName": context.values.get("ingressClassName"), "rules": rules}
-    spec |= filled(given, "tls")
-    about = metadata(context, name, module) | filled(given, "annotations")
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": about,
-        "spec": spec,
+        "metadata": metadata(context, name, name) | filled(values, "annotations"),
+        "spec": spec | filled(values, "tls"),
     }
-
-
-def probes(action: Object, delay_s: int = 1) -> Object:
-    """Make the three probes that the party charts use."""
-    timing = {"periodSeconds": 10, "timeoutSeconds": 3, "failureThreshold": 3}
-    later = {**action, **timing, "initialDelaySeconds": delay_s}
-    return {
-        "livenessProbe": later,
-        "readinessProbe": later,
-        "startupProbe": {**action, "periodSeconds": 10, "failureThreshold": 12},
-    }
-
-
-def http(path: str, port: int) -> Object:
-    """Make an HTTP check."""
-    return {"httpGet": {"path": path, "port": port}}
-
-
-def tcp(port: int) -> Object:
-    """Make a TCP check."""
-    return {"tcpSocket": {"port": port}}
-
-
-def command(*words: str) -> Object:
-    """Make a check by command."""
-    return {"exec": {"command": list(words)}}
-
-
-def exposed(*numbers: int) -> list[Object]:
-    """List a container's ports."""
-    return [{"containerPort": number} for number in numbers]
-
-
-def named_ports(**ports: int) -> list[Object]:
-    """List a container's ports by name."""
-    return [
-        {"name": name.replace("_", "-"), "containerPort": number} for name, number in ports.items()
-    ]
 
 
 def mount(volume: str, path: str, sub_path: str = "") -> Object:
-    """Mount a volume, or one file of it (which then never changes under a running pod)."""
+    """Return a mount of a volume, or of one file of it that never changes under a running pod."""
     body = {"name": volume, "mountPath": path}
     return body | ({"subPath": sub_path} if sub_path else {})
 
 
-def env(**variables: Any) -> list[Object]:
-    """List environment variables."""
-    return [{"name": name, "value": go_number(value)} for name, value in variables.items()]
-
-
 def from_config(volume: str, config: str) -> Object:
-    """Make a volume of a ConfigMap."""
+    """Return a volume of a ConfigMap."""
     return {"name": volume, "configMap": {"name": config}}
 
 
 def from_secret(volume: str, secret: str) -> Object:
-    """Make a volume of a Secret; the pod waits until the Secret is there."""
+    """Return a volume of a Secret; the pod waits until the Secret is there."""
     return {"name": volume, "secret": {"secretName": secret}}

@@ -12,7 +12,7 @@ from fedsim.kubefate.records import Cluster, Job, JobStatus, SubJob
 
 
 class Progress:
-    """Change job records. A job whose record is gone is changed in memory alone."""
+    """Changes job records. A job whose record is gone is changed in memory alone."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -49,23 +49,23 @@ class Progress:
         self._core.state.jobs.save(job)
 
     def is_late(self, job: Job) -> bool:
-        """Say whether the job has passed its limit."""
+        """Return whether the job has passed its limit."""
         settings = self._core.settings
         age = (self._core.clock.now() - job.start_time).total_seconds()
         return age > settings.scaled(settings.job_limit_s)
 
     def is_gone(self, job: Job) -> bool:
-        """Say whether the job's record was deleted."""
+        """Return whether the job's record was deleted."""
         return self._core.state.jobs.find(lambda row: row.uuid == job.uuid) is None
 
     def cluster_is_gone(self, cluster: Cluster) -> bool:
-        """Say whether no record of that name and namespace lives."""
-        wanted = (cluster.name, cluster.namespace)
+        """Return whether no record of that name and namespace lives."""
+        key = (cluster.name, cluster.namespace)
         rows = self._core.state.clusters
-        return rows.find(lambda row: (row.name, row.namespace) == wanted) is None
+        return rows.find(lambda row: (row.name, row.namespace) == key) is None
 
     def is_done(self, cluster: Cluster, components: Mapping[str, str]) -> bool:
-        """Say whether all components are available, unless the job was ordered to hang."""
+        """Return whether all components are available, unless the job was ordered to hang."""
         faults = self._core.faults
         if faults.hits(FaultName.JOB_HANG, cluster.name, cluster.namespace):
             return False

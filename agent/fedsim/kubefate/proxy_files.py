@@ -70,16 +70,15 @@ stream {{
 
 
 def nginx_routes(own_id: str, default: Mapping[str, Any], table: Mapping[str, Any] | None) -> str:
-    """Write route_table.yaml: the default, the party itself, then the given entries."""
+    """Write route_table.yaml: the default, the party itself, then the stated entries."""
     parts = [
         "default:",
         *_target("proxy", default.get("ip"), default.get("httpPort"), default.get("grpcPort")),
         f"{own_id}:",
         *_target("proxy", "nginx", OWN_HTTP, OWN_GRPC),
         *_target("fateflow", "fateflow", 9380, 9360),
+        *_entries(table or {}),
     ]
-    for key, value in (table or {}).items():
-        parts += [f"{key}:", indent(yaml_text(value), 2)]
     return lines(parts)
 
 
@@ -104,43 +103,16 @@ def sni(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def pulsar_routes(own_id: str, values: Mapping[str, Any]) -> str:
-    """Write pulsar_route_table.yaml; the party itself is in it only when no table is given."""
+    """Write pulsar_route_table.yaml; the party itself is in it only when no table is stated."""
     parts = []
     if exchange := values.get("exchange"):
         proxy = f"{go_number(exchange.get('ip'))}:{go_number(exchange.get('port'))}"
         parts = ["default:", f'  proxy: "{proxy}"', f'  domain: "{exchange.get("domain")}"']
-    own = {"host": "pulsar", "port": 6650, "sslPort": 6651, "proxy": ""}
-    return lines([*parts, *_entries(values.get("route_table"), own_id, own)])
+    if table := values.get("route_table"):
+        return lines([*parts, *_entries(table)])
+    own = ("  host: pulsar", "  port: 6650", "  sslPort: 6651", '  proxy: ""')
+    return lines([*parts, f"{own_id}:", *own])
 
 
-def rabbitmq_routes(own_id: str, values: Mapping[str, Any]) -> str:
-    """Write rabbitmq_route_table.yaml."""
-    own = {"host": "rabbitmq", "port": 5672}
-    return lines(_entries(values.get("route_table"), own_id, own))
-
-
-def _entries(table: Mapping[str, Any] | None, own_id: str, own: Mapping[str, Any]) -> list[str]:
-    if table:
-        return [f"{key}:\n{indent(yaml_text(value), 2)}" for key, value in table.items()]
-    inner = [f"  {key}: {value if value != '' else chr(34) * 2}" for key, value in own.items()]
-    return [f"{own_id}:", *inner]
-
-
-def rollsite_routes(
-    own_id: str,
-    parties: Sequence[Mapping[str, Any]],
-    default: tuple[Any, Any],
-    *,
-    own: bool = True,
-) -> dict[str, Any]:
-    """Return route_table.json of rollsite and osx."""
-    table: dict[str, Any] = {"default": {"default": [{"ip": default[0], "port": default[1]}]}}
-    for party in parties:
-        target = {"ip": party.get("partyIp"), "port": party.get("partyPort")}
-        table[go_number(party.get("partyId"))] = {"default": [target]}
-    if own:
-        table[own_id] = {
-            "fateflow": [{"ip": "fateflow", "port": 9360}],
-            "default": [{"ip": "rollsite", "port": 9370}],
-        }
-    return {"route_table": table, "permission": {"default_allow": True}}
+def _entries(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key}:\n{indent(yaml_text(value), 2)}" for key, value in table.items()]

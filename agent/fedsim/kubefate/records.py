@@ -213,49 +213,20 @@ class HelmChart(Row):
     chart: str = ""
     values: str = ""
     values_template: str = ""
-    values_template_example: str = ""
     templates: list[ChartFile] = field(default_factory=list)
     version: str = ""
     app_version: str = ""
 
-    def wire(self, *, is_old: bool) -> dict[str, Any]:
-        """Return the chart, all templates included; 1.4.4 keeps no example."""
-        fields: dict[str, Any] = {
+    def wire(self) -> dict[str, Any]:
+        """Return the chart, all templates included."""
+        return {
             "uuid": self.uuid,
             "name": self.name,
             "chart": self.chart,
             "values": self.values,
             "values_template": self.values_template,
-        }
-        if not is_old:
-            fields["values_template_example"] = self.values_template_example
-        return {
-            **fields,
             "templates": [file.wire() for file in self.templates] or None,
             "version": self.version,
             "app_version": self.app_version,
             **self.model(),
         }
-
-
-@dataclass(slots=True)
-class User(Row):
-    """One user; the password is kept as a PBKDF2 hash."""
-
-    uuid: str = ""
-    username: str = ""
-    password: str = field(default="", repr=False)
-    salt: str = field(default="", repr=False)
-    email: str = ""
-
-    def wire(self) -> dict[str, Any]:
-        """Return the user as the service does: with hash and salt."""
-        fields = {
-            "uuid": self.uuid,
-            "username": self.username,
-            "password": self.password,
-            "salt": self.salt,
-            "email": self.email,
-        }
-        kept = {name: value for name, value in fields.items() if value}
-        return {**kept, "userStatus": "Deprecate", **self.model()}

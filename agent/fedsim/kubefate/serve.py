@@ -37,7 +37,7 @@ def command(  # noqa: PLR0913 - the options of a command line
     username: Annotated[str, typer.Option(help="User made at each start.")] = "admin",
     password: Annotated[
         str, typer.Option(help="That user's password.", envvar="FEDSIM_KUBEFATE_PASSWORD")
-    ] = "admin",  # noqa: S107 - the real service's published default
+    ] = "admin",
     credentials_secret: Annotated[
         str,
         typer.Option(help="NAMESPACE/NAME: live only while Deployment kubefate beside it does."),
@@ -52,9 +52,6 @@ def command(  # noqa: PLR0913 - the options of a command line
         float,
         typer.Option(min=0.001, help="Stretch all durations of jobs; 0.1: ten times as fast."),
     ] = 1.0,
-    password_rounds: Annotated[
-        int, typer.Option(min=1, help="PBKDF2 rounds of a login; the real service has 100000.")
-    ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of faults that strike by chance.")] = 0,
     fault: Annotated[list[str] | None, typer.Option(help=_FAULT_HELP)] = None,
     ready_file: Annotated[
@@ -77,7 +74,6 @@ def command(  # noqa: PLR0913 - the options of a command line
             job_limit_s=job_limit_s,
             helm_delay_s=helm_delay_s,
             time_scale=time_scale,
-            password_rounds=password_rounds,
             seed=seed,
             faults=tuple(fault or ()),
         )

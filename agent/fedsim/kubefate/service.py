@@ -12,24 +12,23 @@ from aiohttp import web
 from fedsim.admin import fault_routes
 from fedsim.faults import Faults, Service
 from fedsim.kubefate.api import Api
+from fedsim.kubefate.availability import Availability
 from fedsim.kubefate.chart_routes import ChartRoutes
 from fedsim.kubefate.clock import Clock, WallClock
 from fedsim.kubefate.cluster_routes import ClusterRoutes
 from fedsim.kubefate.core import Core
+from fedsim.kubefate.gin import Route
 from fedsim.kubefate.kubeconfig import load_access
 from fedsim.kubefate.kubernetes_api import KubernetesApi
-from fedsim.kubefate.log_routes import LogRoutes
-from fedsim.kubefate.residence import Residence
-from fedsim.kubefate.routing import Route
+from fedsim.kubefate.service_routes import ServiceRoutes
 from fedsim.kubefate.settings import Settings
 from fedsim.kubefate.state import State
-from fedsim.kubefate.user_routes import UserRoutes
 
 _STOP_LIMIT_S = 2.0
 
 
 class SimulatedKubeFATE:
-    """Serve the KubeFATE API while the context lasts.
+    """Serves the KubeFATE API while the context lasts.
 
     ``async with SimulatedKubeFATE(settings) as service:`` gives ``service.url``. The clock can be
     another for tests; faults are ordered by ``service.faults`` or the admin endpoint.
@@ -64,18 +63,18 @@ class SimulatedKubeFATE:
 
     @property
     def is_up(self) -> bool:
-        """Say whether the service answers; false while the place it lives in is not there."""
+        """Return whether the service answers; it does not while its Deployment is not available."""
         return self._core is not None and self._core.is_up
 
     def restart(self) -> None:
         """Kill the process and start it: tokens die, running jobs stay Running for ever."""
-        self._live().restart()
+        self._running().restart()
 
     def lose_database(self) -> None:
         """Forget all records; releases live on."""
-        self._live().lose_database()
+        self._running().lose_database()
 
-    def _live(self) -> Core:
+    def _running(self) -> Core:
         if self._core is None:
             raise RuntimeError("the service is not running")
         return self._core
@@ -89,19 +88,19 @@ class SimulatedKubeFATE:
         core = Core(settings, state, api, self.faults, self._clock)
         self._stack.push_async_callback(core.drain)
         self._core = core
-        await self._live_somewhere(core)
+        await self._begin(core)
         self._api = Api(core, _routes(core))
         self.url = await self._serve(self._api.application(), settings.host, settings.port)
         if settings.admin_port is not None:
             admin = self._admin(core, self._api)
             self.admin_url = await self._serve(admin, "127.0.0.1", settings.admin_port)
 
-    async def _live_somewhere(self, core: Core) -> None:
+    async def _begin(self, core: Core) -> None:
         secret = self._settings.credentials_secret
         if secret is None:
             core.start()
             return
-        task = asyncio.create_task(Residence(core, secret).follow())
+        task = asyncio.create_task(Availability(core, secret).follow())
         self._stack.push_async_callback(_cancel, task)
 
     async def _serve(self, application: web.Application, host: str, port: int) -> str:
@@ -139,7 +138,7 @@ def _act(action: Callable[[], None]) -> Callable[[web.Request], Awaitable[web.Re
 
 
 def _routes(core: Core) -> list[Route]:
-    makers = (ClusterRoutes, ChartRoutes, UserRoutes, LogRoutes)
+    makers = (ClusterRoutes, ChartRoutes, ServiceRoutes)
     return [route for maker in makers for route in maker(core).routes()]
 
 

@@ -1,4 +1,4 @@
-"""Hold what the simulated KubeFATE service is told at start."""
+"""The options of the simulated KubeFATE service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class ServiceVersion(StrEnum):
-    """Name the two service versions that differ in behaviour.
+    """The two service versions that differ in behaviour.
 
     ``v1.4.5`` stands for the build of tag v2.0.0; the version route cannot tell builds apart.
     """
@@ -19,7 +19,7 @@ class ServiceVersion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretName:
-    """Point at the Secret that holds kubefateUsername and kubefatePassword."""
+    """Names the Secret that holds kubefateUsername and kubefatePassword."""
 
     namespace: str
     name: str
@@ -35,7 +35,7 @@ class SecretName:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Describe one service. Durations are seconds of the real service, before ``time_scale``."""
+    """The options of one service; seconds are those of the real one, before ``time_scale``."""
 
     kubeconfig: Path
     host: str = "127.0.0.1"
@@ -59,12 +59,10 @@ class Settings:
     upgrade_poll_s: float = 30.0
     helm_delay_s: float = 0.0
     """Time that Helm spends between recording a revision and applying it."""
-    residence_poll_s: float = 1.0
+    availability_poll_s: float = 1.0
     """How often the Deployment ``kubefate`` is looked at; never scaled."""
     time_scale: float = 1.0
     """0.1 makes every job run ten times as fast; token lifetimes stay."""
-    password_rounds: int = 1
-    """PBKDF2 rounds; the real service spends 100,000 (about 1.25 s) on each login."""
     seed: int = 0
     faults: tuple[str, ...] = ()
     """Orders to misbehave, as `fedsim.faults` reads them."""

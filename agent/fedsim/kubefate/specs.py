@@ -49,7 +49,7 @@ class _Converter:
 
     def convert(self, value: Any, depth: int) -> Any:
         self._left -= 1
-        if self._left < 0 or depth > 100:  # noqa: PLR2004 - no cluster.yaml is so deep
+        if self._left < 0 or depth > 100:  # no cluster.yaml is so deep
             message = "document contains excessive aliasing"
             raise SpecError(f"error converting YAML to JSON: yaml: {message}")
         if isinstance(value, dict):
@@ -90,36 +90,36 @@ def _syntax(body: bytes, error: json.JSONDecodeError) -> str:
 
 def bind_cluster_args(body: bytes) -> ClusterArgs:
     """Read the request of a POST or PUT; names match in any case, unknown ones are passed over."""
-    given = {key.lower(): value for key, value in bind(body).items()}
-    data = _field(given, "data", "[]uint8", lambda value: isinstance(value, str))
+    fields = {key.lower(): value for key, value in bind(body).items()}
+    data = _field(fields, "data", "[]uint8", lambda value: isinstance(value, str))
     if data is not None:
         _check_base64(data)
     return ClusterArgs(
-        name=_text(given, "name"),
-        namespace=_text(given, "namespace"),
-        chart_name=_text(given, "chart_name"),
-        chart_version=_text(given, "chart_version"),
-        cover=_flag(given, "cover"),
+        name=_text(fields, "name"),
+        namespace=_text(fields, "namespace"),
+        chart_name=_text(fields, "chart_name"),
+        chart_version=_text(fields, "chart_version"),
+        cover=_flag(fields, "cover"),
         data=data,
-        keep_upgrade_job=_flag(given, "keep_upgrade_job"),
+        keep_upgrade_job=_flag(fields, "keep_upgrade_job"),
     )
 
 
-def _text(given: Mapping[str, Any], name: str) -> str:
-    return _field(given, name, "string", lambda value: isinstance(value, str)) or ""
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    return _field(fields, name, "string", lambda value: isinstance(value, str)) or ""
 
 
-def _flag(given: Mapping[str, Any], name: str) -> bool:
-    return bool(_field(given, name, "bool", lambda value: isinstance(value, bool)))
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    return bool(_field(fields, name, "bool", lambda value: isinstance(value, bool)))
 
 
-def _field(given: Mapping[str, Any], name: str, kind: str, fits: Callable[[Any], bool]) -> Any:
-    value = given.get(name)
+def _field(fields: Mapping[str, Any], name: str, kind: str, fits: Callable[[Any], bool]) -> Any:
+    value = fields.get(name)
     if value is None or fits(value):
         return value
-    found = _json_kind(value)
     raise BindError(
-        f"json: cannot unmarshal {found} into Go struct field ClusterArgs.{name} of type {kind}"
+        f"json: cannot unmarshal {_json_kind(value)} into Go struct field "
+        f"ClusterArgs.{name} of type {kind}"
     )
 
 

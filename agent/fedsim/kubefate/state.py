@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from fedsim.kubefate.clock import Clock
-from fedsim.kubefate.records import Cluster, HelmChart, Job, Row, User
+from fedsim.kubefate.records import Cluster, HelmChart, Job, Row
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS record (kind TEXT, id INTEGER, body TEXT, PRIMARY KEY (kind, id));
@@ -48,7 +48,7 @@ class Table(Generic[R]):
         self._last = max(self._rows, default=0)
 
     def all(self, *, deleted: bool = False) -> Iterator[R]:
-        """Give the rows in the order of their ids."""
+        """Return the rows in the order of their ids."""
         return (row for row in list(self._rows.values()) if deleted or row.deleted_at is None)
 
     def find(self, test: Callable[[R], bool]) -> R | None:
@@ -83,11 +83,6 @@ class Table(Generic[R]):
         row.deleted_at = self._clock.now()
         self.save(row)
 
-    def remove(self, row: R) -> None:
-        """Delete a row for good."""
-        self._rows.pop(row.id, None)
-        self._database.erase(self._kind, row.id)
-
     def clear(self) -> None:
         """Forget every row."""
         self._rows.clear()
@@ -116,21 +111,17 @@ class Database:
         """Insert or replace a row."""
         self._run("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", kind, number, body)
 
-    def erase(self, kind: str, number: int) -> None:
-        """Delete a row."""
-        self._run("DELETE FROM record WHERE kind = ? AND id = ?", kind, number)
-
     def empty(self) -> None:
         """Delete every row of every table; facts stay."""
         self._run("DELETE FROM record")
 
     def fact(self, name: str) -> str:
         """Return a remembered fact, or nothing."""
-        found = self._run("SELECT value FROM fact WHERE name = ?", name)
-        return str(json.loads(found[0][0])) if found else ""
+        rows = self._run("SELECT value FROM fact WHERE name = ?", name)
+        return str(json.loads(rows[0][0])) if rows else ""
 
     def remember(self, name: str, value: str) -> None:
-        """Remember a fact over restarts."""
+        """Keep a fact over restarts."""
         self._run("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, json.dumps(value))
 
     def close(self) -> None:
@@ -150,7 +141,6 @@ class State:
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self.database = Database(path)
-        self.users = Table(self.database, User, clock)
         self.clusters = Table(self.database, Cluster, clock)
         self.jobs = Table(self.database, Job, clock)
         self.charts = Table(self.database, HelmChart, clock)
@@ -158,7 +148,7 @@ class State:
     def lose(self) -> None:
         """Forget everything, as when MariaDB's pod is replaced and had no volume."""
         self.database.empty()
-        for table in (self.users, self.clusters, self.jobs, self.charts):
+        for table in (self.clusters, self.jobs, self.charts):
             table.clear()
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -12,14 +12,12 @@ from fedsim.kubefate.helm import BUSY, HelmError
 from fedsim.kubefate.kubernetes_api import ApiError
 from fedsim.kubefate.progress import Progress
 from fedsim.kubefate.records import Cluster, ClusterArgs, ClusterStatus, Job, JobStatus
-from fedsim.kubefate.release import FATE, UPGRADE_JOB, UPGRADE_MANAGER
 
 log = structlog.get_logger()
-_UPGRADE_ROUNDS: Final = 20
 
 
 class Updates:
-    """Run updates, upgrades and deletions. Nothing keeps two of one cluster apart."""
+    """Runs updates and deletions. Nothing keeps two of one cluster apart."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -30,10 +28,6 @@ class Updates:
         args = job.args or ClusterArgs()
         self._progress.set_status(job, JobStatus.RUNNING)
         self._set_cluster(cluster, ClusterStatus.UPDATING)
-        if not await self._prepare(job, cluster, spec):
-            # The real job, too, leaves the cluster Updating and rolls nothing back.
-            self._progress.set_status(job, JobStatus.FAILED)
-            return
         before = (cluster.values, cluster.spec)
         cluster.values, cluster.spec = args.text, spec
         cluster.chart_name, cluster.chart_version = args.chart_name, args.chart_version
@@ -69,7 +63,7 @@ class Updates:
         failure: HelmError | None = None
         try:
             if self._core.faults.strikes(FaultName.ANOTHER_OPERATION):
-                raise HelmError(f"UPGRADE FAILED: {BUSY}")  # noqa: TRY301 - as if Helm had said so
+                raise HelmError(f"UPGRADE FAILED: {BUSY}")  # noqa: TRY301 - as Helm raises it
             package = self._core.package(cluster)
             await self._core.helm.upgrade(cluster.name, cluster.namespace, package)
         except HelmError as error:
@@ -85,7 +79,7 @@ class Updates:
         return True
 
     async def _follow(self, job: Job, cluster: Cluster) -> bool | None:
-        """Say whether all became available in time; None when the cluster was deleted meanwhile.
+        """Return whether all became available in time; None when the cluster was deleted meanwhile.
 
         The real service then spins for ever, with its job Running.
         """
@@ -137,51 +131,6 @@ class Updates:
         cluster.helm_revision = max(1, cluster.helm_revision - 1)
         self._core.state.clusters.save(cluster)
         self._progress.set_status(job, status, ended=True)
-
-    async def _prepare(self, job: Job, cluster: Cluster, spec: dict[str, Any] | None) -> bool:
-        """Run the upgrade manager where 1.4.5 does: chart ``fate`` with another chartVersion."""
-        old, new = cluster.spec or {}, spec or {}
-        is_same = old.get("chartVersion") == new.get("chartVersion")
-        if self._core.is_old or cluster.chart_name != FATE or is_same:
-            return True
-        manager = Cluster(
-            name=UPGRADE_MANAGER,
-            namespace=cluster.namespace,
-            chart_name=UPGRADE_MANAGER,
-            chart_version="v1.0.0",
-            spec={
-                "start": str(old["chartVersion"]).replace("v", ""),
-                "target": str(new["chartVersion"]).replace("v", ""),
-            },
-        )
-        helm = self._core.helm
-        try:
-            await helm.install(manager.name, manager.namespace, self._core.package(manager))
-        except HelmError as error:
-            log.warning("upgrade_manager.failed", cause=str(error))
-            return False
-        is_done = await self._wait_upgrade(cluster.namespace)
-        if not (job.args and job.args.keep_upgrade_job):
-            await self._remove_manager(manager)
-        return is_done
-
-    async def _wait_upgrade(self, namespace: str) -> bool:
-        for _ in range(_UPGRADE_ROUNDS):
-            try:
-                found = await self._core.api.find("Job", namespace, UPGRADE_JOB)
-            except ApiError as error:
-                log.warning("upgrade_manager.unread", cause=str(error))
-                found = None
-            if found and int((found.get("status") or {}).get("succeeded") or 0) > 0:
-                return True
-            await self._core.pause(self._core.settings.upgrade_poll_s)
-        return False
-
-    async def _remove_manager(self, manager: Cluster) -> None:
-        try:
-            await self._core.helm.uninstall(manager.name, manager.namespace)
-        except HelmError as error:
-            log.warning("upgrade_manager.left", cause=str(error))
 
     def _set_cluster(self, cluster: Cluster, status: ClusterStatus) -> None:
         cluster.status = status

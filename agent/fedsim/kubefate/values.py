@@ -2,7 +2,7 @@
 
 Two stages, as in the service: the chart's ``values-template.yaml`` is executed on the cluster.yaml,
 and Helm merges its output over the chart's ``values.yaml``. A value that comes out empty is null,
-and null deletes the chart's default; a block that is not given at all keeps the chart's samples.
+and null deletes the chart's default; a block that is left out keeps the chart's samples.
 That is where the leaks of the real charts come from, so both stages are kept apart here too.
 """
 
@@ -21,10 +21,10 @@ class RenderError(Exception):
     """A template that fails; the text is Go's or Helm's."""
 
 
-def merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Values:
+def merge(defaults: Mapping[str, Any], stated: Mapping[str, Any]) -> Values:
     """Lay values over a chart's defaults by Helm's rule: maps merge, null deletes."""
     merged = dict(defaults)
-    for key, value in given.items():
+    for key, value in stated.items():
         default = merged.get(key)
         if value is None:
             merged.pop(key, None)
@@ -63,7 +63,7 @@ def go_number(value: Any) -> str:
         return repr(value)
     whole = int(value)
     digits = str(abs(whole))
-    if len(digits) <= 6:  # noqa: PLR2004 - Go's %g turns to exponents at seven digits
+    if len(digits) <= 6:  # Go's %g turns to exponents at seven digits
         return str(whole)
     mantissa = digits.rstrip("0")
     point = f".{mantissa[1:]}" if len(mantissa) > 1 else ""
@@ -72,71 +72,59 @@ def go_number(value: Any) -> str:
 
 def block(spec: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     """Return a block of the cluster.yaml, or None where the template's ``with`` skips it."""
-    given = spec.get(name)
-    if not given:
+    stated = spec.get(name)
+    if not stated:
         return None
-    if not isinstance(given, Mapping):
+    if not isinstance(stated, Mapping):
         raise RenderError(
             'template: fate-values-templates: executing "fate-values-templates": '
             f"can't evaluate field type in type interface {{}} ({name})"
         )
-    return given
+    return stated
 
 
 def includes(spec: Mapping[str, Any], name: str) -> bool:
-    """Say whether a module is in the list of modules."""
+    """Return whether a module is in the list of modules."""
     modules = spec.get("modules")
     return isinstance(modules, list) and name in modules
 
 
-def image_values(spec: Mapping[str, Any], tag: str) -> Values:
+def image_values(spec: Mapping[str, Any]) -> Values:
     """Return the values that all charts have for images."""
     registry = spec.get("registry")
     values: Values = {
         "registry": registry or "federatedai",
         "isThridParty": bool(registry),
-        "tag": spec.get("imageTag") or tag,
+        "tag": spec.get("imageTag") or "1.8.0-release",
         "pullPolicy": spec.get("pullPolicy") or "IfNotPresent",
     }
     return values | filled(spec, "imagePullSecrets")
 
 
-def filled(given: Mapping[str, Any], *names: str) -> Values:
-    """Copy what is given and not empty; the rest keeps the chart's default."""
-    return {name: given[name] for name in names if given.get(name)}
+def filled(stated: Mapping[str, Any], *names: str) -> Values:
+    """Copy what is stated and not empty; the rest keeps the chart's default."""
+    return {name: stated[name] for name in names if stated.get(name)}
 
 
-def copied(given: Mapping[str, Any], *names: str, **defaults: Any) -> Values:
+def copied(stated: Mapping[str, Any], *names: str, **defaults: Any) -> Values:
     """Copy scalars, an empty one as null; ``defaults`` stand in where a value is empty."""
-    values = {name: scalar(given.get(name)) for name in names}
-    return values | {name: scalar(given.get(name)) or default for name, default in defaults.items()}
+    values = {name: scalar(stated.get(name)) for name in names}
+    return values | {
+        name: scalar(stated.get(name)) or default for name, default in defaults.items()
+    }
 
 
-def placement(given: Mapping[str, Any]) -> Values:
+def placement(stated: Mapping[str, Any]) -> Values:
     """Copy where pods may run."""
-    return filled(given, *_PLACEMENT)
+    return filled(stated, *_PLACEMENT)
 
 
-def route_table(given: Mapping[str, Any]) -> Values | None:
+def route_table(stated: Mapping[str, Any]) -> Values | None:
     """Copy a route table; its keys become text, sorted as Go sorts them. Empty is null."""
-    table = given.get("route_table")
+    table = stated.get("route_table")
     if not isinstance(table, Mapping) or not table:
         return None
     return {str(key): table[key] for key in sorted(table, key=str)}
-
-
-def party_list(given: Mapping[str, Any] | None) -> list[Values] | None:
-    """Copy rollsite's list of parties. Empty is null."""
-    entries = (given or {}).get("partyList") or []
-    return [copied(entry, "partyId", "partyIp", "partyPort") for entry in entries] or None
-
-
-def exchange_of(given: Mapping[str, Any] | None) -> Values | None:
-    """Copy rollsite's exchange. Empty is null, which deletes the chart's sample."""
-    exchange = (given or {}).get("exchange")
-    if not exchange:
-        return None
-    return {"partyIp": scalar(exchange.get("ip")), "partyPort": scalar(exchange.get("port"))}
 
 
 def yaml_text(value: Any) -> str:

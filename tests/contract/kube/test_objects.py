@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+from tests.contract.kube.conftest import is_complete
 
 from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube
@@ -19,7 +20,7 @@ from fedagent.kube.kinds import (
     SERVICES,
 )
 from fedagent.kube.lists import read_list, selector_query
-from fedagent.kube.objects import PatchStyle, Propagation
+from fedagent.kube.objects import Propagation
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 Json = dict[str, Any]
@@ -85,7 +86,7 @@ async def test_what_an_apply_no_longer_names_goes_and_what_others_set_stays(
 ) -> None:
     await objects.apply(kube, CONFIGMAPS, config("c", a="1", b="2"), namespace=namespace)
     path = CONFIGMAPS.path(namespace=namespace, name="c")
-    merge = PatchStyle.MERGE.value
+    merge = objects.PatchStyle.MERGE.value
     await kube.request(
         "PATCH",
         path,
@@ -115,17 +116,11 @@ async def test_a_field_of_another_manager_is_taken_by_force_alone(
     assert after["data"]["a"] == "ours"
 
 
-async def test_patches_of_each_style_do_their_work(kube: Kube, namespace: str) -> None:
+async def test_a_merge_patch_sets_and_removes(kube: Kube, namespace: str) -> None:
     await objects.create(kube, CONFIGMAPS, config("c", a="1", b="2"), namespace=namespace)
-
-    async def change(body: Any, style: PatchStyle) -> Json:
-        after = await objects.patch(kube, CONFIGMAPS, "c", body, namespace=namespace, style=style)
-        return dict(after["data"])
-
-    assert await change({"data": {"b": None}}, PatchStyle.MERGE) == {"a": "1"}
-    operation = {"op": "replace", "path": "/data/a", "value": "3"}
-    assert await change([operation], PatchStyle.JSON) == {"a": "3"}
-    assert await change({"data": {"c": "4"}}, PatchStyle.STRATEGIC) == {"a": "3", "c": "4"}
+    change = {"data": {"b": None, "c": "3"}}
+    after = await objects.patch(kube, CONFIGMAPS, "c", change, namespace=namespace)
+    assert after["data"] == {"a": "1", "c": "3"}
 
 
 async def test_a_patch_on_a_stale_version_conflicts(kube: Kube, namespace: str) -> None:
@@ -218,6 +213,44 @@ async def test_a_node_port_is_allocated_and_given_once(kube: Kube, namespace: st
     assert 30000 <= taken <= 32767
     with pytest.raises(errors.Invalid, match="already allocated"):
         await objects.apply(kube, SERVICES, service("b", taken), namespace=namespace)
+
+
+async def test_a_service_that_becomes_internal_loses_its_node_ports(
+    kube: Kube, namespace: str
+) -> None:
+    spec = {"type": "NodePort", "selector": {"app": "a"}, "ports": [{"name": "http", "port": 80}]}
+    body = {"metadata": {"name": "a"}, "spec": spec}
+    made = await objects.create(kube, SERVICES, body, namespace=namespace)
+    assert made["spec"]["ports"][0]["nodePort"]
+    inward = {"spec": {"type": "ClusterIP"}}
+    changed = await objects.patch(kube, SERVICES, "a", inward, namespace=namespace)
+    assert "nodePort" not in changed["spec"]["ports"][0]
+    assert changed["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+    outward = {"spec": {"type": "NodePort"}}
+    changed = await objects.patch(kube, SERVICES, "a", outward, namespace=namespace)
+    assert 30000 <= changed["spec"]["ports"][0]["nodePort"] <= 32767
+    fixed = {"spec": {"type": "ClusterIP", "ports": [{"name": "x", "port": 81, "nodePort": 30999}]}}
+    with pytest.raises(errors.Invalid, match="nodePort"):
+        await objects.patch(kube, SERVICES, "a", fixed, namespace=namespace)
+
+
+async def test_a_deployment_that_recreates_ends_its_old_pods_first(
+    kube: Kube, namespace: str, deploy: Any
+) -> None:
+    await deploy()
+    recreate = {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}}
+    await objects.patch(kube, DEPLOYMENTS, "web", recreate, namespace=namespace)
+    (before,) = await objects.list_all(kube, PODS, namespace=namespace, labels={"app": "web"})
+    for number in range(3):
+        note = {"spec": {"template": {"metadata": {"annotations": {"restarted": str(number)}}}}}
+        await objects.patch(kube, DEPLOYMENTS, "web", note, namespace=namespace)
+        old = before["metadata"]["name"]
+        assert await objects.wait_gone(kube, PODS, old, namespace=namespace, limit_s=30)
+        assert await objects.wait_until(
+            kube, DEPLOYMENTS, "web", lambda body: is_complete(body, 1), namespace=namespace
+        )
+        (before,) = await objects.list_all(kube, PODS, namespace=namespace, labels={"app": "web"})
+        assert before["metadata"]["name"] != old
 
 
 async def test_a_claims_class_cannot_be_changed(kube: Kube, namespace: str) -> None:

@@ -207,7 +207,6 @@ def archive_of(name: str, version: str, files: dict[str, str] | None = None) -> 
         "Chart.yaml": about,
         "values.yaml": "a: 1\n",
         "values-template.yaml": "a: 1\n",
-        "values-template-example.yaml": f"chartName: {name}\n",
         "templates/a.yaml": "kind: ConfigMap\n",
     } | (files or {})
     packed = io.BytesIO()

@@ -91,7 +91,6 @@ async def test_an_exchange_is_installed(site):
         "traffic-server": "Available",
     }
     assert record["Info"]["status"]["statefulSets"] == {}
-    assert "port" not in record["Info"]
 
 
 async def test_an_exchanges_tables_and_ports_are_the_charts(site):

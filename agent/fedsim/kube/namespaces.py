@@ -5,10 +5,9 @@ from __future__ import annotations
 from fedsim.kube.cluster import Cluster
 from fedsim.kube.errors import ApiError
 from fedsim.kube.kinds import CONFIG_MAPS, NAMESPACED, NAMESPACES, SERVICE_ACCOUNTS
-from fedsim.kube.lifecycle import Removal, Write
+from fedsim.kube.lifecycle import Removal
 from fedsim.kube.store import Json, clone
 
-_AS_CONTROLLER = Write("kube-controller-manager")
 _ROOT_CA = "kube-root-ca.crt"
 
 
@@ -34,10 +33,10 @@ class Namespaces:
         store, registry = self._cluster.store, self._cluster.registry
         if store.get(SERVICE_ACCOUNTS, name, "default") is None:
             account: Json = {"metadata": {"name": "default"}}
-            registry.create(SERVICE_ACCOUNTS, name, account, _AS_CONTROLLER)
+            registry.create(SERVICE_ACCOUNTS, name, account)
         if store.get(CONFIG_MAPS, name, _ROOT_CA) is None:
             config = {"metadata": {"name": _ROOT_CA}, "data": {"ca.crt": self._ca_pem}}
-            registry.create(CONFIG_MAPS, name, config, _AS_CONTROLLER)
+            registry.create(CONFIG_MAPS, name, config)
 
     def _empty(self, live: Json) -> None:
         name = live["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""Live where the agent installs the service: be up only while its Deployment is.
+"""When the service is up: only while the Deployment that the agent installs is available.
 
 The simulated process is not in the pod, so it looks at the pod: a new pod is a new process life, a
 new pod of MariaDB without a volume is an empty database.
@@ -22,14 +22,14 @@ DATABASE: Final = "mariadb"
 _DATABASE_FACT: Final = "store of the database"
 
 
-class Residence:
-    """Follow the Deployments ``kubefate`` and ``mariadb`` beside the Secret of credentials."""
+class Availability:
+    """Follows the Deployments ``kubefate`` and ``mariadb`` beside the Secret of credentials."""
 
     def __init__(self, core: Core, secret: SecretName) -> None:
         self._core = core
         self._secret = secret
         self._pod = ""
-        self._store_seen = core.state.database.fact(_DATABASE_FACT)
+        self._store = core.state.database.fact(_DATABASE_FACT)
 
     async def follow(self) -> None:
         """Look for ever; a look that fails is tried again and changes nothing."""
@@ -37,16 +37,16 @@ class Residence:
             try:
                 await self.look()
             except (ApiError, KeyError) as error:
-                log.warning("residence.unread", cause=str(error))
-            await self._core.clock.sleep(self._core.settings.residence_poll_s)
+                log.warning("availability.unread", cause=str(error))
+            await self._core.clock.sleep(self._core.settings.availability_poll_s)
 
     async def look(self) -> None:
-        """Compare the pods with those of the last look, and live accordingly."""
+        """Compare the pods with those of the last look; start, stop or empty the service."""
         await self._look_at_database()
         pod = await self._available_pod(SERVICE)
         if not pod:
             if self._core.is_up:
-                log.info("residence.left")
+                log.info("service.stopped")
                 self._core.stop()
             self._pod = ""
             return
@@ -58,16 +58,16 @@ class Residence:
             self._pod = pod
 
     async def _look_at_database(self) -> None:
-        store = await self._store()
+        store = await self._find_store()
         if not store:
             return
-        if self._store_seen and self._store_seen != store:
+        if self._store and self._store != store:
             self._core.lose_database()
-        self._store_seen = store
+        self._store = store
         self._core.state.database.remember(_DATABASE_FACT, store)
 
-    async def _store(self) -> str:
-        """Name what the database's data lies on: a claim, or the pod itself."""
+    async def _find_store(self) -> str:
+        """Return the uid of what the database's data lies on: a claim, or the pod itself."""
         namespace = self._secret.namespace
         workload = await self._core.api.find("Deployment", namespace, DATABASE)
         if workload is None:
@@ -102,7 +102,7 @@ class Residence:
                 for key in ("kubefateUsername", "kubefatePassword")
             )
         except (KeyError, ValueError, binascii.Error) as error:
-            log.warning("residence.no_credentials", secret=self._secret.name, cause=str(error))
+            log.warning("availability.no_credentials", secret=self._secret.name, cause=str(error))
             return None
         return username, password
 

@@ -2,7 +2,7 @@
 
 A name instead of an address is silently replaced by the upstream's placeholder: a party then
 answers with its own FATE-Flow, an exchange calls itself. Routes are added by themselves within
-seconds, and taken away by a reload or a new pod alone.
+seconds, and removed by a reload or a new pod alone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ _BODY_LIMIT = 16 * 1024 * 1024
 _HOPS_HEADER = "X-Fedsim-Hops"
 _HOPS_LIMIT = 8
 _DROPPED = frozenset({"host", "connection", "transfer-encoding", "content-length", "keep-alive"})
-_LOOP_TEXT = "400 Request Header Or Cookie Too Large"
+_FAILURES = {
+    400: "Request Header Or Cookie Too Large",  # what a loop of nginx ends with
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class RouterFacts:
-    """What a router knows of its place: its party, its kind, and its neighbour FATE-Flow."""
+class NginxFacts:
+    """What an nginx knows of its place: its party, its kind, and its neighbour FATE-Flow."""
 
     party: str
     is_exchange: bool
@@ -38,16 +42,15 @@ class RouterFacts:
     read_table: Callable[[], bytes | None]
 
 
-class Router:
+class Nginx:
     """One nginx pod."""
 
-    def __init__(self, facts: RouterFacts, seed: int) -> None:
+    def __init__(self, facts: NginxFacts, seed: int) -> None:
         self._facts = facts
-        self._random = random.Random(seed)  # noqa: S311 - repeatable choice, no secret
+        self._random = random.Random(seed)
         self._table: dict[str, Any] = {}
         self._is_stuck = False
         self._server = web.Server(self._handle)
-        self._session: aiohttp.ClientSession | None = None
         self.poll()
 
     def poll(self) -> None:
@@ -81,74 +84,58 @@ class Router:
     async def close(self) -> None:
         """Cut what is open."""
         await self._server.shutdown(_SHUTDOWN_S)
-        if self._session is not None:
-            await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == "/test":
-            return web.Response(text="test")
         party = request.headers.get("dest-party-id") or request.headers.get("dest-env")
-        service = request.headers.get("service")
-        if not party:
-            return _failure(500)
-        routes = self._table.get(party)
-        entries = routes.get(service) if isinstance(routes, dict) else self._default()
-        if not entries:
+        routes = self._table.get(party) if party else None
+        if isinstance(routes, dict):
+            entries = routes.get(request.headers.get("service"))
+        else:
+            entries = (self._table.get("default") or {}).get("proxy")
+        if not party or not entries:
             return _failure(500)
         entry = self._random.choice(entries)
-        return await self._send(request, str(entry.get("host", "")), entry.get("http_port", 0))
-
-    def _default(self) -> Any:
-        default = self._table.get("default")
-        return default.get("proxy") if isinstance(default, dict) else None
-
-    async def _send(self, request: web.BaseRequest, host: str, port: Any) -> web.Response:
+        host, port = str(entry.get("host", "")), entry.get("http_port", 0)
         try:
             ipaddress.ip_address(host)
         except ValueError:
             return self._placeholder(request)
-        hops = int(request.headers.get(_HOPS_HEADER, "0"))
-        if hops >= _HOPS_LIMIT:
-            return web.Response(status=400, text=_LOOP_TEXT)
-        headers = {
-            name: value for name, value in request.headers.items() if name.lower() not in _DROPPED
-        }
-        headers[_HOPS_HEADER] = str(hops + 1)
-        if self._session is None:
-            limit = aiohttp.ClientTimeout(total=_FORWARD_LIMIT_S)
-            self._session = aiohttp.ClientSession(timeout=limit, auto_decompress=False)
+        if int(request.headers.get(_HOPS_HEADER, "0")) >= _HOPS_LIMIT:
+            return _failure(400)
         try:
-            return await self._forward(request, f"http://{host}:{port}", headers)
+            return await _forward(request, f"http://{host}:{port}")
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return _failure(502)
 
-    async def _forward(
-        self, request: web.BaseRequest, target: str, headers: dict[str, str]
-    ) -> web.Response:
-        if self._session is None:
+    def _placeholder(self, request: web.BaseRequest) -> web.Response:
+        """Answer as the upstream's placeholder: oneself on an exchange, else the own FATE-Flow."""
+        if self._facts.is_exchange:
+            return _failure(400)
+        if not self._facts.has_fate_flow():
             return _failure(502)
-        async with self._session.request(
+        return fate_flow_answer(request, self._facts.party)
+
+
+async def _forward(request: web.BaseRequest, target: str) -> web.Response:
+    headers = _kept(request.headers)
+    headers[_HOPS_HEADER] = str(int(headers.get(_HOPS_HEADER, "0")) + 1)
+    limit = aiohttp.ClientTimeout(total=_FORWARD_LIMIT_S)
+    async with (
+        aiohttp.ClientSession(timeout=limit, auto_decompress=False) as session,
+        session.request(
             request.method,
             f"{target}{request.rel_url.raw_path_qs}",
             headers=headers,
             data=await request.read(),
             allow_redirects=False,
-        ) as answer:
-            body = await answer.content.read(_BODY_LIMIT)
-            kept = {
-                name: value
-                for name, value in answer.headers.items()
-                if name.lower() not in _DROPPED
-            }
-            return web.Response(status=answer.status, body=body, headers=kept)
+        ) as answer,
+    ):
+        body = await answer.content.read(_BODY_LIMIT)
+        return web.Response(status=answer.status, body=body, headers=_kept(answer.headers))
 
-    def _placeholder(self, request: web.BaseRequest) -> web.Response:
-        """Answer as the upstream's placeholder: oneself on an exchange, else the own FATE-Flow."""
-        if self._facts.is_exchange:
-            return web.Response(status=400, text=_LOOP_TEXT)
-        if not self._facts.has_fate_flow():
-            return _failure(502)
-        return fate_flow_answer(request, self._facts.party)
+
+def _kept(headers: Any) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _DROPPED}
 
 
 def fate_flow_answer(request: web.BaseRequest, party: str) -> web.Response:
@@ -159,5 +146,4 @@ def fate_flow_answer(request: web.BaseRequest, party: str) -> web.Response:
 
 
 def _failure(status: int) -> web.Response:
-    names = {500: "Internal Server Error", 502: "Bad Gateway"}
-    return web.Response(status=status, text=f"{status} {names[status]}")
+    return web.Response(status=status, text=f"{status} {_FAILURES[status]}")

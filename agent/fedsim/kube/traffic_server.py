@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,14 +38,14 @@ _REFUSAL = (
 Routes = Mapping[str, tuple[str, int]]
 
 
-class SniError(ValueError):
+class TableError(ValueError):
     """A table of routes that Traffic Server cannot load."""
 
 
 def parse_routes(text: bytes | None) -> Routes:
     """Read ``sni.yaml``; a missing or empty file and an empty list mean no routes.
 
-    Raises `SniError` for what kills the real server at its start: a null or a map where the list
+    Raises `TableError` for what kills the real server at its start: a null or a map where the list
     should be, an entry without a name, and text that is no YAML.
     """
     if not text or not text.strip():
@@ -54,14 +53,14 @@ def parse_routes(text: bytes | None) -> Routes:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SniError(f"yaml-cpp: error at {error}") from error
+        raise TableError(f"yaml-cpp: error at {error}") from error
     entries = document.get("sni") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise SniError("expected sequence")
+        raise TableError("expected sequence")
     routes: dict[str, tuple[str, int]] = {}
     for entry in entries:
         if not isinstance(entry, dict) or not entry.get("fqdn"):
-            raise SniError("missing fqdn")
+            raise TableError("missing fqdn")
         if entry.get("tunnel_route"):
             routes.setdefault(str(entry["fqdn"]).lower(), _parse_route(entry["tunnel_route"]))
     return routes
@@ -83,11 +82,11 @@ def parse_hello(data: bytes) -> str | None:
         raise ValueError("not TLS")
     body = b""
     rest = data
-    while len(rest) >= 5:  # noqa: PLR2004 - a record's header: type, version, length
+    while len(rest) >= 5:  # a record's header: type, version, length
         length = struct.unpack(">H", rest[3:5])[0]
         body += rest[5 : 5 + length]
         rest = rest[5 + length :]
-    if len(body) < 4:  # noqa: PLR2004 - a handshake message's header: type, length
+    if len(body) < 4:  # a handshake message's header: type, length
         return None
     if body[0] != _CLIENT_HELLO:
         raise ValueError("not a ClientHello")
@@ -110,8 +109,8 @@ def _server_name(hello: bytes) -> str:
     end = at + 2 + struct.unpack_from(">H", hello, at)[0]
     at += 2
     while at + 4 <= end:
-        sort, length = struct.unpack_from(">HH", hello, at)
-        if sort == _SERVER_NAME:
+        extension, length = struct.unpack_from(">HH", hello, at)
+        if extension == _SERVER_NAME:
             size = struct.unpack_from(">H", hello, at + 7)[0]
             return hello[at + 9 : at + 9 + size].decode("ascii", "replace")
         at += 4 + length
@@ -127,7 +126,7 @@ class ProxyFiles:
     key: bytes | None
 
 
-class SniProxy:
+class TrafficServer:
     """One Traffic Server process; a broken table at the start kills it, and it looks alive."""
 
     def __init__(
@@ -138,10 +137,12 @@ class SniProxy:
         self._write_log = write_log
         self._routes: Routes = {}
         self.is_dead = False
-        self._context = _own_context(files)
+        self._context = (
+            context_of(files.certificate, files.key) if files.certificate and files.key else None
+        )
         try:
             self._routes = parse_routes(files.table())
-        except SniError as error:
+        except TableError as error:
             self.is_dead = True
             write_log(f"Emergency: sni.yaml failed to load: {error}; exit code 33")
 
@@ -151,7 +152,7 @@ class SniProxy:
             return
         try:
             self._routes = parse_routes(self._files.table() or None)
-        except SniError as error:
+        except TableError as error:
             self._write_log(f"ERROR: sni.yaml failed to load: {error}")
         else:
             self._write_log(f"NOTE: sni.yaml finished loading: {len(self._routes)} routes")
@@ -248,16 +249,6 @@ class _Tunnel:
             writer.write_eof()
         except OSError:
             writer.close()
-
-
-def _own_context(files: ProxyFiles) -> ssl.SSLContext | None:
-    if files.certificate is None or files.key is None:
-        return None
-    try:
-        return context_of(files.certificate, files.key)
-    except (ssl.SSLError, ValueError):
-        log.info("proxy.certificate.unusable")
-        return None
 
 
 async def _refuse(client: socket.socket, text: bytes) -> None:
