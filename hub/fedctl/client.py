@@ -124,7 +124,7 @@ class Client:
         return aiter(
             stamina.retry_context(
                 on=_pause_before_retry,
-                attempts=timing.request_attempts,
+                attempts=timing.request_attempt_count,
                 timeout=None,
                 wait_initial=timing.retry_first_pause_s,
                 wait_jitter=timing.retry_jitter_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Intervals, limits and back-offs; tests hand in shorter ones.
 
@@ -21,7 +21,7 @@ class Timing:
     """One request with all its attempts. The longest is the apply of 1,000 parties, 6 s on an idle
     machine (``apply_1000_s``): five times that."""
 
-    request_attempts: int = 4
+    request_attempt_count: int = 4
     """Attempts at one request. With the pauses between them they bridge about 2 s, or 3 s where the
     hub asks for one second each (``Retry-After``): a dropped connection, or a proxy that reloads.
     ``fedctl wait`` bridges a restart of the hub."""

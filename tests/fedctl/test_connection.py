@@ -187,8 +187,8 @@ async def test_attempts_are_counted_and_the_last_error_is_shown(fedctl, hub, tim
     hub.handle("GET", "/api/v1/sites/alpha", answer)
     ended = await fedctl("get", "site", "alpha")
     assert ended.code == ExitCode.UNAVAILABLE
-    assert len(hub.requests) == timing.request_attempts
-    assert f"try {timing.request_attempts}" in ended.err
+    assert len(hub.requests) == timing.request_attempt_count
+    assert f"try {timing.request_attempt_count}" in ended.err
     assert ended.out == ""
 
 

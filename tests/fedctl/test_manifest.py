@@ -132,6 +132,13 @@ def test_a_file_at_the_size_limit_is_read_in_seconds():
         ("- a", "mapping"),
         ("just text", "mapping"),
         ("a: \x01", "remove"),
+        ("a: x\nb: \x00", "remove"),
+        ("a: x\x85y", "remove"),
+        ("null: x", "quote it"),
+        ("true: x", "quote it"),
+        ("a: &x [1]\nb: 2", "anchors"),
+        ("&x a: 1", "anchor"),
+        ("a: " + "{b: " * 60, "nested deeper"),
     ],
 )
 def test_what_surprises_is_refused_with_line_and_column(text, part):
