@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-import signal
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,12 +36,14 @@ from fedagent.reconcile.worker import Site
 from fedagent.settings import AgentSettings
 from fedcore.clock import Clock, SystemClock
 from fedcore.errors import Invalid, NotFound, Unavailable
+from fedcore.files import write_private
+from fedcore.signals import stop_requested
 from fedcore.tasks import LoopHealth
+from fedcore.version import product_version
 from fedcore.yaml_reader import YamlError, read_document
 from fedproto.agent.v1 import link_pb2, status_pb2
 
 log = structlog.get_logger()
-DISTRIBUTION: Final = "fate-lifecycle-manager"
 _MAX_POLICY_BYTES: Final = 256 * 1024
 
 
@@ -79,7 +79,7 @@ async def join(
             ca_fingerprint=ca_fingerprint,
             cluster_uid=await read_cluster_uid(kube),
             instance_id=journal.instance_id,
-            agent_version=version(DISTRIBUTION),
+            agent_version=product_version(),
         )
         return await enrol(request, identities)
 
@@ -130,7 +130,7 @@ async def running_agent(
         stack.push_async_callback(access.close)
         check = RouteCheck(journal, prober.probe, lambda: connection.identity.roots_pem, clock)
         facts = AgentFacts(
-            version=version(DISTRIBUTION),
+            version=product_version(),
             cluster_uid=await read_cluster_uid(kube),
             inventory=_inventory(kube, policy),
         )
@@ -218,10 +218,7 @@ def _read_small(path: Path) -> bytes:
 
 async def serve(settings: AgentSettings, ready_file: Path | None) -> None:
     """Run until SIGTERM or SIGINT; ``ready_file`` is written when a session is held first."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_requested()
     async with running_agent(settings) as agent:
         log.info("agent.started", site=agent.identity.site_name, hub=agent.identity.link_address)
         connected = asyncio.create_task(agent.connection.connected.wait())
@@ -229,16 +226,10 @@ async def serve(settings: AgentSettings, ready_file: Path | None) -> None:
         await asyncio.wait({connected, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if connected.done() and ready_file is not None:
             ready = {"site": agent.identity.site_name, "agent_id": agent.identity.agent_id}
-            await asyncio.to_thread(_write_ready, ready_file, ready)
+            await asyncio.to_thread(write_private, ready_file, json.dumps(ready).encode())
         await stopped
         connected.cancel()
         log.info("agent.stopping")
-
-
-def _write_ready(path: Path, ready: dict[str, str]) -> None:
-    temporary = path.with_suffix(path.suffix + ".new")
-    temporary.write_text(json.dumps(ready))
-    temporary.replace(path)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from fedcore.errors import Denied, FedError, Internal, Invalid
+from fedcore.files import create_private
 
 _VERSION: Final = b"\x01"
 _KEY_BYTES: Final = 32
@@ -54,7 +55,7 @@ class Sealer:
         the file or if it holds no key.
         """
         if not path.exists():
-            _publish(path, secrets.token_hex(_KEY_BYTES).encode() + b"\n")
+            create_private(path, secrets.token_hex(_KEY_BYTES).encode() + b"\n")
         text = _read_private(path)
         try:
             return cls(bytes.fromhex(text.decode("ascii").strip()))
@@ -73,7 +74,7 @@ class Sealer:
         if not path.exists():
             if len(passphrase) < MIN_PASSPHRASE_CHARS:
                 raise Invalid(f"the passphrase needs {MIN_PASSPHRASE_CHARS} characters or more")
-            _publish(path, _new_parameters(passphrase, memory_kib))
+            create_private(path, _new_parameters(passphrase, memory_kib))
         salt, costs, check = _parse_parameters(_read_private(path), path)
         sealer = cls(_derive(passphrase, salt, costs))
         try:
@@ -114,22 +115,6 @@ def _bound_to(version: bytes, purpose: str, record_id: str) -> bytes:
     # A length before the purpose: no two pairs share one text.
     head = purpose.encode()
     return version + len(head).to_bytes(2, "big") + head + record_id.encode()
-
-
-def _publish(path: Path, content: bytes) -> None:
-    """Put a complete 0600 file at ``path`` unless one is there; readers never see half of it."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        path.hardlink_to(draft)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
 
 
 def _read_private(path: Path) -> bytes:

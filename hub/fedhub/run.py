@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +21,9 @@ from fedca.settings import AuthoritySettings
 from fedca.tokens import JoinTokens
 from fedcore import limits
 from fedcore.clock import Clock, SystemClock
+from fedcore.files import write_private
 from fedcore.ids import new_id
+from fedcore.signals import stop_requested
 from fedcore.tasks import LoopHealth
 from fedhub import loops
 from fedhub.api.app import build
@@ -176,10 +177,7 @@ async def _describe(
 
 async def serve(settings: HubSettings, ready_file: Path | None) -> None:
     """Run until SIGTERM or SIGINT; ``ready_file`` is written when requests are served."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_requested()
     async with running_hub(settings) as running:
         log.info(
             "hub.ready",
@@ -189,23 +187,18 @@ async def serve(settings: HubSettings, ready_file: Path | None) -> None:
             fingerprint=running.hub.authority.root_fingerprint(),
         )
         if ready_file is not None:
-            _write_ready(ready_file, running)
+            await asyncio.to_thread(write_private, ready_file, _ready(running))
         await stop.wait()
         log.info("hub.stopping")
 
 
-def _write_ready(path: Path, running: RunningHub) -> None:
-    """Write where the hub is, whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".new")
-    temporary.write_text(
-        json.dumps(
-            {
-                "url": running.url,
-                "enrol": running.enrol_address,
-                "link": running.link_address,
-                "ca_file": str(running.ca_file),
-                "token_file": str(running.token_file),
-            }
-        )
-    )
-    temporary.replace(path)
+def _ready(running: RunningHub) -> bytes:
+    """Return what the ready file says: where the hub is."""
+    places = {
+        "url": running.url,
+        "enrol": running.enrol_address,
+        "link": running.link_address,
+        "ca_file": str(running.ca_file),
+        "token_file": str(running.token_file),
+    }
+    return json.dumps(places).encode()

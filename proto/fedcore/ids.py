@@ -6,8 +6,20 @@ import os
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NewType
 from uuid import UUID
+
+SiteId = NewType("SiteId", str)
+AgentId = NewType("AgentId", str)
+FederationId = NewType("FederationId", str)
+ResourceId = NewType("ResourceId", str)
+"""An endpoint or a participant: what a site has a document for."""
+Serial = NewType("Serial", str)
+"""A certificate's serial number, hexadecimal."""
+Epoch = NewType("Epoch", int)
+"""The number of an agent's session at the hub; a higher one fences every lower one."""
+Generation = NewType("Generation", int)
+"""The number of a resource's document; a changed document has the next one."""
 
 NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 """DNS-1123 label: names of sites, federations and namespaces."""
@@ -31,12 +43,12 @@ def new_id(clock_ms: Callable[[], int] | None = None) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether ``text`` is a DNS-1123 label."""
+    """Return whether ``text`` is a DNS-1123 label."""
     return _NAME.fullmatch(text) is not None
 
 
 def is_domain(text: str) -> bool:
-    """Tell whether ``text`` is a lower-case DNS name of two labels or more, no number as TLD."""
+    """Return whether ``text`` is a lower-case DNS name of two labels or more, no number as TLD."""
     labels = text.split(".")
     return (
         len(text) <= _MAX_DOMAIN

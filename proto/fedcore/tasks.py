@@ -1,24 +1,36 @@
-"""Background work that cannot vanish: named loops with proof of life, and reconnect delays."""
+"""Background work that cannot vanish: named loops that prove that they are alive."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from fedcore.clock import Clock
 
-PULSE_S: Final = 10.0
-"""How often a loop that is well shows so at the least, also one that has nothing to do."""
-_STALL_FACTOR: Final = 3
-_STALL_MIN_S: Final = 30.0
 T = TypeVar("T")
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTiming:
+    """How often loops prove that they are alive, and when their silence is a failure."""
+
+    pulse_s: float = 10.0
+    """The longest time between two heartbeats of a loop that is well, also of one that has nothing
+    to do. Short enough that a stalled loop is named within a minute, long enough to cost nothing:
+    an agent with 60 participants has about 500 loops."""
+
+    stall_factor: float = 3.0
+    """A loop is stalled after so many of its own intervals without a heartbeat: one may be late on
+    a busy machine, three are not."""
+
+    stall_min_s: float = 30.0
+    """No loop is called stalled earlier, however often it says that it is well."""
 
 
 @dataclass(slots=True)
@@ -28,11 +40,8 @@ class LoopRecord:
     name: str
     interval_s: float
     last_success_at: datetime
-
-    @property
-    def limit_s(self) -> float:
-        """After so long without a word the loop is taken to stand still."""
-        return max(_STALL_MIN_S, _STALL_FACTOR * self.interval_s)
+    limit_s: float
+    """After so long without a heartbeat the loop counts as stalled."""
 
 
 @dataclass(slots=True)
@@ -40,17 +49,21 @@ class LoopHealth:
     """The last success of every loop of a process, for heartbeats, ``/readyz`` and findings."""
 
     clock: Clock
+    timing: TaskTiming = TaskTiming()
     records: dict[str, LoopRecord] = field(default_factory=dict)
 
-    def heartbeat(self, name: str, interval_s: float = PULSE_S) -> None:
+    def heartbeat(self, name: str, interval_s: float | None = None) -> None:
         """Note that loop ``name`` is well: its work succeeded, and it will say so again in time.
 
-        Within ``interval_s``, that is: the pulse, unless it is about to do something longer.
+        In time means within the pulse, or within ``interval_s`` when the loop is about to do
+        something longer.
         """
-        self.records[name] = LoopRecord(name, interval_s, self.clock.now())
+        interval_s = self.timing.pulse_s if interval_s is None else interval_s
+        limit_s = max(self.timing.stall_min_s, self.timing.stall_factor * interval_s)
+        self.records[name] = LoopRecord(name, interval_s, self.clock.now(), limit_s)
 
     def stalled(self) -> list[LoopRecord]:
-        """Return the loops that are late by three intervals, or by 30 s where that is more."""
+        """Return the loops whose last heartbeat is older than their limit."""
         now = self.clock.now()
         return [
             record
@@ -70,7 +83,7 @@ async def run_periodically(
 ) -> None:
     """Do ``work`` every ``interval_s`` for ever, sooner when ``wake`` is set; run in a TaskGroup.
 
-    An iteration that fails or exceeds ``limit_s`` is logged and tried again within ``PULSE_S``;
+    An iteration that fails or exceeds ``limit_s`` is logged and tried again within the pulse;
     until one succeeds no heartbeat is noted, and the loop shows as stalled when that takes long.
     Cancellation passes.
     """
@@ -81,7 +94,7 @@ async def run_periodically(
                 await work()
         except Exception:
             log.exception("loop.failed", loop=name)
-            await wait_for_wake(wake, min(interval_s, PULSE_S))
+            await wait_for_wake(wake, min(interval_s, loop_health.timing.pulse_s))
         else:
             await sleep_with_heartbeat(name, interval_s, loop_health=loop_health, wake=wake)
 
@@ -89,11 +102,11 @@ async def run_periodically(
 async def sleep_with_heartbeat(
     name: str, timeout_s: float, *, loop_health: LoopHealth, wake: asyncio.Event | None = None
 ) -> bool:
-    """Wait as ``wait_for_wake`` does, while the loop_health hears that loop ``name`` is well."""
+    """Wait as ``wait_for_wake`` does, with a heartbeat of loop ``name`` at each pulse."""
     left_s = timeout_s
     while True:
         loop_health.heartbeat(name)
-        slice_s = min(left_s, PULSE_S)
+        slice_s = min(left_s, loop_health.timing.pulse_s)
         if await wait_for_wake(wake, slice_s):
             return True
         left_s -= slice_s
@@ -104,7 +117,7 @@ async def sleep_with_heartbeat(
 async def await_with_heartbeat(
     name: str, work: Coroutine[Any, Any, T], *, loop_health: LoopHealth
 ) -> T:
-    """Await ``work`` however long it takes, while the loop_health hears that loop ``name`` is well.
+    """Await ``work`` however long it takes, with a heartbeat of loop ``name`` at each pulse.
 
     For what may take for ever in good order: the next frame, the end of a session.
     """
@@ -112,7 +125,7 @@ async def await_with_heartbeat(
     try:
         while not task.done():
             loop_health.heartbeat(name)
-            await asyncio.wait({task}, timeout=PULSE_S)
+            await asyncio.wait({task}, timeout=loop_health.timing.pulse_s)
         return await task
     finally:
         task.cancel()
@@ -120,7 +133,7 @@ async def await_with_heartbeat(
 
 
 async def wait_for_wake(wake: asyncio.Event | None, timeout_s: float) -> bool:
-    """Sleep ``timeout_s`` or until ``wake`` is set, which is then cleared; tell whether it was."""
+    """Sleep ``timeout_s`` or until ``wake`` is set; return whether it was set, and clear it."""
     if wake is None:
         await asyncio.sleep(timeout_s)
         return False
@@ -131,8 +144,3 @@ async def wait_for_wake(wake: asyncio.Event | None, timeout_s: float) -> bool:
         return False
     wake.clear()
     return True
-
-
-def full_jitter_s(attempt: int, *, base_s: float, cap_s: float, rng: random.Random) -> float:
-    """Draw the wait before try ``attempt`` (from 0): 0 to the doubled, capped base, seconds."""
-    return rng.uniform(0.0, min(cap_s, base_s * 2.0 ** min(attempt, 32)))

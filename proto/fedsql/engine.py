@@ -8,7 +8,6 @@ wait for the writer nor hold it up.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import Session
 
 from fedcore.errors import Internal, Unavailable
+from fedcore.files import make_private
 from fedsql.errors import translate, unavailable
 from fedsql.timing import DatabaseTiming
 
@@ -268,7 +268,6 @@ def _prepare_sqlite(engine: Engine, *, write: bool, busy_s: float) -> None:
 def _make_private(path: Path) -> None:
     """Create the file for its owner alone: it holds sealed keys. SQLite's side files follow it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        make_private(path)
     except OSError as error:
         raise Unavailable(f"the database file {path} cannot be made: {error.strerror}") from error

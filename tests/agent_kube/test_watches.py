@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fedagent.kube import watches
 from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.watches import Informer, WatchTiming
+from fedcore.backoff import Backoff
 from fedcore.tasks import LoopHealth
 
 RNG = random.Random(0)
@@ -22,15 +22,12 @@ def loop_health(clock: Any) -> LoopHealth:
     return LoopHealth(clock)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "_BACKOFF_BASE_S", 0.001)
-    monkeypatch.setattr(watches, "_BACKOFF_CAP_S", 0.01)
+QUICK = WatchTiming(backoff=Backoff(base_s=0.001, cap_s=0.01))
 
 
 @asynccontextmanager
 async def informer(
-    kube: Kube, loop_health: LoopHealth, timing: WatchTiming = watches.DEFAULT_TIMING
+    kube: Kube, loop_health: LoopHealth, timing: WatchTiming = QUICK
 ) -> AsyncIterator[Informer]:
     made = Informer(
         kube, CONFIGMAPS, namespace="ns", loop_health=loop_health, rng=RNG, timing=timing
@@ -116,7 +113,9 @@ async def test_a_silent_watch_is_cut_and_everything_is_listed_again(
         answers.items("b", version="7"),
         answers.watch(end="silent"),
     )
-    async with informer(kube, loop_health, WatchTiming(0.05, 0.05)) as made:
+    async with informer(
+        kube, loop_health, WatchTiming(window_s=0.05, grace_s=0.05, backoff=QUICK.backoff)
+    ) as made:
         await becomes(made, lambda found: found == {"b"})
 
 
@@ -130,7 +129,9 @@ async def test_after_a_watch_that_ended_without_a_word_everything_is_listed_agai
     api.answer(
         answers.items("a"), deaf, answers.items("b", version="7"), answers.watch(end="silent")
     )
-    async with informer(kube, loop_health, WatchTiming(0.1, 5.0)) as made:
+    async with informer(
+        kube, loop_health, WatchTiming(window_s=0.1, grace_s=5.0, backoff=QUICK.backoff)
+    ) as made:
         await becomes(made, lambda found: found == {"b"})
 
 
@@ -186,11 +187,11 @@ async def test_watches_that_fail_at_once_do_not_make_a_busy_loop(
 ) -> None:
     attempts: list[int] = []
 
-    def wait(attempt: int, **_rest: object) -> float:
+    def wait(_backoff: Backoff, attempt: int, _rng: random.Random) -> float:
         attempts.append(attempt)
         return 0.0 if attempt < 3 else 60.0
 
-    monkeypatch.setattr(watches, "full_jitter_s", wait)
+    monkeypatch.setattr(Backoff, "jittered_s", wait)
     api.answer(*[answers.items("a"), answers.failure(410, "Expired")] * 4)
     async with informer(kube, loop_health), asyncio.timeout(3):
         while len(attempts) < 4:

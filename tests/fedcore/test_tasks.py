@@ -7,8 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fedcore import tasks
-from fedcore.tasks import LoopHealth, await_with_heartbeat, run_periodically, sleep_with_heartbeat
+from fedcore.tasks import (
+    LoopHealth,
+    TaskTiming,
+    await_with_heartbeat,
+    run_periodically,
+    sleep_with_heartbeat,
+)
 
 
 class Clock:
@@ -22,9 +27,8 @@ class Clock:
 
 
 @pytest.fixture
-def loop_health(monkeypatch: pytest.MonkeyPatch) -> LoopHealth:
-    monkeypatch.setattr(tasks, "PULSE_S", 0.01)
-    return LoopHealth(Clock())
+def loop_health() -> LoopHealth:
+    return LoopHealth(Clock(), TaskTiming(pulse_s=0.01))
 
 
 async def beats(loop_health: LoopHealth, name: str) -> None:

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcore import limits
+from fedcore.backoff import Backoff
 from fedcore.errors import ErrorCode
 from fedcore.ids import is_domain, is_name, new_id
 from fedcore.log import mask_secrets
-from fedcore.tasks import LoopHealth, full_jitter_s, run_periodically
+from fedcore.tasks import LoopHealth, run_periodically
 from fedproto.transport import GRPC_STATUSES, server_options
 from fedweb.problems import HTTP_STATUSES
 
@@ -83,7 +84,7 @@ def test_secrets_are_masked_by_name_and_by_look():
 
 @given(st.integers(0, 10_000), st.integers())
 def test_jitter_stays_between_nothing_and_the_cap(attempt, seed):
-    delay = full_jitter_s(attempt, base_s=1.0, cap_s=60.0, rng=random.Random(seed))
+    delay = Backoff(base_s=1.0, cap_s=60.0).jittered_s(attempt, random.Random(seed))
     assert 0.0 <= delay <= min(60.0, 2.0 ** min(attempt, 32))
 
 

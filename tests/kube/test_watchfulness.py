@@ -109,7 +109,7 @@ async def test_an_informer_whose_version_was_compacted_lists_anew(
         namespace=SPACE,
         labels={"test": "seen"},
         loop_health=LoopHealth(SystemClock()),
-        timing=WatchTiming(2.0, 3.0),
+        timing=WatchTiming(window_s=2.0, grace_s=3.0),
     )
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(made.run())
@@ -147,7 +147,7 @@ async def muted(
     planes: Planes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Federation, Mute]]:
     """A Ready exchange whose agent speaks to its cluster through a proxy, in short watches."""
-    timing = WatchTiming(1.0, 1.0)
+    timing = WatchTiming(window_s=1.0, grace_s=1.0)
     monkeypatch.setattr(
         "fedagent.reconcile.watch.Informer", functools.partial(Informer, timing=timing)
     )

@@ -26,14 +26,15 @@ import fedproto
 from fedagent.kube.watches import Informer, WatchTiming
 from fedagent.link.connection import HubConnection
 from fedagent.link.identity import Identity
-from fedcore import limits, tasks
-from fedcore.tasks import LoopHealth, run_periodically
+from fedcore import limits
+from fedcore.tasks import LoopHealth, TaskTiming, run_periodically
 from fedhub import loops
 from fedhub.services import standstill
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PULSE_S = 0.05
+PULSING = functools.partial(LoopHealth, timing=TaskTiming(pulse_s=PULSE_S))
 TICK_S = 0.02
 TICK_IS_S = 1.0
 QUICK_S = 0.1
@@ -146,7 +147,8 @@ async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     timing = WatchTiming(window_s=0.6, grace_s=0.4)
     with pytest.MonkeyPatch.context() as patch:
         for where, value in {
-            "fedcore.tasks.PULSE_S": PULSE_S,
+            "fedhub.run.LoopHealth": PULSING,
+            "fedagent.run.LoopHealth": PULSING,
             "fedcore.limits.LEASE_INTERVALS": 20,
             "fedhub.services.standstill.HEARTBEAT_INTERVALS": 20,
             "fedagent.reconcile.manager._DOCUMENTS_S": QUICK_S,
@@ -372,4 +374,4 @@ async def test_every_loop_that_stops_is_named_within_a_minute(fed: Federation) -
         "hub.documents": standstill.WORK_LIMIT_S + loops.SWEEP_S,
     }
     assert {name: s for name, s in told_after.items() if s > NAMED_WITHIN_S} == {}
-    assert tasks.PULSE_S == PULSE_S, "the loops of this test do beat faster"
+    assert agent.timing.pulse_s == hub.timing.pulse_s == PULSE_S, "these loops beat faster"

@@ -14,6 +14,7 @@ from tests.support.lifecycle import ShiftedClock
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.objects import patch
 from fedagent.kube.watches import Informer, WatchTiming
+from fedcore.tasks import LoopHealth, TaskTiming
 from fedsim.faults import FaultName
 
 QUICK = WatchTiming(window_s=0.6, grace_s=0.4)
@@ -28,7 +29,9 @@ async def fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setattr(
         "fedagent.reconcile.watch.Informer", functools.partial(Informer, timing=QUICK)
     )
-    monkeypatch.setattr("fedcore.tasks.PULSE_S", 0.05)
+    monkeypatch.setattr(
+        "fedagent.run.LoopHealth", functools.partial(LoopHealth, timing=TaskTiming(pulse_s=0.05))
+    )
     async with Federation(tmp_path, sites=("hq",), heartbeat_s=0.2) as federation:
         await federation.apply(federation.intent(()))
         await federation.wait_ready()

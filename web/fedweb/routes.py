@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fedcore.byte_stream import StreamTooLong, read_limited
 from fedcore.errors import ErrorCode, FedError, Invalid
 from fedweb.validation import invalid
 
@@ -164,7 +165,7 @@ async def _read_raw(route: Route[P], request: web.Request) -> bytes:
         return b""
     if route.upload is None and request.content_type != JSON:
         raise web.HTTPUnsupportedMediaType(text=f"send the body as {JSON}")
-    return await read_limited(request, route.max_bytes)
+    return await read_body(request, route.max_bytes)
 
 
 def _parse_body(route: Route[P], raw: bytes) -> Any:
@@ -181,7 +182,7 @@ def _parse_body(route: Route[P], raw: bytes) -> Any:
         raise invalid(error, whole="the body") from error
 
 
-async def read_limited(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """Read a body of at most ``max_bytes``; raise TOO_LARGE beyond, before it is in memory.
 
     A caller that pauses for ``BODY_IDLE_S``, or drips for ``BODY_LIMIT_S``, gets 408.
@@ -189,21 +190,22 @@ async def read_limited(request: web.Request, max_bytes: int) -> bytes:
     too_large = FedError(f"the body is larger than {max_bytes} bytes", code=ErrorCode.TOO_LARGE)
     if request.content_length is not None and request.content_length > max_bytes:
         raise too_large
-    body = bytearray()
     try:
         async with asyncio.timeout(BODY_LIMIT_S):
-            while chunk := await _next_chunk(request):
-                body += chunk
-                if len(body) > max_bytes:
-                    raise too_large
+            return await read_limited(_chunks(request), max_bytes)
+    except StreamTooLong as error:
+        raise too_large from error
     except TimeoutError as error:
         raise web.HTTPRequestTimeout(text="the body came too slowly") from error
-    return bytes(body)
 
 
-async def _next_chunk(request: web.Request) -> bytes:
-    async with asyncio.timeout(BODY_IDLE_S):
-        return await request.content.readany()
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+    while True:
+        async with asyncio.timeout(BODY_IDLE_S):
+            chunk = await request.content.readany()
+        if not chunk:
+            return
+        yield chunk
 
 
 def parse_json(text: bytes) -> Any:

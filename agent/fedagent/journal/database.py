@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import aiosqlite
 
+from fedcore.files import make_private
+
 _BUSY_TIMEOUT_S: Final = 5.0
 SCHEMA_VERSION: Final = 1
 # ``approvals`` of older agents were kept by generation alone, which covers any text: asked again.
@@ -90,15 +92,10 @@ class Database:
 @asynccontextmanager
 async def open_database(path: Path) -> AsyncIterator[Database]:
     """Open or make the file (0600) and its tables; close at the end."""
-    await asyncio.to_thread(_make_private, path)
+    await asyncio.to_thread(make_private, path)
     async with aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None) as connection:
         await _prepare(connection)
         yield Database(connection)
-
-
-def _make_private(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600, exist_ok=True)
 
 
 async def _prepare(connection: aiosqlite.Connection) -> None:

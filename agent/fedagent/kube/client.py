@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,8 @@ import aiohttp
 
 from fedagent.kube.config import ServerAccess, load_access
 from fedagent.kube.errors import KubeError, TooLarge, Unauthorized, Unavailable, error_of
-from fedcore import byte_stream
-from fedcore.byte_stream import StreamTooLong
+from fedcore.byte_stream import read_limited
+from fedcore.http import CallErrors, network_call
 
 Json = dict[str, Any]
 
@@ -33,6 +33,9 @@ MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 _CONNECTIONS: Final = 64
 _THROTTLE_TRIES: Final = 4
 _MAX_RETRY_AFTER_S: Final = 10.0
+_ERRORS: Final = CallErrors(
+    failures=(aiohttp.ClientError,), unavailable=Unavailable, too_large=TooLarge
+)
 
 
 @asynccontextmanager
@@ -91,7 +94,7 @@ class Kube:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
         content = b""
-        async with _guarded(f"{method} {path}", limit_s):
+        async with reading(f"{method} {path}", limit_s=limit_s):
             for attempt in range(_THROTTLE_TRIES):
                 try:
                     content = await self._send(method, path, query, data, headers)
@@ -113,7 +116,7 @@ class Kube:
         Failures to open leave as ``KubeError``; those while reading are for the reader to turn
         with ``reading``.
         """
-        async with _guarded(f"GET {path}", open_limit_s):
+        async with reading(f"GET {path}", limit_s=open_limit_s):
             response = await self._open("GET", path, query, None, {"Accept": JSON})
         try:
             yield response
@@ -135,17 +138,22 @@ class Kube:
         """
         headers = await self._headers({})
         self.requests += 1
-        async with _guarded(f"WebSocket {path}", open_limit_s):
-            return await self._session.ws_connect(
-                self.access.url + path,
-                params=list(query),
-                protocols=tuple(protocols),
-                headers=headers,
-                server_hostname=self.access.server_name,
-                proxy=self.access.proxy,
-                max_msg_size=MAX_FRAME_BYTES,
-                autoclose=False,
-            )
+        what = f"WebSocket {path}"
+        async with reading(what, limit_s=open_limit_s):
+            try:
+                return await self._session.ws_connect(
+                    self.access.url + path,
+                    params=list(query),
+                    protocols=tuple(protocols),
+                    headers=headers,
+                    server_hostname=self.access.server_name,
+                    proxy=self.access.proxy,
+                    max_msg_size=MAX_FRAME_BYTES,
+                    autoclose=False,
+                )
+            except aiohttp.WSServerHandshakeError as error:
+                text = f"{what} was refused: {error.message}"
+                raise error_of(error.status, text.encode()) from error
 
     async def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         token = await self.access.token.header()
@@ -161,7 +169,7 @@ class Kube:
     ) -> bytes:
         response = await self._open(method, path, query, data, headers)
         async with response:
-            return await read_limited(response, MAX_ANSWER_BYTES)
+            return await read_limited(response.content.iter_any(), MAX_ANSWER_BYTES)
 
     async def _open(
         self,
@@ -211,37 +219,9 @@ class _Throttled(Unavailable):
         self.wait_s = min(seconds, _MAX_RETRY_AFTER_S)
 
 
-@asynccontextmanager
-async def _guarded(what: str, limit_s: float) -> AsyncIterator[None]:
-    """Bound the time and turn every failure of the network into Unavailable."""
-    try:
-        async with reading(what), asyncio.timeout(limit_s):
-            yield
-    except TimeoutError as error:
-        raise Unavailable(f"{what}: no answer within {limit_s:g} s") from error
-
-
-@asynccontextmanager
-async def reading(what: str) -> AsyncIterator[None]:
-    """Turn failures of the network while reading into typed errors."""
-    try:
-        yield
-    except aiohttp.WSServerHandshakeError as error:
-        raise error_of(error.status, f"{what} was refused: {error.message}".encode()) from error
-    except TimeoutError:
-        raise
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
-
-
-async def read_limited(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    """Read the whole answer; raises TooLarge above ``limit_bytes``."""
-    try:
-        return await byte_stream.read_limited(response.content.iter_any(), limit_bytes)
-    except StreamTooLong as error:
-        response.close()
-        message = f"the answer to {response.url.path} exceeds {limit_bytes} bytes"
-        raise TooLarge(message) from error
+def reading(what: str, *, limit_s: float | None = None) -> AbstractAsyncContextManager[None]:
+    """Turn failures of the network into Unavailable; without a limit a TimeoutError passes."""
+    return network_call(what, errors=_ERRORS, limit_s=limit_s)
 
 
 def _parse(content: bytes) -> Json:

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import aiohttp
 
-from fedagent.kube.client import Kube, read_limited, reading
+from fedagent.kube.client import Kube, reading
 from fedagent.kube.errors import KubeError, Unavailable
 from fedagent.kube.kinds import PODS
+from fedcore.byte_stream import read_limited
 
 CHANNELS: Final = "v4.channel.k8s.io"
 """Each frame begins with the number of its channel (Kubernetes, remotecommand)."""
@@ -125,7 +126,7 @@ async def read_log(
             kube.stream(path, query=query) as response,
             reading(f"log of {namespace}/{pod}"),
         ):
-            content = await read_limited(response, 2 * limit_bytes)
+            content = await read_limited(response.content.iter_any(), 2 * limit_bytes)
     except TimeoutError as error:
         raise Unavailable(f"log of {namespace}/{pod}: not read in {LOG_LIMIT_S:g} s") from error
     return content.decode("utf-8", "replace")

@@ -24,14 +24,12 @@ from fedagent.kube.client import Json, Kube, reading
 from fedagent.kube.errors import KubeError, Unavailable, error_of
 from fedagent.kube.kinds import Kind
 from fedagent.kube.lists import read_list, selector_query
-from fedcore import tasks
-from fedcore.tasks import LoopHealth, full_jitter_s
+from fedcore.backoff import Backoff
+from fedcore.tasks import LoopHealth
 
 log = structlog.get_logger()
 
 MAX_LINE_BYTES: Final = 8 * 1024 * 1024
-_BACKOFF_BASE_S: Final = 0.5
-_BACKOFF_CAP_S: Final = 30.0
 
 
 class EventType(StrEnum):
@@ -56,12 +54,22 @@ class WatchEvent:
         return str(self.body.get("metadata", {}).get("resourceVersion", ""))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchTiming:
-    """How long a watch lasts, and how long it may be silent beyond that."""
+    """How long a watch lasts, how long it may be silent, and when it is begun anew."""
 
     window_s: float = 30.0
+    """How long the server is asked to keep a watch open (``timeoutSeconds``). client-go asks for 5
+    to 10 minutes; a change that a deaf watch missed is seen at its end, so ours are shorter."""
+
     grace_s: float = 10.0
+    """How long after the end of its window a watch may be silent before it counts as dead."""
+
+    pulse_s: float = 10.0
+    """How often a watch that is quiet within its time says that it is well."""
+
+    backoff: Backoff = Backoff(base_s=0.5, cap_s=30.0)
+    """Before a watch that failed is begun anew; client-go's reflector waits 0.8 to 30 s."""
 
     @property
     def silent_s(self) -> float:
@@ -98,7 +106,7 @@ async def watch_once(
     path = kind.path(namespace=namespace)
     async with (
         kube.stream(path, query=ask) as response,
-        aclosing(_lines(response, timing.silent_s, on_quiet)) as lines,
+        aclosing(_lines(response, timing, on_quiet)) as lines,
     ):
         async for line in lines:
             yield _parse(line)
@@ -166,9 +174,7 @@ class Informer:
                     async for _sign in signs:
                         attempt = 0
             except KubeError as error:
-                delay_s = full_jitter_s(
-                    attempt, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, rng=self._rng
-                )
+                delay_s = self._timing.backoff.jittered_s(attempt, self._rng)
                 attempt += 1
                 log.warning("watch.failed", loop=self.name, error=error.message, wait_s=delay_s)
                 await asyncio.sleep(delay_s)
@@ -235,12 +241,12 @@ class Informer:
 
 
 async def _lines(
-    response: aiohttp.ClientResponse, silent_s: float, on_quiet: Callable[[], None]
+    response: aiohttp.ClientResponse, timing: WatchTiming, on_quiet: Callable[[], None]
 ) -> AsyncGenerator[bytes, None]:
     """Split the answer into lines; a line may be larger than what aiohttp's readline takes."""
     what = f"watch {response.url.path}"
     buffer = bytearray()
-    while chunk := await _next_chunk(response, what, silent_s, on_quiet):
+    while chunk := await _next_chunk(response, what, timing, on_quiet):
         buffer += chunk
         *lines, rest = bytes(buffer).split(b"\n")
         for line in lines:
@@ -252,19 +258,19 @@ async def _lines(
 
 
 async def _next_chunk(
-    response: aiohttp.ClientResponse, what: str, silent_s: float, on_quiet: Callable[[], None]
+    response: aiohttp.ClientResponse, what: str, timing: WatchTiming, on_quiet: Callable[[], None]
 ) -> bytes:
-    left_s = silent_s
+    left_s = timing.silent_s
     async with reading(what):
         while left_s > 0:
-            slice_s = min(left_s, tasks.PULSE_S)
+            slice_s = min(left_s, timing.pulse_s)
             try:
                 async with asyncio.timeout(slice_s):
                     return await response.content.readany()
             except TimeoutError:
                 left_s -= slice_s
                 on_quiet()
-    raise Unavailable(f"{what}: silent for {silent_s:g} s", reason="Silent")
+    raise Unavailable(f"{what}: silent for {timing.silent_s:g} s", reason="Silent")
 
 
 def _parse(line: bytes) -> WatchEvent:

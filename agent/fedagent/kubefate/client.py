@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -31,9 +30,9 @@ from fedagent.kubefate.records import (
     parse_cluster,
     parse_job,
 )
-from fedcore import byte_stream
-from fedcore.byte_stream import StreamTooLong
+from fedcore.byte_stream import read_limited
 from fedcore.clock import Clock, SystemClock
+from fedcore.http import CallErrors, network_call
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -47,6 +46,9 @@ MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 MAX_CHART_LIST_BYTES: Final = 64 * 1024 * 1024
 """It holds the templates of every chart, base64: some hundreds of KB each."""
 MAX_ERROR_BYTES: Final = 64 * 1024
+_ERRORS: Final = CallErrors(
+    failures=(aiohttp.ClientError,), unavailable=Unavailable, too_large=TooLarge
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,10 @@ class KubeFate:
 
         Refusal comes before anything is done, so the repetition is harmless.
         """
-        what = f"{method} {path}"
-        async with _guarded(what, limit_s or self._call_limit_s):
+        call = network_call(
+            f"KubeFATE {method} {path}", errors=_ERRORS, limit_s=limit_s or self._call_limit_s
+        )
+        async with call:
             for may_retry in (True, False):
                 token = await self._current_token()
                 try:
@@ -276,27 +280,8 @@ class KubeFate:
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 content = await response.content.read(MAX_ERROR_BYTES)
                 raise error_of(response.status, response.content_type, content)
-            return _parse(await _read_limited(response, limit_bytes))
-
-
-@asynccontextmanager
-async def _guarded(what: str, limit_s: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(limit_s):
-            yield
-    except TimeoutError as error:
-        raise Unavailable(f"{what}: KubeFATE gave no answer within {limit_s:g} s") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
-
-
-async def _read_limited(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    try:
-        return await byte_stream.read_limited(response.content.iter_any(), limit_bytes)
-    except StreamTooLong as error:
-        response.close()
-        message = f"the answer to {response.url.path} exceeds {limit_bytes} bytes"
-        raise TooLarge(message) from error
+            content = await read_limited(response.content.iter_any(), limit_bytes)
+            return _parse(content)
 
 
 def _form(upload: tuple[str, bytes]) -> aiohttp.FormData:

@@ -23,13 +23,13 @@ from fedagent.link.identity import (
 from fedagent.link.session import Commands, Session, SessionEnded, stub_of
 from fedagent.link.validation import check_certificate, check_roots
 from fedcore import limits
+from fedcore.backoff import Backoff
 from fedcore.clock import Clock
 from fedcore.errors import ErrorCode, FedError, Invalid, Unavailable
 from fedcore.ids import new_id
 from fedcore.tasks import (
     LoopHealth,
     await_with_heartbeat,
-    full_jitter_s,
     run_periodically,
     sleep_with_heartbeat,
 )
@@ -127,9 +127,8 @@ class HubConnection:
     def _delay_s(self, attempt: int, wish: float | None) -> float:
         if wish is not None:
             return self._rng.uniform(0.0, wish)
-        return full_jitter_s(
-            attempt, base_s=limits.RECONNECT_BASE_S, cap_s=limits.RECONNECT_CAP_S, rng=self._rng
-        )
+        backoff = Backoff(base_s=limits.RECONNECT_BASE_S, cap_s=limits.RECONNECT_CAP_S)
+        return backoff.jittered_s(attempt, self._rng)
 
     async def _one_session(self) -> None:
         async with self._open_channel() as channel:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from fedca.renewal import renew_at
 from fedcore.errors import Invalid, NotFound
+from fedcore.files import create_private, write_private
 
 _FILE: Final = "identity.json"
 
@@ -114,7 +114,7 @@ class IdentityFile:
 
     async def save(self, identity: Identity) -> None:
         """Write the identity; on disk when the call returns."""
-        await asyncio.to_thread(self._write, identity)
+        await asyncio.to_thread(write_private, self._path, write_identity(identity))
 
     async def pending_key(self) -> bytes:
         """Return the key of a join under way."""
@@ -124,23 +124,10 @@ class IdentityFile:
         """Forget the key of a join that is complete."""
         await asyncio.to_thread(self._path.with_name("join.key").unlink, missing_ok=True)
 
-    def _write(self, identity: Identity) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self._path.with_suffix(".new")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(write_identity(identity))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-
     def _pending_key(self) -> bytes:
         path = self._path.with_name("join.key")
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(make_key())
+            create_private(path, make_key())
         return path.read_bytes()
 
 

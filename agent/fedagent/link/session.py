@@ -14,6 +14,7 @@ from fedagent.link.validation import checked
 from fedcore import limits
 from fedcore.clock import Clock
 from fedcore.errors import FedError, Unavailable
+from fedcore.exceptions import leaves
 from fedcore.tasks import LoopHealth, await_with_heartbeat, sleep_with_heartbeat
 from fedproto.agent.v1 import command_pb2, link_pb2, link_pb2_grpc
 from fedproto.transport import error_from_rpc
@@ -250,22 +251,15 @@ class Session:
 
 def _first(errors: BaseExceptionGroup[Exception]) -> FedError:
     """Pick what ended the session; a goodbye of the hub says more than a write that failed."""
-    flat: list[BaseException] = []
-    stack: list[BaseException] = [errors]
-    while stack:
-        one = stack.pop()
-        if isinstance(one, BaseExceptionGroup):
-            stack.extend(one.exceptions)
-        else:
-            flat.append(one)
-    for one in flat:
-        if isinstance(one, SessionEnded):
-            return one
-    for one in flat:
-        if isinstance(one, FedError):
-            return one
-        if isinstance(one, grpc.aio.AioRpcError):
-            return error_from_rpc(one)
+    causes = tuple(leaves(errors))
+    for error in causes:
+        if isinstance(error, SessionEnded):
+            return error
+    for error in causes:
+        if isinstance(error, FedError):
+            return error
+        if isinstance(error, grpc.aio.AioRpcError):
+            return error_from_rpc(error)
     return Unavailable("the session ended")
 
 

@@ -38,7 +38,7 @@ from fedagent.wire.events import events_between
 from fedagent.wire.status import PHASES, StatusInputs, status_of, steps_after
 from fedcore.clock import Clock
 from fedcore.errors import Invalid
-from fedcore.tasks import PULSE_S, LoopHealth, sleep_with_heartbeat, wait_for_wake
+from fedcore.tasks import LoopHealth, sleep_with_heartbeat, wait_for_wake
 from fedproto.agent.v1 import document_pb2, status_pb2
 
 log = structlog.get_logger()
@@ -102,7 +102,7 @@ class ResourceWorker:
     def _beat(self, actions: Sequence[Action] = ()) -> None:
         """Show that this loop is well and goes on, now with these actions."""
         is_long = any(isinstance(action, _LONG) for action in actions)
-        interval_s = self._site.timing.action_limit_s / 3 if is_long else PULSE_S
+        interval_s = self._site.timing.action_limit_s / 3 if is_long else None
         self._site.loop_health.heartbeat(self._beat_name, interval_s)
 
     async def _wait(self, wait_s: float) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from fedcore.errors import Invalid, Unauthenticated
+from fedcore.files import create_private
 from fedcore.ids import new_id
 from fedhub.domain.access import Permission, Principal
 from fedhub.store import tokens
@@ -43,7 +43,7 @@ async def ensure_admin_token(database: Database, path: Path) -> bool:
             permissions=frozenset(Permission),
         )
     if known is None:
-        await asyncio.to_thread(_write_private, path, token + "\n")
+        await asyncio.to_thread(create_private, path, f"{token}\n".encode())
     return known is None
 
 
@@ -55,13 +55,6 @@ def _read_token(path: Path) -> str | None:
     if not token.startswith(PREFIX):
         raise Invalid(f"{path} holds no API token: delete it, and a new one is made")
     return token
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
 
 
 async def authenticate(database: Database, authorization: str | None) -> Principal:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedcore import limits
 from fedcore.errors import Denied, ErrorCode, FedError, Unavailable
 from fedcore.ids import new_id
+from fedcore.version import product_version
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
@@ -21,7 +22,6 @@ from fedhub.services.context import HubContext, record
 from fedhub.store import certificates, events, sessions, sites
 from fedproto.agent.v1 import command_pb2, link_pb2
 
-HUB_VERSION: Final = "0.1.0"
 SUPERSEDED_GRACE: Final = timedelta(hours=1)
 MAX_STALLED_LOOPS: Final = 20
 _OF_A_SITE: Final = (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT, ErrorCode.TIMEOUT)
@@ -151,7 +151,7 @@ def _welcome(hub: HubContext, session: LiveSession, protocol: int, resume: int) 
         epoch=session.epoch,
         session_id=session.session_id,
         hub_id=hub.hub_id,
-        hub_version=HUB_VERSION,
+        hub_version=product_version(),
         protocol=protocol,
         resume_after_seq=resume,
         heartbeat_interval_ms=int(hub.fleet.heartbeat_interval_s * 1000),

@@ -73,7 +73,7 @@ async def test_what_no_longer_bears_the_labels_is_gone_from_the_copy(
 
 
 async def test_an_informer_misses_nothing_between_two_watches(kube: Kube, namespace: str) -> None:
-    async with informer(kube, namespace, WatchTiming(1.0, 5.0)) as made:
+    async with informer(kube, namespace, WatchTiming(window_s=1.0, grace_s=5.0)) as made:
         for number in range(12):
             body = config(f"c{number}")
             await objects.create(kube, CONFIGMAPS, body, namespace=namespace)
@@ -83,7 +83,7 @@ async def test_an_informer_misses_nothing_between_two_watches(kube: Kube, namesp
 
 async def test_the_server_ends_a_watch_in_time(kube: Kube, namespace: str) -> None:
     _items, version = await read_list(kube, CONFIGMAPS, namespace, {})
-    timing = WatchTiming(1.0, 5.0)
+    timing = WatchTiming(window_s=1.0, grace_s=5.0)
     async with asyncio.timeout(5):
         seen = [
             event.type
@@ -113,7 +113,7 @@ async def test_a_watch_from_before_the_servers_memory_is_gone(
 async def test_an_informer_outlives_a_server_that_forgets(
     kube: Kube, namespace: str, cluster: Any
 ) -> None:
-    async with informer(kube, namespace, WatchTiming(1.0, 5.0)) as made:
+    async with informer(kube, namespace, WatchTiming(window_s=1.0, grace_s=5.0)) as made:
         await objects.create(kube, CONFIGMAPS, config("c1"), namespace=namespace)
         await becomes(made, lambda found: set(found) == {"c1"})
         await cluster.forget_history()
@@ -124,7 +124,7 @@ async def test_an_informer_outlives_a_server_that_forgets(
 async def test_an_informer_outlives_a_server_that_falls_silent(
     kube: Kube, namespace: str, cluster: Any
 ) -> None:
-    async with informer(kube, namespace, WatchTiming(1.0, 0.5)) as made:
+    async with informer(kube, namespace, WatchTiming(window_s=1.0, grace_s=0.5)) as made:
         await objects.create(kube, CONFIGMAPS, config("c1"), namespace=namespace)
         await becomes(made, lambda found: set(found) == {"c1"})
         with cluster.silent():
