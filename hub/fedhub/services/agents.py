@@ -18,7 +18,8 @@ from fedhub.fleet.admission import PeerIdentity, Verdict, check_hello, decide_ad
 from fedhub.fleet.ingest import clean, clean_text
 from fedhub.fleet.sessions import LiveSession
 from fedhub.services import standstill
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.store import certificates, events, sessions, sites
 from fedproto.agent.v1 import command_pb2, link_pb2
 

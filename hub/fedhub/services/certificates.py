@@ -13,8 +13,9 @@ from fedcore.errors import Denied, ErrorCode, FedError, NotFound
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import Participant, ResourceKind, Site, SiteCertificate
 from fedhub.services.agents import is_superseded, report_superseded
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
 from fedhub.services.enrolment import remember_agent_certificate
+from fedhub.services.events import record
 from fedhub.services.name_index import names_of, participant_ids_for_name
 from fedhub.services.sites import require as require_site
 from fedhub.store import certificates, documents, federations, participants, sites

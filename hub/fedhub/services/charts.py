@@ -14,7 +14,8 @@ from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import Chart
 from fedhub.services import operations as operation_service
 from fedhub.services.chart_archive import ChartFacts, read_chart
-from fedhub.services.context import HubContext, notify_sites, record
+from fedhub.services.context import HubContext, notify_sites
+from fedhub.services.events import record
 from fedhub.services.planning import replan, try_load_plan_input
 from fedhub.store import charts, federations
 from fedsql.cursors import Page

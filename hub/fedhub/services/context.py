@@ -6,19 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from fedca.authority import Authority
 from fedca.tokens import JoinTokens
 from fedcore.clock import Clock
 from fedhub.catalogue.load import Catalogue
-from fedhub.domain.access import Principal
-from fedhub.domain.models import Event
 from fedhub.fleet.documents import Notifier
 from fedhub.fleet.sessions import SessionRegistry
 from fedhub.services.intents import IntentCache
 from fedhub.services.stream_slots import StreamSlots
-from fedhub.store import events
 from fedsql.engine import Database
 
 
@@ -40,42 +35,6 @@ class HubContext:
     lease: timedelta = field(default=timedelta(seconds=45))
     intents: IntentCache = field(default_factory=IntentCache)
     stream_slots: StreamSlots = field(default_factory=StreamSlots)
-
-
-async def record(  # noqa: PLR0913 - an event has this many sides
-    hub: HubContext,
-    db: AsyncSession,
-    kind: str,
-    message: str,
-    *,
-    severity: str = "info",
-    actor: Principal | None = None,
-    site_id: str | None = None,
-    federation_id: str | None = None,
-    resource_id: str | None = None,
-    operation_id: str | None = None,
-    facts: dict[str, str] | None = None,
-) -> Event:
-    """Append an event of the hub's own in the caller's transaction."""
-    now = hub.clock.now()
-    return await events.append(
-        db,
-        Event(
-            id=0,
-            occurred_at=now,
-            recorded_at=now,
-            kind=kind,
-            severity=severity,
-            message=message,
-            actor_id=actor.id if actor is not None else None,
-            actor=actor.name if actor is not None else None,
-            site_id=site_id,
-            federation_id=federation_id,
-            resource_id=resource_id,
-            operation_id=operation_id,
-            facts=facts or {},
-        ),
-    )
 
 
 def notify_sites(hub: HubContext, site_ids: Iterable[str]) -> None:

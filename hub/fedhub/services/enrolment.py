@@ -16,7 +16,8 @@ from fedhub.domain.models import Site, SiteCertificate
 from fedhub.domain.phases import SiteState
 from fedhub.fleet.admission import check_identifier
 from fedhub.fleet.ingest import clean_text
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.store import certificates, sites
 
 

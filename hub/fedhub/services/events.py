@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from fedcore.errors import Unavailable
 from fedcore.tasks import wait_for_wake
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import Permission, Principal, ResourceType, not_found
 from fedhub.domain.models import Event
 from fedhub.services.context import HubContext
 from fedhub.services.name_index import federation_ids_for_name, names_of, participant_ids_for_name
-from fedhub.services.sites import require as require_site
-from fedhub.store import events
+from fedhub.store import events, sites
 
 FOLLOW_POLL_S: Final = 0.5
 FOLLOW_BATCH: Final = 100
@@ -38,6 +39,42 @@ class ToldEvent:
     resource: str | None
 
 
+async def record(  # noqa: PLR0913 - an event has this many sides
+    hub: HubContext,
+    db: AsyncSession,
+    kind: str,
+    message: str,
+    *,
+    severity: str = "info",
+    actor: Principal | None = None,
+    site_id: str | None = None,
+    federation_id: str | None = None,
+    resource_id: str | None = None,
+    operation_id: str | None = None,
+    facts: dict[str, str] | None = None,
+) -> Event:
+    """Append an event of the hub's own in the caller's transaction; nothing else appends any."""
+    now = hub.clock.now()
+    return await events.append(
+        db,
+        Event(
+            id=0,
+            occurred_at=now,
+            recorded_at=now,
+            kind=kind,
+            severity=severity,
+            message=message,
+            actor_id=actor.id if actor is not None else None,
+            actor=actor.name if actor is not None else None,
+            site_id=site_id,
+            federation_id=federation_id,
+            resource_id=resource_id,
+            operation_id=operation_id,
+            facts=facts or {},
+        ),
+    )
+
+
 async def filter_by_names(
     hub: HubContext,
     principal: Principal,
@@ -53,7 +90,7 @@ async def filter_by_names(
     """
     principal.require(Permission.READ)
     async with hub.database.read() as db:
-        site_id = (await require_site(db, site)).id if site is not None else None
+        site_id = await _site_id(db, site) if site is not None else None
         federation_ids = None
         if federation is not None:
             federation_ids = await federation_ids_for_name(db, federation)
@@ -61,6 +98,13 @@ async def filter_by_names(
         if participant is not None:
             resource_ids = await participant_ids_for_name(db, participant)
     return EventFilter(site_id, federation_ids, resource_ids, kind)
+
+
+async def _site_id(db: AsyncSession, name: str) -> str:
+    site = await sites.by_name(db, name)
+    if site is None:
+        raise not_found(ResourceType.SITE, name)
+    return site.id
 
 
 async def list_after(

@@ -11,8 +11,9 @@ from fedhub.domain.federation import FederationIntent
 from fedhub.domain.models import Federation, Operation, OperationTarget
 from fedhub.planner.intent import check_change, check_intent, parse_intent
 from fedhub.services import operations as operation_service
-from fedhub.services.context import HubContext, notify_sites, record
+from fedhub.services.context import HubContext, notify_sites
 from fedhub.services.dry_run import ApplyResult, DryRunRollback, end_preview, names_of, with_diffs
+from fedhub.services.events import record
 from fedhub.services.membership import Membership, sync_members
 from fedhub.services.planning import Replanned, intent_of, load_plan_input, replan
 from fedhub.store import federations, sites

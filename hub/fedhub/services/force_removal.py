@@ -14,10 +14,11 @@ from fedhub.domain.phases import SiteState
 from fedhub.planner.plan import stored_spec
 from fedhub.services import operations as operation_service
 from fedhub.services.certificates import revoke_of_gone
-from fedhub.services.context import HubContext, notify_sites, record
+from fedhub.services.context import HubContext, notify_sites
+from fedhub.services.events import record
 from fedhub.services.intents import Unplannable
-from fedhub.services.membership import drop_if_empty, forget
-from fedhub.services.participants import unknown
+from fedhub.services.membership import drop_if_empty
+from fedhub.services.participants import forget, unknown
 from fedhub.services.planning import load_plan_input, replan
 from fedhub.store import documents, federations, participants, sites, statuses
 from fedproto.agent.v1 import document_pb2

@@ -17,10 +17,11 @@ from fedhub.domain.federation import (
     PartyIntent,
 )
 from fedhub.domain.models import Federation, Participant, ParticipantRole
-from fedhub.services import operations as operation_service
-from fedhub.services.context import HubContext, record
+from fedhub.services import participants as participant_service
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.services.planning import intent_of
-from fedhub.store import documents, events, federations, participants, sites, statuses
+from fedhub.store import documents, events, federations, participants, sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,16 +194,8 @@ def _taken(other: Participant, wanted: _Wanted) -> NamespaceInUse:
 async def _drop_if_nowhere(hub: HubContext, db: AsyncSession, row: Participant) -> bool:
     if await documents.get(db, row.id) is not None:
         return False
-    await forget(hub, db, row)
+    await participant_service.forget(hub, db, row)
     return True
-
-
-async def forget(hub: HubContext, db: AsyncSession, row: Participant) -> None:
-    """Drop a participant and what was wanted and reported of it; no operation waits for it."""
-    await documents.delete(db, row.id)
-    await statuses.delete(db, row.id)
-    await operation_service.drop_target(hub, db, row.id)
-    await participants.delete(db, row.id)
 
 
 async def drop_if_empty(hub: HubContext, db: AsyncSession, federation_id: str) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.services.federations import not_there
-from fedhub.services.participants import unknown
+from fedhub.domain.access import ResourceType, not_found
 from fedhub.store import federations, operations, participants
 
 
@@ -25,7 +24,7 @@ async def participant_ids_for_name(db: AsyncSession, name: str) -> frozenset[str
     if not ids and await names_of(db, [name]):
         ids.add(name)
     if not ids:
-        raise unknown(name)
+        raise not_found(ResourceType.PARTICIPANT, name)
     return frozenset(ids)
 
 
@@ -36,5 +35,5 @@ async def federation_ids_for_name(db: AsyncSession, name: str) -> frozenset[str]
     if present is not None:
         ids |= {present}
     if not ids:
-        raise not_there(name)
+        raise not_found(ResourceType.FEDERATION, name)
     return ids

@@ -17,7 +17,8 @@ from fedhub.domain.models import (
     StoredStatus,
 )
 from fedhub.domain.phases import NEEDS_A_PERSON, OPERATION_FINAL, OperationState, Phase
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.store import federations, operations, participants, sites, statuses
 from fedsql.cursors import Page
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import Conflict, NotFound
-from fedhub.domain.access import Permission, Principal
-from fedhub.domain.models import Endpoint, Site, StoredDocument, StoredStatus
+from fedhub.domain.access import Permission, Principal, ResourceType, not_found
+from fedhub.domain.models import Endpoint, Participant, Site, StoredDocument, StoredStatus
 from fedhub.domain.phases import Phase
-from fedhub.services.context import HubContext, notify_sites, record
-from fedhub.services.federations import not_there as no_federation
+from fedhub.services import operations as operation_service
+from fedhub.services.context import HubContext, notify_sites
+from fedhub.services.events import record
 from fedhub.services.sites import require as require_site
 from fedhub.store import documents, endpoints, federations, participants, sites, statuses
 from fedhub.store.participants import ParticipantRow
@@ -66,7 +67,7 @@ async def list_page(
 async def _id_of(db: AsyncSession, federation: str) -> str:
     found = await federations.id_of(db, federation)
     if found is None:
-        raise no_federation(federation)
+        raise not_found(ResourceType.FEDERATION, federation)
     return found
 
 
@@ -89,6 +90,18 @@ async def require(db: AsyncSession, name: str) -> ParticipantRow:
     if row is None:
         raise unknown(name)
     return row
+
+
+async def forget(hub: HubContext, db: AsyncSession, participant: Participant) -> None:
+    """Delete a participant with its document and its status: the only function that does.
+
+    No operation waits for it any more. Whether its site has anything left is the caller's to know:
+    its agent verified that it is gone, or people gave it up, or nothing of it was ever there.
+    """
+    await documents.delete(db, participant.id)
+    await statuses.delete(db, participant.id)
+    await operation_service.drop_target(hub, db, participant.id)
+    await participants.delete(db, participant.id)
 
 
 def unknown(name: str) -> NotFound:

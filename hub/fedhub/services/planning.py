@@ -21,7 +21,8 @@ from fedhub.domain.models import (
 )
 from fedhub.planner.endpoint import endpoint_document
 from fedhub.planner.plan import Member, Plan, PlanInput, plan, report_of
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.services.intents import Unplannable, read_intent
 from fedhub.store import charts, documents, endpoints, participants, sites, statuses
 

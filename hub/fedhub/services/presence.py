@@ -17,7 +17,8 @@ from fedhub.domain.phases import SiteState
 from fedhub.fleet.sessions import LiveSession
 from fedhub.services import operations as operation_service
 from fedhub.services import standstill
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.store import replicas, sessions, sites
 
 log = structlog.get_logger()

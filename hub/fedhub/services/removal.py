@@ -10,8 +10,9 @@ from fedcore.errors import Conflict
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import Federation, Operation, OperationTarget, StoredDocument
 from fedhub.services import operations as operation_service
-from fedhub.services.context import HubContext, notify_sites, record
+from fedhub.services.context import HubContext, notify_sites
 from fedhub.services.dry_run import ApplyResult, DryRunRollback, end_preview, names_of, with_diffs
+from fedhub.services.events import record
 from fedhub.services.federations import locked, not_there
 from fedhub.services.membership import Membership, drop_if_empty, sync_members
 from fedhub.services.planning import Replanned, intent_of, load_plan_input, replan

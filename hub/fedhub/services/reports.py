@@ -16,9 +16,11 @@ from fedhub.fleet.sessions import LiveSession
 from fedhub.planner.impact import affected_by
 from fedhub.planner.plan import Report, report_of
 from fedhub.services import operations as operation_service
+from fedhub.services import participants as participant_service
 from fedhub.services.certificates import revoke_of_gone
-from fedhub.services.context import HubContext, notify_sites, record
-from fedhub.services.membership import drop_if_empty, forget
+from fedhub.services.context import HubContext, notify_sites
+from fedhub.services.events import record
+from fedhub.services.membership import drop_if_empty
 from fedhub.services.planning import replan, try_load_plan_input
 from fedhub.store import documents, endpoints, federations, participants, sites, statuses
 from fedproto.agent.v1 import event_pb2, status_pb2
@@ -162,7 +164,7 @@ async def _forget(
     await _record_forgotten(hub, db, row, document)
     if row is not None:
         # Whom its going concerns was planned with its report.
-        await forget(hub, db, row)
+        await participant_service.forget(hub, db, row)
         await drop_if_empty(hub, db, row.federation_id)
     else:
         await documents.delete(db, status.resource_id)

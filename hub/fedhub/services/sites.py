@@ -14,7 +14,8 @@ from fedcore.ids import is_name, new_id
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.store import certificates, documents, endpoints, participants, sites, statuses
 from fedsql.cursors import Page
 

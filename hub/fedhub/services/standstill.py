@@ -16,7 +16,8 @@ from fedcore.errors import FedError
 from fedcore.tasks import LoopHealth
 from fedhub.domain.models import Site
 from fedhub.fleet.sessions import LiveSession, Loop, go_away
-from fedhub.services.context import HubContext, record
+from fedhub.services.context import HubContext
+from fedhub.services.events import record
 from fedhub.store import sessions, sites
 from fedproto.agent.v1 import link_pb2
 
