@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from fedcore.terminal_text import escape
+from fedcore.words import Severity
 from fedctl.client import Client, Json
 from fedctl.durations import format_age, format_remaining, parse_time
 from fedctl.lookup import item_of, list_all, newest_events
@@ -17,7 +18,10 @@ from fedctl.resources import Kind, kind_of
 
 _EVENTS_SHOWN: Final = 10
 _SHOWN_APART: Final = frozenset({"findings"})
-_SEVERITY_STYLES: Final = {"error": "bold red", "warning": "yellow"}
+_SEVERITY_STYLES: Final[dict[str, str]] = {
+    Severity.ERROR: "bold red",
+    Severity.WARNING: "yellow",
+}
 
 
 async def describe(client: Client, kind: Kind, name: str, answer: Json) -> None:

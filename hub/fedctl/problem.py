@@ -6,23 +6,24 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fedcore.errors import FieldError
+from fedcore.errors import ErrorCode, FieldError
 from fedctl.errors import CliError, ExitCode
 
 _CODES: Final[dict[str, ExitCode]] = {
-    "invalid": ExitCode.INVALID,
-    "too_large": ExitCode.INVALID,
-    "unauthenticated": ExitCode.DENIED,
-    "denied": ExitCode.DENIED,
-    "not_found": ExitCode.NOT_FOUND,
-    "conflict": ExitCode.CONFLICT,
-    "precondition_failed": ExitCode.CONFLICT,
-    "fenced": ExitCode.CONFLICT,
-    "too_many": ExitCode.UNAVAILABLE,
-    "unavailable": ExitCode.UNAVAILABLE,
-    "timeout": ExitCode.UNAVAILABLE,
-    "internal": ExitCode.INTERNAL,
+    ErrorCode.INVALID: ExitCode.INVALID,
+    ErrorCode.TOO_LARGE: ExitCode.INVALID,
+    ErrorCode.UNAUTHENTICATED: ExitCode.DENIED,
+    ErrorCode.DENIED: ExitCode.DENIED,
+    ErrorCode.NOT_FOUND: ExitCode.NOT_FOUND,
+    ErrorCode.CONFLICT: ExitCode.CONFLICT,
+    ErrorCode.PRECONDITION_FAILED: ExitCode.CONFLICT,
+    ErrorCode.FENCED: ExitCode.CONFLICT,
+    ErrorCode.TOO_MANY: ExitCode.UNAVAILABLE,
+    ErrorCode.UNAVAILABLE: ExitCode.UNAVAILABLE,
+    ErrorCode.TIMEOUT: ExitCode.UNAVAILABLE,
+    ErrorCode.INTERNAL: ExitCode.INTERNAL,
 }
+"""By the code of the problem document; one that a newer hub added goes by the HTTP status."""
 _STATUSES: Final[dict[int, ExitCode]] = {
     401: ExitCode.DENIED,
     403: ExitCode.DENIED,
@@ -35,14 +36,14 @@ _STATUSES: Final[dict[int, ExitCode]] = {
     504: ExitCode.UNAVAILABLE,
 }
 _HINTS: Final[dict[str, str]] = {
-    "unauthenticated": "check the token that the configuration names; the hub made a new one "
-    "if its state folder is new",
-    "denied": "ask an administrator of the hub for the permission",
-    "precondition_failed": "somebody changed it meanwhile: look at `fedctl diff -f FILE`, "
+    ErrorCode.UNAUTHENTICATED: "check the token that the configuration names; the hub made a "
+    "new one if its state folder is new",
+    ErrorCode.DENIED: "ask an administrator of the hub for the permission",
+    ErrorCode.PRECONDITION_FAILED: "somebody changed it meanwhile: look at `fedctl diff -f FILE`, "
     "then apply again",
-    "too_many": "try again in a moment",
-    "unavailable": "try again; `fedctl version` shows whether the hub answers",
-    "internal": "the hub's log holds the cause under the request id",
+    ErrorCode.TOO_MANY: "try again in a moment",
+    ErrorCode.UNAVAILABLE: "try again; `fedctl version` shows whether the hub answers",
+    ErrorCode.INTERNAL: "the hub's log holds the cause under the request id",
 }
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500

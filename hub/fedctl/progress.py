@@ -16,6 +16,7 @@ from rich.text import Text
 
 from fedcore.errors import FieldError
 from fedcore.terminal_text import escape
+from fedcore.words import Phase
 from fedctl.client import Client
 from fedctl.durations import format_duration
 from fedctl.errors import CliError, ExitCode
@@ -33,9 +34,9 @@ from fedctl.wait_status import (
 _BAR_WIDTH: Final = 16
 _REMOVAL_DENIED: Final = "actions.remove"
 """Reason of a removal that the site's policy refuses: the rule's own name."""
-_PHASE_HINTS: Final = {
-    "AwaitingApproval": "a person at the site must agree: `fedagent approve` there",
-    "Refused": "the site's own policy forbids it: change the file, or ask the site",
+_PHASE_HINTS: Final[dict[str, str]] = {
+    Phase.AWAITING_APPROVAL: "a person at the site must agree: `fedagent approve` there",
+    Phase.REFUSED: "the site's own policy forbids it: change the file, or ask the site",
 }
 
 
@@ -240,7 +241,7 @@ def _next_act(failed: ResourceProgress | None) -> str:
             f"allow it in the policy of site {failed.site} and restart its agent: the removal "
             "then goes on by itself. Or apply a file that has it: that takes the removal back"
         )
-    if failed.phase == "Refused":
+    if failed.phase == Phase.REFUSED:
         return (
             f"change the file, or the policy of site {failed.site} (and restart its agent): it "
             "then goes on by itself"

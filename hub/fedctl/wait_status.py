@@ -19,15 +19,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from fedcore.words import Phase, StepState
 from fedctl.client import Client, Json, path_of
 from fedctl.errors import CliError, ExitCode
 from fedctl.lookup import get_answer, item_of, list_all
 from fedctl.resources import Kind, kind_of
 
-FAILED_PHASES: Final = frozenset({"Failed", "Refused"})
+FAILED_PHASES: Final = frozenset({Phase.FAILED, Phase.REFUSED})
 """Phases that only a person can end."""
-_READY_PHASES: Final = frozenset({"Ready", "Online"})
+_READY_PHASES: Final = frozenset({Phase.READY, "Online"})
+"""The second is the state of a site."""
 _UNSEEN_SITE_STATES: Final = frozenset({"Disconnected", "Offline", "Revoked"})
+_CURRENT_STEP_STATES: Final = frozenset({StepState.RUNNING, StepState.FAILED})
 _MAX_STEP_READS: Final = 20
 """Steps are read participant by participant; of a large federation only of so many at once."""
 
@@ -152,10 +155,10 @@ def _progress(item: Json, *, phase: str, is_done: bool) -> ResourceProgress:
 
 
 def _with_steps(progress: ResourceProgress, steps: list[Json]) -> ResourceProgress:
-    current: Json = next((step for step in steps if step.get("state") in {"Running", "Failed"}), {})
+    current: Json = next((step for step in steps if step.get("state") in _CURRENT_STEP_STATES), {})
     return replace(
         progress,
-        steps_done=sum(1 for step in steps if step.get("state") == "Done"),
+        steps_done=sum(1 for step in steps if step.get("state") == StepState.DONE),
         step_count=len(steps),
         current_step=str(current.get("name", "")),
     )
@@ -226,7 +229,9 @@ def _item_progress(item: Json, goal: Goal) -> ResourceProgress:
     phase = str(item.get("phase", ""))
     is_current = item.get("observed_generation", 0) >= item.get("generation", 0)
     is_ready = phase in _READY_PHASES and is_current and not item.get("removing")
-    return _progress(item, phase=phase, is_done=is_ready if goal is Goal.READY else phase == "Gone")
+    return _progress(
+        item, phase=phase, is_done=is_ready if goal is Goal.READY else phase == Phase.GONE
+    )
 
 
 def _failed_or_open(resources: tuple[ResourceProgress, ...]) -> Verdict:

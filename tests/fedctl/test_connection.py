@@ -9,6 +9,8 @@ import pytest
 from aiohttp import web
 from tests.fedctl.answers import site
 
+from fedcore.errors import ErrorCode
+from fedctl import problem
 from fedctl.client import connect
 from fedctl.config import Overrides, load
 from fedctl.errors import CliError, ExitCode
@@ -95,22 +97,34 @@ async def test_two_commands_use_two_keys(fedctl, hub):
     assert len({request.headers["Idempotency-Key"] for request in hub.requests}) == 2
 
 
-async def test_problems_end_with_the_code_of_their_class(fedctl, hub):
-    for status, word, code in (
+@pytest.mark.parametrize(
+    ("status", "word", "code"),
+    [
         (422, "invalid", ExitCode.INVALID),
         (413, "too_large", ExitCode.INVALID),
+        (401, "unauthenticated", ExitCode.DENIED),
         (403, "denied", ExitCode.DENIED),
         (404, "not_found", ExitCode.NOT_FOUND),
         (409, "conflict", ExitCode.CONFLICT),
         (412, "precondition_failed", ExitCode.CONFLICT),
+        (409, "fenced", ExitCode.CONFLICT),
+        (429, "too_many", ExitCode.UNAVAILABLE),
         (503, "unavailable", ExitCode.UNAVAILABLE),
+        (504, "timeout", ExitCode.UNAVAILABLE),
         (500, "internal", ExitCode.INTERNAL),
-    ):
-        hub.problem("GET", "/api/v1/sites/alpha", status, word, detail=f"because of {word}")
-        ended = await fedctl("get", "site", "alpha")
-        assert ended.code == code
-        assert f"because of {word}" in ended.err
-        assert ended.out == ""
+        (409, "a_code_of_a_newer_hub", ExitCode.CONFLICT),
+    ],
+)
+async def test_problems_end_with_the_code_of_their_class(fedctl, hub, status, word, code):
+    hub.problem("GET", "/api/v1/sites/alpha", status, word, detail=f"because of {word}")
+    ended = await fedctl("get", "site", "alpha")
+    assert ended.code == code
+    assert f"because of {word}" in ended.err
+    assert ended.out == ""
+
+
+def test_every_code_of_the_hub_has_an_exit_code():
+    assert set(problem._CODES) == set(ErrorCode)
 
 
 async def test_a_server_that_is_no_hub_is_told_apart(fedctl, hub):

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fedcore.limits import MAX_CHART_BYTES
 from fedcore.terminal_text import escape
 from fedctl.client import path_of
 from fedctl.commands.get import get
@@ -15,8 +16,6 @@ from fedctl.commands.options import OutputOption
 from fedctl.errors import CliError, ExitCode
 from fedctl.render import Output, emit, print_line
 
-MAX_CHART_BYTES: Final = 10 * 1024 * 1024
-"""What the hub takes (``fedcore.limits.MAX_CHART_BYTES``)."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 app = typer.Typer(help="Upload and list Helm chart archives.", no_args_is_help=True)

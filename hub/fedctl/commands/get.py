@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from fedcore.terminal_text import escape
+from fedcore.words import TableKind
 from fedctl.client import Client, Json, Query, path_of
 from fedctl.commands.invocation import run
 from fedctl.commands.options import FederationFilter, OutputOption, ParticipantFilter, SiteFilter
@@ -161,7 +162,9 @@ def routes(
         probes = await _probe(client, name) if probe else {}
         answer = await client.get(path_of("federations", name, "routes"))
         for route in answer["routes"]:
-            fresh = probes.get(str(route["key"]).lower()) if route["table"] == "sni" else None
+            fresh = (
+                probes.get(str(route["key"]).lower()) if route["table"] == TableKind.SNI else None
+            )
             if fresh is not None:
                 route["probe"], route["probe_message"] = fresh["state"], fresh["message"]
         if not emit(output, answer):

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from fedcore.terminal_text import escape
+from fedcore.words import ProbeState
 from fedctl.client import Client, Json, path_of
 from fedctl.lookup import list_all
 from fedctl.quickstart.ports import LOOPBACK, Ports
@@ -24,7 +25,7 @@ async def print_federation(client: Client, federation: str) -> None:
     print_table(build_table(("PARTICIPANT", "SITE", "PHASE", "NAMESPACE", "ADDRESSES"), rows))
     routes = (await client.get(path_of("federations", federation, "routes")))["routes"]
     deployed = sum(1 for route in routes if route["deployed"])
-    reachable = sum(1 for route in routes if route["probe"] == "Reachable")
+    reachable = sum(1 for route in routes if route["probe"] == ProbeState.REACHABLE)
     print_line()
     print_line(
         f"{deployed} of {len(routes)} routes are in the sites' tables, {reachable} probed with a "
