@@ -28,7 +28,6 @@ from fedagent.link.enrolment import JoinRequest
 from fedagent.link.enrolment import join as enrol
 from fedagent.link.identity import Identities, Identity, IdentityFile, StoredIdentity
 from fedagent.link.identity_secret import IdentitySecret
-from fedagent.reconcile.actor import HubSide
 from fedagent.reconcile.build import Dependencies, assemble
 from fedagent.reconcile.probe import RouteProber
 from fedagent.reconcile.timing import ReconcileTiming
@@ -156,7 +155,7 @@ async def running_agent(
             Dependencies(
                 kube=kube,
                 access=access,
-                hub=HubSide(identity.hub_id, connection.issue, connection.fetch_blob),
+                hub=connection,
                 scope=Scope.NAMESPACE if settings.namespaced else Scope.CLUSTER,
                 role=settings.namespace_role,
             ),

@@ -24,7 +24,6 @@ from fedagent.domain.timing import PlanTiming
 from fedagent.journal import Journal, open_journal
 from fedagent.kube.client import Kube
 from fedagent.kubefate.access import Access
-from fedagent.reconcile.actor import HubSide
 from fedagent.reconcile.build import Dependencies, assemble
 from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.reconcile.worker import Site
@@ -100,7 +99,7 @@ class TinyHub:
             builder = builder.add_extension(alternatives, critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
-    async def issue(
+    async def issue_certificate(
         self, resource_id: str, secret_name: str, csr_pem: bytes
     ) -> certificate_pb2.CertificateResponse:
         if self.is_away:
@@ -117,7 +116,7 @@ class TinyHub:
             serial=f"{leaf.serial_number:x}",
         )
 
-    async def fetch_blob(self, sha256: str) -> bytes:
+    async def fetch_chart(self, sha256: str) -> bytes:
         if self.is_away:
             raise Unavailable("the hub cannot be reached")
         self.blobs.append(sha256)
@@ -401,8 +400,7 @@ class SimulatedSite:
             plan_timing=self.plan_timing,
             timing=self.timing,
         )
-        hub = HubSide(self.hub_id, self.hub.issue, self.hub.fetch_blob)
-        reconciler = assemble(site, Dependencies(self.kube, self.access, hub))
+        reconciler = assemble(site, Dependencies(self.kube, self.access, self.hub))
         self.loop_health = site.loop_health
         self.task = asyncio.create_task(reconciler.run())
 

@@ -58,7 +58,7 @@ def hub(docs: Any) -> Any:
 
 
 async def issued(hub: Any, wish: CertificateSpec = WISH) -> dict[str, Any]:
-    return await issue_secret(wish, OWNER, "fate-9999", hub.issue, now=NOW)
+    return await issue_secret(wish, OWNER, "fate-9999", hub.issue_certificate, now=NOW)
 
 
 async def test_a_secret_has_three_keys_its_owner_and_a_key_that_fits(hub: Any) -> None:

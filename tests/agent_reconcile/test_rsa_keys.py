@@ -33,7 +33,7 @@ async def issued(docs: Any) -> dict[str, Any]:
     hub.names["party-1/pulsar-cert"] = NAMES
     owner = Owner("hub-1", "party-1", federation="fed")
     return await issue_secret(
-        WISH, owner, "fate-9999", hub.issue, now=datetime(2026, 5, 4, tzinfo=UTC)
+        WISH, owner, "fate-9999", hub.issue_certificate, now=datetime(2026, 5, 4, tzinfo=UTC)
     )
 
 

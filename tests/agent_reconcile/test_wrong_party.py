@@ -31,7 +31,9 @@ async def broker(hub: Any, folder: Path, ports: Iterator[int]) -> AsyncIterator[
     """Serve TLS with the party's certificate of ``hub``, on a port that a tunnel may have."""
     hub.names["party-1/pulsar-cert"] = (NAME,)
     owner = Owner("hub-1", "party-1")
-    body = await issue_secret(WISH, owner, "fate-9999", hub.issue, now=SystemClock().now())
+    body = await issue_secret(
+        WISH, owner, "fate-9999", hub.issue_certificate, now=SystemClock().now()
+    )
     folder.mkdir()
     for name in FILES[:2]:
         (folder / name).write_bytes(base64.b64decode(body["data"][name]))

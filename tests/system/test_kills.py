@@ -103,7 +103,7 @@ AGENT_POINTS = (
     DyingPoint(ACT, "EnsureNamespace"),
     DyingPoint(ACT, "EnsureNamespace", after=True),
     DyingPoint(ACT, "IssueCertificate"),
-    DyingPoint("fedagent.link.connection:Dialler.issue", after=True),
+    DyingPoint("fedagent.link.connection:HubConnection.issue_certificate", after=True),
     DyingPoint(ACT, "IssueCertificate", after=True),
     DyingPoint(ACT, "Submit"),
     DyingPoint("fedagent.reconcile.submit:Submitter._send"),

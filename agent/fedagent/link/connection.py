@@ -219,7 +219,7 @@ class HubConnection:
         await self._identities.save(identity)
         self._identity = identity
 
-    async def issue(
+    async def issue_certificate(
         self, resource_id: str, secret_name: str, csr_pem: bytes
     ) -> certificate_pb2.CertificateResponse:
         """Ask the hub for a certificate of one of the agent's documents."""
@@ -233,7 +233,7 @@ class HubConnection:
             )
         return answer
 
-    async def fetch_blob(self, sha256: str) -> bytes:
+    async def fetch_chart(self, sha256: str) -> bytes:
         """Fetch an archive; the caller checks its digest. At most MAX_CHART_BYTES."""
         stub = stub_of(self._live_channel())
         data = bytearray()

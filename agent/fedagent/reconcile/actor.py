@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -46,7 +45,8 @@ from fedagent.kubefate.charts import check_archive
 from fedagent.kubefate.manifests import Scope, ServicePlan
 from fedagent.kubefate.releases import read_releases
 from fedagent.kubefate.service import install_service, uninstall_service
-from fedagent.reconcile.certificates import Issue, issue_secret, roots_of
+from fedagent.reconcile.certificates import issue_secret, roots_of
+from fedagent.reconcile.hub_client import HubClient
 from fedagent.reconcile.kubefate_service import KubeFateService
 from fedagent.reconcile.observer import RELEASE_KINDS
 from fedagent.reconcile.probe import ProbeRoutesFn
@@ -56,18 +56,6 @@ from fedagent.reconcile.timing import ReconcileTiming
 from fedcore.clock import Clock
 
 log = structlog.get_logger()
-
-FetchBlob = Callable[[str], Awaitable[bytes]]
-"""Ask the hub for an archive by its SHA-256. Unavailable when the hub is away."""
-
-
-@dataclass(frozen=True, slots=True)
-class HubSide:
-    """What an actor needs of the hub; the link provides it."""
-
-    hub_id: str
-    issue: Issue
-    fetch_blob: FetchBlob
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +79,8 @@ class Actor:
         journal: Journal,
         desk: KubeFateService,
         *,
-        hub: HubSide,
+        hub_id: str,
+        hub: HubClient,
         probe: ProbeRoutesFn,
         clock: Clock,
         timing: ReconcileTiming,
@@ -101,14 +90,14 @@ class Actor:
         self._kube = cluster.kube
         self._journal = journal
         self._desk = desk
-        self._hub_id = hub.hub_id
+        self._hub_id = hub_id
         self._hub = hub
         self._probe = probe
         self._clock = clock
         self._scope = cluster.scope
         self._uploads = asyncio.Lock()
         self._proxies = Proxies(cluster.kube, timing.exec_limit_s)
-        self._submitter = Submitter(journal, desk, hub_id=hub.hub_id, clock=clock)
+        self._submitter = Submitter(journal, desk, hub_id=hub_id, clock=clock)
 
     async def serve(self, document: EndpointDocument, action: Action) -> tuple[str, ...]:
         """Do one action of a KubeFATE service; return what a removal left."""
@@ -270,7 +259,7 @@ class Actor:
             if await self._journal.chart_uuid(service, sha256):
                 return
             client = await self._desk.client()
-            archive = await self._hub.fetch_blob(sha256)
+            archive = await self._hub.fetch_chart(sha256)
             check_archive(archive, sha256)
             name = f"{document.chart.name}-{document.chart.version}.tgz"
             uuid = await client.upload_chart(name, archive)
@@ -282,7 +271,7 @@ class Actor:
             wish,
             self._owner(document),
             document.namespace,
-            self._hub.issue,
+            self._hub.issue_certificate,
             now=self._clock.now(),
         )
         await apply(self._kube, SECRETS, body, namespace=document.namespace)

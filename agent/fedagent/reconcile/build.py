@@ -12,9 +12,10 @@ from fedagent.kube.client import Kube
 from fedagent.kube.rbac import DEFAULT_ROLE, NamespaceAccess
 from fedagent.kubefate.access import Access
 from fedagent.kubefate.manifests import Scope
-from fedagent.reconcile.actor import Actor, ClusterAccess, HubSide
+from fedagent.reconcile.actor import Actor, ClusterAccess
 from fedagent.reconcile.controllers import EndpointSubject, ParticipantSubject, ResourceController
 from fedagent.reconcile.dns_cache import DnsCache, Resolve, resolve_name
+from fedagent.reconcile.hub_client import HubClient
 from fedagent.reconcile.kubefate_service import KubeFateService
 from fedagent.reconcile.manager import Reconciler
 from fedagent.reconcile.observer import Observer
@@ -29,7 +30,7 @@ class Dependencies:
 
     kube: Kube
     access: Access
-    hub: HubSide
+    hub: HubClient
     scope: Scope = Scope.CLUSTER
     role: str = DEFAULT_ROLE
     probe: ProbeRoutesFn | None = None
@@ -50,6 +51,7 @@ def assemble(site: Site, outside: Dependencies) -> Reconciler:
         ClusterAccess(outside.kube, rights, outside.scope),
         journal,
         desk,
+        hub_id=site.hub_id,
         hub=outside.hub,
         probe=outside.probe or prober.probe,
         clock=site.clock,
