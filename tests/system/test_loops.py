@@ -24,6 +24,7 @@ import fedagent
 import fedhub
 import fedproto
 from fedagent.kube.watches import Informer, WatchTiming
+from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.link.connection import HubConnection
 from fedagent.link.identity import Identity
 from fedcore import limits
@@ -151,8 +152,9 @@ async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
             "fedagent.run.LoopHealth": PULSING,
             "fedcore.limits.LEASE_INTERVALS": 20,
             "fedhub.services.standstill.HEARTBEAT_INTERVALS": 20,
-            "fedagent.reconcile.manager._DOCUMENTS_S": QUICK_S,
-            "fedagent.reconcile.worker._MAX_WAIT_S": QUICK_S,
+            "fedagent.run.ReconcileTiming": functools.partial(
+                ReconcileTiming, documents_poll_s=QUICK_S, max_wait_s=QUICK_S
+            ),
             "fedagent.link.session._LOOK_AGAIN_S": QUICK_S,
             "fedagent.reconcile.watch.Informer": functools.partial(Informer, timing=timing),
             "fedagent.reconcile.manager.run_periodically": gate.periodically,
