@@ -23,8 +23,9 @@ T = TypeVar("T", bound=Timing)
 def scaled(timing: T, factor: float) -> T:
     """Return ``timing`` with its waits divided by ``factor``, also those of timings inside it.
 
-    For tests, which want the same behaviour sooner. Limits (``_limit_s``) stay as they are: a
-    machine under load would exceed divided ones by itself.
+    A field that is a row of waits has each of them divided. For tests, which want the same
+    behaviour sooner. Limits (``_limit_s``) stay as they are: a machine under load would exceed
+    divided ones by itself.
     """
     changed: dict[str, Any] = {}
     for field in fields(timing):
@@ -32,5 +33,6 @@ def scaled(timing: T, factor: float) -> T:
         if is_dataclass(value) and not isinstance(value, type):
             changed[field.name] = scaled(value, factor)
         elif field.name.endswith("_s") and not field.name.endswith("_limit_s"):
-            changed[field.name] = value / factor
+            is_row = isinstance(value, tuple)
+            changed[field.name] = tuple(s / factor for s in value) if is_row else value / factor
     return replace(timing, **changed)

@@ -59,7 +59,7 @@ async def test_an_address_with_another_certificate_is_a_warning_of_the_exchange(
     slow = replace(Delays.none(), sni_reload_s=(0.5, 0.5))
     ports = iter(range(32_100, 33_000))
     async with docs.open_site(tmp_path / "site", delays=slow) as site:
-        site.plan_timing = PlanTiming(reload_limit_s=1.2)
+        site.plan_timing = PlanTiming(reload_s=1.2)
         right = broker(site.hub, tmp_path / "right", ports)
         wrong = broker(docs.hub(), tmp_path / "wrong", ports)
         async with right as good, wrong as bad:

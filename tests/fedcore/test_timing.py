@@ -18,6 +18,7 @@ class Inner:
     poll_s: float = 12.0
     request_limit_s: float = 30.0
     retry_count: int = 4
+    backoff_s: tuple[float, ...] = (6.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Outer:
 
 def test_intervals_are_hurried_at_every_depth_and_limits_and_counts_stay() -> None:
     assert scaled(Outer(), 6) == Outer(
-        inner=Inner(poll_s=2.0), backoff=Backoff(base_s=1.0, cap_s=10.0)
+        inner=Inner(poll_s=2.0, backoff_s=(1.0, 10.0)), backoff=Backoff(base_s=1.0, cap_s=10.0)
     )
 
 

@@ -17,6 +17,7 @@ from fedagent.domain.timing import PlanTiming
 from fedagent.reconcile.timing import ReconcileTiming
 from fedcore import limits
 from fedcore.clock import SystemClock
+from fedcore.timing import scaled
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -151,9 +152,10 @@ PATIENCE = 6.0
 
 def make_impatient(monkeypatch: pytest.MonkeyPatch, **plan_waits: float) -> None:
     """Shorten the waits for KubeFATE in this process's agents: the simulated one is fast, too."""
-    plan_timing = replace(PlanTiming().scaled(PATIENCE), **plan_waits)
+    plan_timing = replace(scaled(PlanTiming(), PATIENCE), **plan_waits)
     monkeypatch.setattr("fedagent.run.PlanTiming", lambda: plan_timing)
-    monkeypatch.setattr("fedagent.run.ReconcileTiming", lambda: ReconcileTiming().scaled(PATIENCE))
+    timing = scaled(ReconcileTiming(), PATIENCE)
+    monkeypatch.setattr("fedagent.run.ReconcileTiming", lambda: timing)
 
 
 def loopback_ip() -> str:

@@ -24,9 +24,9 @@ import fedagent
 import fedhub
 import fedproto
 from fedagent.kube.watches import Informer, WatchTiming
-from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.link.connection import HubConnection
 from fedagent.link.identity import Identity
+from fedagent.reconcile.timing import ReconcileTiming
 from fedcore import limits
 from fedcore.tasks import LoopHealth, TaskTiming, run_periodically
 from fedhub import loops

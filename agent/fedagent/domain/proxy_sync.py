@@ -83,7 +83,7 @@ def _tell(ctx: PlanContext, proxy: Proxy) -> tuple[Action, ...]:
         return (NoteProxy(replace(wanted, how="by-itself")),)
     tries = note.tries if note is not None else 0
     seen = ctx.memory.table_seen.get(table.config_map)
-    is_late = seen is not None and ctx.age_s(seen[1]) > ctx.timing.table_file_limit_s
+    is_late = seen is not None and ctx.age_s(seen[1]) > ctx.timing.table_file_grace_s
     if _RELOAD_TRIES <= tries < GIVEN_UP or is_late:
         told = replace(wanted, how="restart", removed=removed, tries=GIVEN_UP)
         return (RestartProxy(proxy.deployment, "it does not reload its table", told),)
@@ -186,7 +186,7 @@ def _probes(ctx: PlanContext) -> StageResult | None:
     bad = [key for key in due if routes.is_in(key, NOT_SERVED)]
     bad += [key for key in due_gone if routes.probe_of(key) is not None]
     probe = ProbeRoutes(tuple(due), tuple(due_gone), routes.table.digest)
-    if bad and ctx.age_s(applied.applied_at) > ctx.timing.probe_limit_s:
+    if bad and ctx.age_s(applied.applied_at) > ctx.timing.reload_grace_s:
         return _not_taken(ctx, applied, bad, probe)
     verb = "serves" if due else "no longer serves"
     text = f"waiting until {routes.proxy.deployment} {verb} {listed(due or due_gone)}"

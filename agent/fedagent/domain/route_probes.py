@@ -80,7 +80,7 @@ class ProbedRoutes:
         if applied is None:
             return False
         age_s = (probe.at - applied.applied_at).total_seconds()
-        if applied.how != "reload" or age_s >= self.timing.reload_limit_s:
+        if applied.how != "reload" or age_s >= self.timing.reload_s:
             return True
         added = (self.probe_of(key) for key in applied.added if is_party_route(key))
         removed = (key for key in applied.removed if is_party_route(key))
@@ -115,7 +115,7 @@ def _warnings(routes: ProbedRoutes, now: datetime) -> Iterable[Finding]:
             continue
         down_s = (now - (probe.since or probe.at)).total_seconds()
         # A silent party may just be starting; a foreign certificate does not mend itself.
-        if not probe.foreign and down_s < routes.timing.party_start_limit_s:
+        if not probe.foreign and down_s < routes.timing.party_start_grace_s:
             continue
         hint = "See that the party's Pulsar runs and that this address leads to it"
         if probe.foreign:

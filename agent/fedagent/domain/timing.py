@@ -6,9 +6,7 @@ an operator, hands in other figures and gets the same decisions sooner or later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +103,7 @@ class PlanTiming:
     linger_s: float = 10.0
     """How long objects of an uninstalled release may take to go before they count as left over."""
 
-    probe_limit_s: float = 15.0
+    reload_grace_s: float = 15.0
     """How long a proxy may take to serve its new table before it is reloaded again or restarted.
 
     Traffic Server 9.2 took 2.9 to 7.2 s to act on ``traffic_ctl config reload`` (13 measurements).
@@ -118,18 +116,18 @@ class PlanTiming:
     """Age at which any other probe is renewed while the exchange is Ready."""
     reapply_window_s: float = 60.0
     """Within this time after a reload a second remedy is a restart, and removed keys are kept."""
-    table_file_limit_s: float = 180.0
+    table_file_grace_s: float = 180.0
     """How long pods may see their old table before the proxy is restarted.
 
     A kubelet brings a changed ConfigMap into its pods within its sync period, about a minute
     (Kubernetes, "Mounted ConfigMaps are updated automatically").
     """
-    reload_limit_s: float = 7.5
-    """The longest time that Traffic Server took to load a table: see ``probe_limit_s``.
+    reload_s: float = 7.5
+    """The longest time that Traffic Server took to load a table: see ``reload_grace_s``.
 
     A handshake this long after a reload speaks of the new table.
     """
-    party_start_limit_s: float = 30.0
+    party_start_grace_s: float = 30.0
     """How long a new route's party may be silent: the route is there before its broker answers."""
 
     unready_limit_s: float = 180.0
@@ -137,56 +135,6 @@ class PlanTiming:
 
     FATE's slowest components take one to two minutes from their start to ready.
     """
-
-    def scaled(self, factor: float) -> PlanTiming:
-        """Return a copy whose waits for KubeFATE, Helm and the proxies are ``factor`` times less.
-
-        For simulated sites, which are faster, too. How often idle things are looked at, and what
-        counts as trouble for people, stays.
-        """
-        return replace(self, **divided(self, factor, _SCALED))
-
-
-_SCALED: Final = (
-    "recheck_idle_s",
-    "recheck_soon_s",
-    "recheck_kubefate_s",
-    "backoff_s",
-    "answer_settle_s",
-    "job_restart_stuck_s",
-    "job_ready_stuck_s",
-    "job_checks_stuck_s",
-    "job_install_stuck_s",
-    "job_limit_s",
-    "install_hopeless_s",
-    "detach_s",
-    "detach_for_newer_s",
-    "release_settle_s",
-    "install_cut_off_s",
-    "restore_after_s",
-    "observe_grace_s",
-    "missing_grace_s",
-    "update_wait_s",
-    "linger_s",
-    "probe_limit_s",
-    "probe_interval_s",
-    "reprobe_down_s",
-    "reprobe_s",
-    "reapply_window_s",
-    "table_file_limit_s",
-    "reload_limit_s",
-    "party_start_limit_s",
-)
-
-
-def divided(timing: object, factor: float, names: Iterable[str]) -> dict[str, Any]:
-    """Return the named fields of a timing divided by ``factor``, for ``dataclasses.replace``."""
-    quotients: dict[str, Any] = {}
-    for name in names:
-        wait_s = getattr(timing, name)
-        is_row = isinstance(wait_s, tuple)
-        quotients[name] = tuple(s / factor for s in wait_s) if is_row else wait_s / factor
-    return quotients
 
 
 def wait_after(waits_s: tuple[float, ...], count: int) -> float:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Final
-
-from fedagent.domain.timing import divided
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +73,3 @@ class ReconcileTiming:
     """For a TCP connection to the exchange's address, before its routes are tried."""
     probe_handshake_limit_s: float = 4.0
     """For one TLS handshake through the exchange; a silent party costs as much."""
-
-    def scaled(self, factor: float) -> ReconcileTiming:
-        """Return a copy whose waits for KubeFATE and after failures are ``factor`` times less."""
-        return replace(self, **divided(self, factor, _SCALED))
-
-
-_SCALED: Final = (
-    "action_backoff_s",
-    "record_limit_s",
-    "record_s",
-    "record_retry_s",
-    "record_in_doubt_s",
-    "job_poll_s",
-    "job_quick_poll_s",
-    "job_slow_poll_s",
-    "job_slow_after_s",
-)
