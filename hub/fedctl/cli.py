@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from fedcore.exceptions import first_leaf
 from fedctl.commands.apply import apply, diff
 from fedctl.commands.charts import app as chart_app
 from fedctl.commands.delete import delete
@@ -20,7 +21,7 @@ from fedctl.commands.invocation import Invocation
 from fedctl.commands.sites import certificate_app, site_app
 from fedctl.commands.wait import wait_command
 from fedctl.config import Overrides
-from fedctl.errors import CliError, ExitCode, first_error
+from fedctl.errors import CliError, ExitCode
 from fedctl.render import prepare_streams, print_error
 from fedctl.timing import Timing
 
@@ -98,7 +99,7 @@ def run(arguments: Sequence[str] | None = None, *, timing: Timing | None = None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
-        cause = first_error(error) if isinstance(error, ExceptionGroup) else error
+        cause = first_leaf(error)
         if not isinstance(cause, CliError):
             if DEBUG_ENV in os.environ:
                 raise

@@ -56,11 +56,3 @@ class CliError(Exception):
         self.errors = errors
         self.is_retryable = is_retryable
         self.retry_after_s = retry_after_s
-
-
-def first_error(group: ExceptionGroup[Exception]) -> Exception:
-    """Return the first error of tasks that ran side by side; groups may be nested."""
-    error: Exception = group
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error

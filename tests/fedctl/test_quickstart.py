@@ -188,6 +188,13 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
         pass
 
 
+def test_a_folder_of_a_start_that_was_killed_early_is_taken(tmp_path):
+    (tmp_path / "lock").touch()
+    (tmp_path / ".ports.json.0123").touch()
+    with locked(tmp_path) as state_dir:
+        assert state_dir.root == tmp_path
+
+
 def test_processes_see_no_settings_of_other_hubs_and_no_proxies():
     surroundings = {
         "PATH": "/bin",

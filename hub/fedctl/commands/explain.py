@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
 from fedcore.terminal_text import escape
+from fedcore.version import product_version
 from fedctl.client import path_of
 from fedctl.commands.invocation import run
 from fedctl.commands.options import OutputOption
 from fedctl.render import Output, as_json, emit, print_line
 from fedctl.schema import Key, find_key, walk
 
-_DISTRIBUTION: Final = "fate-lifecycle-manager"
 _WIDTH: Final = 88
 
 
@@ -89,7 +88,7 @@ def show_version(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the version of this program and of the hub's API."""
-    facts: dict[str, Any] = {"client": _own_version()}
+    facts: dict[str, Any] = {"client": product_version()}
     if not client:
         document = run(ctx, lambda hub: hub.get("/api/v1/openapi.json"))
         facts["api"] = document.get("info", {}).get("version")
@@ -98,10 +97,3 @@ def show_version(
     print_line(f"fedctl   {facts['client']}")
     if "api" in facts:
         print_line(f"hub API  {escape(facts['api'])}")
-
-
-def _own_version() -> str:
-    try:
-        return version(_DISTRIBUTION)
-    except PackageNotFoundError:
-        return "unknown"

@@ -8,7 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fedctl.errors import CliError, ExitCode, first_error
+from fedcore.exceptions import first_leaf
+from fedctl.errors import CliError, ExitCode
 from fedctl.quickstart.options import Options, parse_options
 from fedctl.quickstart.processes import ProcessSupervisor
 from fedctl.quickstart.run import run
@@ -43,7 +44,7 @@ async def _run(options: Options, state_dir: StateDir, timing: Timing) -> int:
         # After a signal. Ctrl-C is how a person ends a run that has come to its end.
         return ExitCode.OK if supervisor.is_settled else ExitCode.INTERRUPTED
     except ExceptionGroup as errors:
-        raise first_error(errors) from errors
+        raise first_leaf(errors) from errors
     finally:
         with contextlib.suppress(BrokenPipeError):
             print_line("Stopping everything")

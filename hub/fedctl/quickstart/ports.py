@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from fedcore.files import write_private
 from fedctl.errors import CliError, ExitCode
 from fedctl.timing import Timing
 
@@ -87,7 +88,7 @@ def _read(path: Path) -> Ports | None:
 
 
 def _write(path: Path, ports: Ports) -> None:
-    path.write_text(json.dumps(asdict(ports), indent=1) + "\n")
+    write_private(path, (json.dumps(asdict(ports), indent=1) + "\n").encode())
 
 
 def _choose(first_port: int | None) -> Ports:

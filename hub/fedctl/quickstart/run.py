@@ -10,10 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedcore.exceptions import first_leaf
 from fedctl.client import Client, connect, path_of
 from fedctl.config import Overrides, load
 from fedctl.durations import format_duration, parse_time
-from fedctl.errors import CliError, ExitCode, first_error
+from fedctl.errors import CliError, ExitCode
 from fedctl.manifest import parse
 from fedctl.progress import LineDisplay, LiveDisplay, wait
 from fedctl.quickstart import site, summary
@@ -105,7 +106,7 @@ async def _side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
         async with asyncio.TaskGroup() as group:
             yield group
     except ExceptionGroup as errors:
-        raise first_error(errors) from errors
+        raise first_leaf(errors) from errors
 
 
 async def _apply(options: Options, example: Path, client: Client) -> tuple[ExitCode, str]:

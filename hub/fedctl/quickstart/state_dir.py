@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fedcore.files import write_private
 from fedctl.errors import CliError, ExitCode
 
 _LOCK: Final = "lock"
+_PORTS: Final = "ports.json"
 _FOLDERS: Final = ("log", "run", "sites", "hub")
 
 
@@ -26,7 +28,7 @@ class StateDir:
     @property
     def ports(self) -> Path:
         """The file that keeps the chosen ports."""
-        return self.root / "ports.json"
+        return self.root / _PORTS
 
     @property
     def config(self) -> Path:
@@ -53,7 +55,7 @@ class StateDir:
     def write_config(self, url: str) -> None:
         """Write the configuration of fedctl; paths in it are relative to itself."""
         text = f'hub = {json.dumps(url)}\ntoken_file = "hub/admin.token"\nca_file = "hub/ca.pem"\n'
-        self.config.write_text(text)
+        write_private(self.config, text.encode())
 
 
 @contextmanager
@@ -87,5 +89,8 @@ def locked(root: Path) -> Iterator[StateDir]:
 def _holds_something_else(root: Path) -> bool:
     if not root.is_dir():
         return True
-    # A start that ended before its ports were chosen leaves its lock and empty folders.
-    return any(entry.name not in {_LOCK, *_FOLDERS} for entry in root.iterdir())
+    # A start that ended before its ports were kept leaves its lock, empty folders, and a draft.
+    return any(
+        entry.name not in {_LOCK, *_FOLDERS} and not entry.name.startswith(f".{_PORTS}.")
+        for entry in root.iterdir()
+    )
