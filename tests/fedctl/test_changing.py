@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import pytest
 from aiohttp import web
@@ -45,8 +47,6 @@ async def test_apply_sends_the_file_as_json_and_tells_what_changes_where(fedctl,
 
 
 async def test_apply_reads_standard_input(fedctl, hub, monkeypatch):
-    import io  # noqa: PLC0415
-    import sys  # noqa: PLC0415
 
     hub.on("PUT", FED, applied(created=False, operation=None, changes=[]))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"name: credit-risk\n")))
@@ -364,3 +364,55 @@ async def test_apply_of_an_unchanged_file_waits_for_what_still_goes_on(fedctl, h
     assert ended.code == ExitCode.OK
     assert "credit-risk/9999 at alpha: Deploying" in ended.err
     assert "federation/credit-risk is ready" in ended.out
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Let the command take its streams for a terminal, and answer its question."""
+
+    def answer(text: str) -> None:
+        class Keyboard(io.TextIOWrapper):
+            def isatty(self) -> bool:
+                return True
+
+        monkeypatch.setattr(sys, "stdin", Keyboard(io.BytesIO(text.encode())))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+
+    return answer
+
+
+async def test_on_a_terminal_what_removes_something_is_asked_for_and_a_no_changes_nothing(
+    fedctl, hub, file, terminal
+):
+    hub.on("PUT", FED, applied(created=False, changes=[change("removed")]))
+    hub.on("GET", FED, federation(), ETag='"3"')
+    terminal("n\n")
+    ended = await fedctl("apply", "-f", file)
+    assert ended.code == ExitCode.NOT_REACHED
+    assert "credit-risk/9999 at alpha: removed" in ended.out
+    assert "nothing was changed" in ended.err
+    assert hub.calls("PUT") == [f"{FED}?dry_run=true"]
+
+
+async def test_a_yes_holds_for_the_revision_that_was_shown(fedctl, hub, file, terminal):
+    hub.on("PUT", FED, applied(created=False, changes=[change("removed")]))
+    hub.on("GET", FED, federation(), ETag='"3"')
+    terminal("y\n")
+    assert (await fedctl("apply", "-f", file)).code == ExitCode.OK
+    assert hub.calls("PUT") == [f"{FED}?dry_run=true", f"{FED}?dry_run=false"]
+    assert hub.requests[-1].headers["If-Match"] == '"3"'
+
+
+async def test_what_removes_nothing_or_is_given_y_is_not_asked_for(fedctl, hub, file, terminal):
+    hub.on("PUT", FED, applied(created=False, changes=[change("removed")]))
+    terminal("")
+    assert (await fedctl("apply", "-f", file, "-y")).code == ExitCode.OK
+    hub.on("PUT", FED, applied(created=False, changes=[change("changed")]))
+    assert (await fedctl("apply", "-f", file)).code == ExitCode.OK
+
+
+async def test_a_removal_on_a_terminal_is_asked_for(fedctl, hub, terminal):
+    terminal("n\n")
+    ended = await fedctl("delete", "site", "alpha")
+    assert ended.code == ExitCode.NOT_REACHED
+    assert hub.calls("DELETE") == []
