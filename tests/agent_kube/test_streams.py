@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import WSCloseCode, web
+from tests.support.patience import time_limit
 
 from fedagent.kube import errors, streams
 from fedagent.kube.client import Kube
@@ -146,9 +147,9 @@ async def test_leaving_a_forward_ends_its_connections(kube: Kube, api: Any) -> N
     api.answer(socket(b"\x00\x90\x1f\x00", b"\x00open", end="silent"))
     async with port_forward(kube, "ns", "p", 8080) as address:
         reader, writer = await asyncio.open_connection(*address)
-        async with asyncio.timeout(3):
+        async with time_limit():
             assert await reader.readexactly(5) == b"\x00open"
-    async with asyncio.timeout(3):
+    async with time_limit():
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()

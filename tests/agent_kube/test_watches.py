@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.support.patience import time_limit, until
 
 from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS
@@ -39,7 +40,7 @@ async def informer(
 
 
 async def becomes(made: Informer, accept: Callable[[set[str]], bool]) -> None:
-    async with asyncio.timeout(3):
+    async with time_limit():
         with made.subscribe() as changed:
             while not accept(names(made)):
                 await changed.wait()
@@ -177,9 +178,7 @@ async def test_each_sign_of_life_reaches_the_board(
         await becomes(made, lambda found: found == {"a"})
         clock.seconds = 61
         step.set()
-        async with asyncio.timeout(3):
-            while loop_health.stalled():
-                await asyncio.sleep(0.005)
+        await until(lambda: not (loop_health.stalled()))
 
 
 async def test_watches_that_fail_at_once_do_not_make_a_busy_loop(
@@ -193,7 +192,6 @@ async def test_watches_that_fail_at_once_do_not_make_a_busy_loop(
 
     monkeypatch.setattr(Backoff, "jittered_s", wait)
     api.answer(*[answers.items("a"), answers.failure(410, "Expired")] * 4)
-    async with informer(kube, loop_health), asyncio.timeout(3):
-        while len(attempts) < 4:
-            await asyncio.sleep(0.005)
+    async with informer(kube, loop_health):
+        await until(lambda: len(attempts) >= 4)
     assert attempts == [0, 1, 2, 3]

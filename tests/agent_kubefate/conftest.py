@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.support.patience import patient
 
 from fedagent.kubefate.client import Credentials, KubeFate
 
@@ -107,5 +108,5 @@ async def fake() -> AsyncIterator[FakeService]:
 @pytest.fixture
 async def client(fake: FakeService, clock: ManualClock) -> AsyncIterator[KubeFate]:
     credentials = Credentials("admin", "secret")
-    async with KubeFate(fake.url, credentials, clock=clock, call_limit_s=2.0) as opened:
+    async with KubeFate(fake.url, credentials, clock=clock, call_limit_s=patient()) as opened:
         yield opened

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from tests.support.bare import wait_service
 from tests.support.controlplane import ControlPlane, Planes
+from tests.support.patience import patient
 
 from fedagent.kube import objects
 from fedagent.kube.client import connect
@@ -43,14 +44,14 @@ async def plane(planes: Planes) -> ControlPlane:
 async def test_the_service_runs_on_a_claim_and_goes_without_a_trace(plane: ControlPlane) -> None:
     async with connect(plane.kubeconfig) as kube:
         await install_service(kube, plan("kf-one"), OWNER)
-        assert await wait_service(kube, "kf-one", limit_s=30)
+        assert await wait_service(kube, "kf-one")
         assert await objects.wait_until(
             kube,
             PVCS,
             "mariadb-data",
             lambda body: body is not None and body["status"].get("phase") == "Bound",
             namespace="kf-one",
-            limit_s=20,
+            limit_s=patient(),
         )
         before = await objects.get(kube, DEPLOYMENTS, "kubefate", namespace="kf-one")
         await install_service(kube, plan("kf-one"), OWNER)
@@ -60,7 +61,7 @@ async def test_the_service_runs_on_a_claim_and_goes_without_a_trace(plane: Contr
         assert len(credentials.username) <= 16
         assert len(credentials.password) == 32
         access = Access(kube, AccessSettings(AccessMode.PORT_FORWARD))
-        assert await uninstall_service(kube, access, "kf-one", OWNER, limit_s=60) == ()
+        assert await uninstall_service(kube, access, "kf-one", OWNER, limit_s=patient()) == ()
         for kind, name in (
             (NAMESPACES, "kf-one"),
             (CLUSTERROLES, "kubefate-kf-one"),
@@ -78,9 +79,9 @@ async def test_one_namespace_is_enough_for_an_agent_that_has_no_more(
         with pytest.raises(Forbidden):
             await objects.list_all(kube, NAMESPACES)
         await install_service(kube, plan("kf-two", Scope.NAMESPACE), OWNER)
-        assert await wait_service(kube, "kf-two", limit_s=30)
+        assert await wait_service(kube, "kf-two")
         access = Access(kube, AccessSettings(AccessMode.PORT_FORWARD))
-        assert await uninstall_service(kube, access, "kf-two", OWNER, limit_s=60) == ()
+        assert await uninstall_service(kube, access, "kf-two", OWNER, limit_s=patient()) == ()
         assert not await objects.exists(kube, ROLES, "kubefate-kf-two", namespace="kf-two")
     assert (await plane.api.get("/api/v1/namespaces/kf-two"))["status"]["phase"] == "Active"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.bare import HOME, BareSite, bare_site, chart_archive, wait_service
+from tests.support.patience import patient, until
 
 from fedagent.kube import objects
 from fedagent.kube.kinds import CLUSTERROLES, DEPLOYMENTS, NAMESPACES, PVCS, SECRETS, SERVICES
@@ -63,14 +63,15 @@ class Site(BareSite):
 
     async def install(self) -> KubeFate:
         await install_service(self.kube, PLAN, OWNER)
-        assert await wait_service(self.kube, HOME, limit_s=5)
+        assert await wait_service(self.kube, HOME)
         await self.until_ready()
         return await self.access.client(HOME)
 
     async def until_ready(self) -> None:
-        async with asyncio.timeout(5):
-            while not (await observe_service(self.kube, self.access, HOME)).is_ready:
-                await asyncio.sleep(0.02)
+        async def is_ready() -> bool:
+            return (await observe_service(self.kube, self.access, HOME)).is_ready
+
+        await until(is_ready)
 
     async def prepare(self, client: KubeFate) -> None:
         """What a participant needs before its installation."""
@@ -90,10 +91,14 @@ class Site(BareSite):
 
     async def finish(self, client: KubeFate, job: Job | None) -> Job:
         assert job is not None
-        async with asyncio.timeout(5):
-            while not (now := await client.job(job.uuid)).is_over:
-                await asyncio.sleep(0.02)
-        return now
+
+        async def ended_job() -> Job | None:
+            latest = await client.job(job.uuid)
+            return latest if latest.is_over else None
+
+        ended = await until(ended_job)
+        assert ended is not None
+        return ended
 
 
 @pytest.fixture
@@ -139,10 +144,10 @@ async def test_the_service_is_installed_found_and_removed_to_nothing(site: Site)
     assert seen.is_database_ready
     assert seen.started_at is not None
     secret = await objects.get(site.kube, SECRETS, "kubefate-secret", namespace=HOME)
-    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5) == ()
+    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=patient()) == ()
     assert await objects.find(site.kube, NAMESPACES, HOME) is None
     assert await objects.find(site.kube, CLUSTERROLES, "kubefate-kube-fate") is None
-    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5) == ()
+    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=patient()) == ()
     await site.install()
     renewed = await objects.get(site.kube, SECRETS, "kubefate-secret", namespace=HOME)
     assert renewed["data"]["kubefatePassword"] != secret["data"]["kubefatePassword"]
@@ -164,7 +169,7 @@ async def test_a_removal_that_keeps_volumes_keeps_the_password_of_the_database(
 ) -> None:
     await site.install()
     left = await uninstall_service(
-        site.kube, site.access, HOME, OWNER, delete_volumes=False, limit_s=5
+        site.kube, site.access, HOME, OWNER, delete_volumes=False, limit_s=patient()
     )
     assert left == ()
     assert await objects.exists(site.kube, PVCS, "mariadb-data", namespace=HOME)
@@ -178,7 +183,7 @@ async def test_what_belongs_to_others_is_not_touched(site: Site) -> None:
     with pytest.raises(NotOurs, match="hub-2") as caught:
         await install_service(site.kube, PLAN, OWNER)
     assert caught.value.owner == theirs
-    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5) == ()
+    assert await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=patient()) == ()
     assert await objects.exists(site.kube, DEPLOYMENTS, "kubefate", namespace=HOME)
 
 
@@ -188,10 +193,11 @@ async def test_what_an_installation_lacks_is_named_while_it_does_not_answer(site
     await objects.delete(site.kube, DEPLOYMENTS, "mariadb", namespace=HOME)
     scale = {"spec": {"replicas": 0}}
     await objects.patch(site.kube, DEPLOYMENTS, "kubefate", scale, namespace=HOME)
-    async with asyncio.timeout(5):
-        while not (seen := await observe_service(site.kube, site.access, HOME)).missing:
-            await asyncio.sleep(0.02)
-    assert seen.missing == ("Deployment/mariadb",)
+
+    async def missing() -> tuple[str, ...]:
+        return (await observe_service(site.kube, site.access, HOME)).missing
+
+    assert await until(missing) == ("Deployment/mariadb",)
     site.simulated.faults.set("forbidden", "get/secrets")
     assert (await observe_service(site.kube, site.access, HOME)).missing == ()
 
@@ -212,7 +218,7 @@ async def test_a_namespace_with_other_things_in_it_stays_and_is_reported(site: S
     await site.install()
     body = {"metadata": {"name": "precious"}, "stringData": {"a": "b"}}
     await objects.create(site.kube, SECRETS, body, namespace=HOME)
-    left = await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=5)
+    left = await uninstall_service(site.kube, site.access, HOME, OWNER, limit_s=patient())
     assert left == ("Namespace kube-fate holds Secret precious",)
     assert await objects.exists(site.kube, SECRETS, "precious", namespace=HOME)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.support.patience import time_limit
 from tests.support.principals import administrator
 
 from fedagent.journal import open_journal
@@ -73,7 +73,7 @@ async def test_an_agent_joins_and_runs_with_a_secret(
     }
     with pytest.raises(Invalid, match=r"remove Secret agents/fedagent-identity to join again"):
         await join(*given)
-    async with running_agent(settings) as agent, asyncio.timeout(10):
+    async with running_agent(settings) as agent, time_limit():
         assert agent.identity == identity
         await agent.connection.connected.wait()
     async with connect(settings.kubeconfig) as kube:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import grpc
 import grpc.aio
 import pytest
+from tests.support.patience import until
 
 from fedagent.journal import open_journal
 from fedagent.link.session import Session, SessionEnded
@@ -90,12 +91,6 @@ def session(stream, journal, clock=None, trusted=None):
         commands=commands,
         on_trust=on_trust,
     )
-
-
-async def until(condition):
-    async with asyncio.timeout(3):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_hub_that_is_gone_at_hello_is_absence_and_no_crash(journal):

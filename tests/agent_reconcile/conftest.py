@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support.bare import HOME, bare_site, chart_archive
+from tests.support.patience import until
 
 from fedagent.domain.policy import Policy, default_policy
 from fedagent.domain.timing import PlanTiming
@@ -423,24 +424,27 @@ class SimulatedSite:
         accept: Callable[[status_pb2.ResourceStatus], bool] | str,
         *,
         generation: int = 0,
-        limit_s: float = 15.0,
     ) -> status_pb2.ResourceStatus:
         """Wait for a status: a phase's name, or a test of it."""
-        status = None
-        try:
-            async with asyncio.timeout(limit_s):
-                while True:
-                    status = await self.journal.statuses.get(resource_id)
-                    if status is not None and status.observed_generation >= generation:
-                        phase = status_pb2.Phase.Name(status.phase).removeprefix("PHASE_")
-                        good = phase == accept if isinstance(accept, str) else accept(status)
-                        if good:
-                            return status
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
+        latest = None
+
+        def is_accepted(status: status_pb2.ResourceStatus) -> bool:
+            if callable(accept):
+                return accept(status)
+            return status_pb2.Phase.Name(status.phase) == f"PHASE_{accept}"
+
+        async def accepted() -> status_pb2.ResourceStatus | None:
+            nonlocal latest
             if self.task is not None and self.task.done():
                 self.task.result()
-            pytest.fail(f"{resource_id} did not come to {accept}: {status}")
+            latest = await self.journal.statuses.get(resource_id)
+            if latest is None or latest.observed_generation < generation:
+                return None
+            return latest if is_accepted(latest) else None
+
+        status = await until(accepted, f"{resource_id}: {accept}", describe=lambda: latest)
+        assert status is not None
+        return status
 
     async def events(self) -> list[event_pb2.Event]:
         found: list[event_pb2.Event] = []

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from tests.support.patience import until
 
 from fedagent.domain.policy import parse_policy
 from fedagent.kube import objects
@@ -47,12 +48,6 @@ async def is_back(site: Any, generation: int) -> None:
     assert writes(site)["POST /v1/cluster"] <= generation
 
 
-async def wait(reached: Any) -> None:
-    async with asyncio.timeout(10):
-        while not await reached():
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.parametrize("seed", range(20 if os.environ.get("FED_TEST_FULL") else 2))
 async def test_a_removal_is_taken_back_at_any_moment(site: Any, docs: Any, seed: int) -> None:
     rng = random.Random(seed)
@@ -73,7 +68,7 @@ async def test_a_removal_is_taken_back_when_the_uninstall_was_sent(site: Any, do
         return writes(site)["DELETE /v1/cluster/{uuid}"] == 1
 
     await site.put(docs.exchange(2, absent=True))
-    await wait(is_sent)
+    await until(is_sent)
     await site.put(docs.exchange(3))
     site.service.faults.clear("job-hang")
     await is_back(site, 3)
@@ -90,7 +85,7 @@ async def test_a_removal_is_taken_back_while_the_namespace_is_going(site: Any, d
         body = await objects.get(site.kube, NAMESPACES, PLACE)
         return "deletionTimestamp" in body["metadata"]
 
-    await wait(is_going)
+    await until(is_going)
     await site.put(docs.exchange(3))
     status = await site.until(
         "exchange-1", lambda status: status.reason == "NamespaceTerminating", generation=3
@@ -109,7 +104,7 @@ async def test_a_removal_is_taken_back_when_our_secrets_are_deleted(site: Any, d
         return not await objects.exists(site.kube, SECRETS, SECRET, namespace=PLACE)
 
     await site.put(docs.exchange(2, absent=True))
-    await wait(is_deleted)
+    await until(is_deleted)
     await site.put(docs.exchange(3))
     await is_back(site, 3)
 

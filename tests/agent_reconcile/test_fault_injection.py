@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.support.patience import until
 
 from fedagent.domain.policy import parse_policy
 from fedagent.kube import objects
@@ -60,7 +61,7 @@ async def test_a_service_that_restarts_in_an_install_is_got_over(site: Any, docs
     await site.until("exchange-1", lambda status: status.reason == "JobRunning")
     site.service.restart()
     site.simulated.faults.clear("never-ready")
-    await site.until("exchange-1", "READY", limit_s=25)
+    await site.until("exchange-1", "READY")
 
 
 async def test_a_lost_database_is_repaired_without_touching_a_pod(site: Any, docs: Any) -> None:
@@ -115,9 +116,7 @@ async def test_drift_is_only_told_where_the_federation_says_so(site: Any, docs: 
 async def test_a_deleted_secret_and_a_deleted_deployment_come_back(site: Any, docs: Any) -> None:
     await ready(site, docs)
     await objects.delete(site.kube, SECRETS, "traffic-server-cert", namespace=PLACE)
-    async with asyncio.timeout(5):
-        while not await objects.exists(site.kube, SECRETS, "traffic-server-cert", namespace=PLACE):
-            await asyncio.sleep(0.02)
+    await until(lambda: objects.exists(site.kube, SECRETS, "traffic-server-cert", namespace=PLACE))
     await site.until("exchange-1", "READY")
     assert len(site.hub.issued) == 2
 
@@ -126,9 +125,7 @@ async def test_a_removal_waits_for_the_service_and_ends_by_itself(site: Any, doc
     await ready(site, docs)
     scale = {"spec": {"replicas": 0}}
     await objects.patch(site.kube, DEPLOYMENTS, "kubefate", scale, namespace="kube-fate")
-    async with asyncio.timeout(5):
-        while site.service.is_up:
-            await asyncio.sleep(0.02)
+    await until(lambda: not site.service.is_up)
     await site.put(docs.exchange(2, absent=True))
     status = await site.until(
         "exchange-1", lambda status: status.reason == "KubeFateUnavailable", generation=2
@@ -244,6 +241,4 @@ async def test_every_loop_tells_that_it_lives(site: Any, docs: Any) -> None:
     await site.put(docs.exchange(2, absent=True))
     await site.until("exchange-1", "GONE", generation=2)
     await site.journal.documents.forget(["exchange-1"])
-    async with asyncio.timeout(3):
-        while any("exchange" in name for name in site.loop_health.records):
-            await asyncio.sleep(0.02)
+    await until(lambda: not any("exchange" in name for name in site.loop_health.records))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
+from tests.support.patience import until
 
 from fedagent.domain.timing import PlanTiming
 from fedagent.kube import objects
@@ -66,7 +66,7 @@ async def test_a_change_that_is_given_up_leaves_the_last_good_tables_in_force(
     await squat(site)
 
     await site.put(bad(docs, 3))
-    status = await site.until("exchange-1", "FAILED", generation=3, limit_s=25)
+    status = await site.until("exchange-1", "FAILED", generation=3)
 
     assert status.reason == "NodePortTaken"
     assert "Generation 2" in status.message
@@ -82,7 +82,7 @@ async def test_a_lost_database_and_a_change_that_fails_do_not_uninstall_what_run
     site.service.lose_database()
 
     await site.put(bad(docs, 3))
-    await site.until("exchange-1", "FAILED", generation=3, limit_s=30)
+    await site.until("exchange-1", "FAILED", generation=3)
 
     assert await table(site) == before
     assert await pods(site) == running
@@ -95,14 +95,14 @@ async def test_an_install_over_what_runs_is_let_go_when_a_pod_is_down(site: Any,
         for body in await objects.list_all(site.kube, DEPLOYMENTS, namespace=PLACE)
     }
     site.simulated.faults.set("crash", "nginx")
-    async with asyncio.timeout(10):
-        await site.until("exchange-1", "DEGRADED")
+    await site.until("exchange-1", "DEGRADED")
     site.service.lose_database()
     await site.put(docs.exchange(3, [ROUTE, OTHER]))
 
-    async with asyncio.timeout(30):
-        while "10000.credit.example.com" not in await table(site):
-            await asyncio.sleep(0.1)
+    async def is_routed() -> bool:
+        return "10000.credit.example.com" in await table(site)
+
+    await until(is_routed)
 
     after = await objects.list_all(site.kube, DEPLOYMENTS, namespace=PLACE)
     assert {body["metadata"]["uid"] for body in after} == deployments

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import Any
+
+from tests.support.patience import until
 
 from fedagent.kube import objects
 from fedagent.kube.kinds import EVENTS, PODS
@@ -26,13 +27,12 @@ async def test_a_container_that_never_becomes_ready_is_the_reason(site: Any, doc
     site.simulated.faults.set("never-ready", "nginx")
     status = await site.until("exchange-1", "DEGRADED")
     assert status.reason == "ComponentsDown"
-    async with asyncio.timeout(5):
-        while not [
-            event
-            for event in await objects.list_all(site.kube, EVENTS, namespace=PLACE)
-            if event["reason"] == "Unhealthy"
-        ]:
-            await asyncio.sleep(0.02)
+
+    async def unhealthy() -> list[Any]:
+        events = await objects.list_all(site.kube, EVENTS, namespace=PLACE)
+        return [event for event in events if event["reason"] == "Unhealthy"]
+
+    await until(unhealthy)
 
     site.clock.ahead = timedelta(minutes=4)
     status = await site.until("exchange-1", lambda status: status.reason == "NotBecomingReady")

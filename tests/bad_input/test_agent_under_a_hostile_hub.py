@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from tests.bad_input.messages import bent, examples, hostile, seeded
+from tests.support.patience import time_limit
 
 from fedagent.commands.routes import RouteCheck, answering
 from fedagent.journal import open_journal
@@ -110,7 +111,7 @@ async def exchange(journal, epoch, *frames):
     one = session(stream, journal)
     await one.open(link_pb2.Hello())
     with pytest.raises(FedError) as caught:
-        async with asyncio.timeout(20):
+        async with time_limit():
             await one.run()
     return caught.value
 

@@ -17,8 +17,9 @@ import pytest
 from structlog.testing import capture_logs
 from tests.bad_input.dump import table_dump
 from tests.bad_input.messages import examples, hostile, raw_bytes, seeded
-from tests.support.fakeagent import HUB_NAME, PATIENCE_S
+from tests.support.fakeagent import HUB_NAME
 from tests.support.hub import federation, party
+from tests.support.patience import patient, time_limit
 
 from fedagent.wire.decode import read_document
 from fedcore.errors import ErrorCode
@@ -78,7 +79,7 @@ class Raw:
 
     async def open(self, agent):
         await self.stream.write(link_pb2.AgentFrame(hello=agent.hello()).SerializeToString())
-        async with asyncio.timeout(PATIENCE_S):
+        async with time_limit():
             frame = await self.stream.read()
         assert frame is not grpc.aio.EOF, await self.stream.details()
         self.epoch = frame.welcome.epoch
@@ -88,7 +89,7 @@ class Raw:
         """Send and probe by a heartbeat that it was handled; return the refusal, or None."""
         beat = link_pb2.AgentFrame(epoch=self.epoch, heartbeat=link_pb2.Heartbeat(sequence=777))
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with time_limit():
                 await self.stream.write(data)
                 await self.stream.write(beat.SerializeToString())
                 while (frame := await self.stream.read()) is not grpc.aio.EOF:
@@ -96,7 +97,7 @@ class Raw:
                         return None
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             pass
-        async with asyncio.timeout(PATIENCE_S):
+        async with time_limit():
             code, details = await self.stream.code(), await self.stream.details()
             trailing = await self.stream.trailing_metadata()
         return code, details, dict(trailing or ()).get(ERROR_CODE_KEY)
@@ -184,7 +185,7 @@ REQUESTS = {
 async def call_raw(channel, path, data, *, streams=False):
     kind = channel.unary_stream if streams else channel.unary_unary
     call = kind(path, request_serializer=lambda data: data, response_deserializer=lambda data: data)
-    answer = call(data, timeout=PATIENCE_S)
+    answer = call(data, timeout=patient())
     try:
         if streams:
             while await answer.read() is not grpc.aio.EOF:

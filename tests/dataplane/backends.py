@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import web
 from tests.dataplane.ground import Address
 from tests.support.dataplane import Deployed, DeployedParty, Proxies
+from tests.support.patience import patient
 
 _CHUNK: Final = 65_536
 _END_LIMIT_S: Final = 5.0
@@ -95,7 +96,7 @@ class Backends:
         for writer in list(self._writers):
             writer.transport.abort()
         if self._handlers:
-            await asyncio.wait(self._handlers, timeout=_END_LIMIT_S)
+            await asyncio.wait(self._handlers, timeout=patient(_END_LIMIT_S))
 
     async def _serve(
         self, address: Address, handle: _Handler, context: ssl.SSLContext | None

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from tests.support.patience import patient
 from tests.support.processes import Process, free_ports
 
 NAMESPACE_SCRIPT: Final = Path(__file__).with_name("namespace")
-READY_LIMIT_S: Final = 10.0
 NETWORK: Final = "192.168"
 _CLONE_NEWNET: Final = 0x40000000
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -92,7 +92,7 @@ class Namespaces:
         return made
 
     def _ready(self) -> str:
-        limit = time.monotonic() + READY_LIMIT_S
+        limit = time.monotonic() + patient()
         while time.monotonic() < limit:
             said = self.holder.log.read_text()
             if said.endswith("\n") and "ready " in said:
@@ -135,7 +135,7 @@ class Namespaces:
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.kill(int(self.pid), signal.SIGKILL)
             if child is not None:
-                child.wait(timeout=READY_LIMIT_S)
+                child.wait(timeout=patient())
         self.holder.kill()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -15,8 +14,10 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 from tests.dataplane.ground import Address
 from tests.support.dataplane import Deployed, DeployedParty, cut
+from tests.support.patience import patient, time_limit
 
 PROBE_LIMIT_S: Final = 3.0
+"""A proxy that does not answer is asked again: this limit is the pause, not the end."""
 _POLL_S: Final = 0.05
 
 
@@ -56,7 +57,7 @@ class Tunnel:
     async def open(cls, address: Address, name: str, roots_pem: bytes) -> Self:
         """Open one; chain and host name are checked."""
         context = ssl.create_default_context(cadata=roots_pem.decode())
-        async with asyncio.timeout(PROBE_LIMIT_S):
+        async with time_limit(PROBE_LIMIT_S):
             reader, writer = await asyncio.open_connection(
                 *address, ssl=context, server_hostname=name
             )
@@ -65,7 +66,7 @@ class Tunnel:
 
     async def echoes(self, text: str) -> bool:
         """Tell whether the broker at the other end still answers."""
-        async with asyncio.timeout(PROBE_LIMIT_S):
+        async with time_limit(PROBE_LIMIT_S):
             self._writer.write(f"{text}\n".encode())
             await self._writer.drain()
             return (await self._reader.readline()).decode().strip() == text
@@ -87,7 +88,7 @@ async def presented(address: Address, name: str) -> tuple[str, ...]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    async with asyncio.timeout(PROBE_LIMIT_S):
+    async with time_limit(PROBE_LIMIT_S):
         _, writer = await asyncio.open_connection(*address, ssl=context, server_hostname=name)
     der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     await cut(writer)
@@ -100,7 +101,7 @@ async def presented(address: Address, name: str) -> tuple[str, ...]:
 
 async def posted(address: Address, headers: dict[str, str]) -> tuple[int, object]:
     """Post as FATE-Flow does; return the status and who answered."""
-    limit = aiohttp.ClientTimeout(total=PROBE_LIMIT_S)
+    limit = aiohttp.ClientTimeout(total=patient(PROBE_LIMIT_S))
     async with (
         aiohttp.ClientSession(timeout=limit) as session,
         session.post(
@@ -123,10 +124,3 @@ async def check_every_route(deployed: Deployed) -> None:
         greeting = await reached(way.ats, way.name(other.id), deployed.roots_pem)
         assert greeting == f"party {other.id}"
         assert await posted(way.nginx, to(other.id)) == (200, other.id)
-
-
-async def within(limit_s: float, holds: Callable[[], Awaitable[bool]]) -> None:
-    """Ask until it holds; raise TimeoutError when it does not."""
-    async with asyncio.timeout(limit_s):
-        while not await holds():
-            await asyncio.sleep(_POLL_S)

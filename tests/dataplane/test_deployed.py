@@ -14,18 +14,17 @@ from tests.dataplane.probes import (
     posted,
     presented,
     to,
-    within,
 )
 from tests.dataplane.sites import Pods, deployed, open_federation, real_pods
 from tests.support.federation import DOMAIN, NAME, Federation
 from tests.support.lifecycle import Json, loopback_ip
+from tests.support.patience import until
 
 pytestmark = pytest.mark.dataplane
 
 THREE = ((9999, "alpha"), (10000, "beta"), (10001, "alpha"))
 NGINX_S = 10.0
 """Each worker reads its table again every five seconds."""
-READY_S = 60.0
 """Each of the exchange's tables is proven, and Traffic Server takes 3 to 7 s for one."""
 
 
@@ -34,7 +33,7 @@ async def fed(programs: None, tmp_path: Path) -> AsyncIterator[Federation]:
     """Three sites with an exchange that has no parties."""
     async with open_federation(tmp_path) as federation:
         await federation.apply(federation.intent(()))
-        await federation.wait_ready(limit_s=READY_S)
+        await federation.wait_ready()
         yield federation
 
 
@@ -60,8 +59,8 @@ async def join(fed: Federation, pods: Pods) -> None:
                 opened.add(party)
         return len(opened) == len(THREE)
 
-    await fed.until(are_open, "the three parties are Ready", limit_s=READY_S)
-    await fed.wait_ready(limit_s=READY_S)
+    await fed.until(are_open, "the three parties are Ready")
+    await fed.wait_ready()
 
 
 async def probes(fed: Federation) -> dict[str, str]:
@@ -97,8 +96,8 @@ async def test_a_party_that_leaves_is_gone_one_that_moves_is_found_and_no_tunnel
     after = await deployed(fed, THREE[:2], {10000: place})
     await pods.backends.open(after.party(10000))
     await pods.backends.shut(before.party(10000))
-    await fed.wait_gone(10001, limit_s=READY_S)
-    await fed.wait_ready(limit_s=READY_S)
+    await fed.wait_gone(10001)
+    await fed.wait_ready()
 
     # What is open stays open: the old place of who moved, and who is gone until its pods are.
     assert [await tunnel.echoes("after both") for tunnel in tunnels] == [True, True]
@@ -107,8 +106,8 @@ async def test_a_party_that_leaves_is_gone_one_that_moves_is_found_and_no_tunnel
     assert await pods.uids() == uids
     assert set(pods.told[told:]) == {"traffic-server", "nginx"}
     assert await presented(way.ats, way.name(10001)) == (f"proxy.{DOMAIN}",)
-    await within(NGINX_S, refuses(way.nginx, 10001))
-    await within(NGINX_S, answers(way.nginx, 10000))
+    await until(refuses(way.nginx, 10001))
+    await until(answers(way.nginx, 10000))
     await check_every_route(await deployed(fed, THREE[:2], {10000: place}))
     assert await probes(fed) == {f"{party}.{DOMAIN}": "Reachable" for party in (9999, 10000)}
 

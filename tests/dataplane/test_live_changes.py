@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from tests.dataplane.federation import Bureau, Party
 from tests.dataplane.ground import Ground
-from tests.dataplane.probes import Tunnel, WayOut, posted, presented, reached, to, within
+from tests.dataplane.probes import Tunnel, WayOut, posted, presented, reached, to
 from tests.dataplane.stage import Stage, node_of, staged
+from tests.support.patience import until
 
 pytestmark = [pytest.mark.dataplane, pytest.mark.slow]
-TRAFFIC_SERVER_S = 15.0
 NGINX_S = 10.0
+"""nginx reads its table every five seconds."""
 Asked = Callable[[], Awaitable[bool]]
 
 
@@ -52,12 +53,12 @@ async def test_a_reload_adds_removes_and_moves_routes_and_cuts_no_tunnel(
         parties = some(ground, 9990, 9991, 9992, 9993)
         await stage.backends.open((await stage.redeploy(parties)).party(9993))
         stage.proxies.reload_traffic_server()
-        await within(TRAFFIC_SERVER_S, serves(stage, way, 9993))
+        await until(serves(stage, way, 9993))
         assert await kept.echoes("after an addition")
 
         await stage.redeploy(parties, removed=[9992])
         stage.proxies.reload_traffic_server()
-        await within(TRAFFIC_SERVER_S, has_left(way, 9992))
+        await until(has_left(way, 9992))
         assert await kept.echoes("after a removal")
         # Only a restart would cut it: Traffic Server looks at its table when a tunnel opens.
         assert await leaving.echoes("still there")
@@ -68,7 +69,7 @@ async def test_a_reload_adds_removes_and_moves_routes_and_cuts_no_tunnel(
         await stage.backends.open(stage.deployed.party(9991))
         await stage.backends.close(old.pulsar)
         stage.proxies.reload_traffic_server()
-        await within(TRAFFIC_SERVER_S, serves(stage, way, 9991))
+        await until(serves(stage, way, 9991))
         assert await kept.echoes("after a move")
         await kept.close()
         await leaving.close()
@@ -83,7 +84,7 @@ async def test_a_reload_of_a_broken_table_succeeds_and_keeps_the_old_routes(
         broken = {"traffic-server-sni": {"sni.yaml": "sni:\n"}}
         stage.proxies.write({**stage.deployed.config_maps, **broken})
         stage.proxies.reload_traffic_server()
-        await within(TRAFFIC_SERVER_S, stage.proxies.has_refused_a_table)
+        await until(stage.proxies.has_refused_a_table)
         assert await reached(way.ats, way.name(9991), bureau.roots_pem) == "party 9991"
         stage.proxies.write(stage.deployed.config_maps)
         stage.proxies.reload_traffic_server()
@@ -97,15 +98,15 @@ async def test_nginx_takes_additions_by_itself_and_forgets_a_party_only_when_rel
         way = stage.way_of(9990)
         more = some(ground, 9990, 9991, 9992)
         await stage.backends.open((await stage.redeploy(more)).party(9992))
-        await within(NGINX_S, answers(way, 9992))
+        await until(answers(way, 9992))
 
         await stage.redeploy(more, removed=[9991])
         await asyncio.sleep(NGINX_S)
         assert await posted(way.nginx, to(9991)) == (200, 9991)
 
         stage.proxies.reload_nginx()
-        await within(NGINX_S, refuses(way, 9991))
-        await within(NGINX_S, answers(way, 9992))
+        await until(refuses(way, 9991))
+        await until(answers(way, 9992))
 
 
 def answers(way: WayOut, party_id: int) -> Asked:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from tests.dataplane.federation import Bureau, KeyRing, Party, deployed_federation
 from tests.dataplane.ground import Address, Ground
-from tests.dataplane.probes import reached, within
+from tests.dataplane.probes import reached
 from tests.dataplane.stage import Stage, node_of, staged
-from tests.support.dataplane import SERVING_LIMIT_S, end
+from tests.support.dataplane import end
+from tests.support.patience import until
 
 from fedagent.domain.route_probes import NOT_SERVED, PARTY_DOWN, REACHABLE, UNREACHABLE
 from fedagent.reconcile.probe import RouteProber
@@ -138,7 +139,7 @@ async def test_a_name_without_a_route_is_not_served_when_the_proxy_has_no_certif
         (ground.seen("/etc/trafficserver") / "proxy.key.pem").unlink()
         stage.proxies.traffic_server.spawn()
         way = stage.way_of(10000)
-        await within(SERVING_LIMIT_S, lambda: opens(way.ats, way.name(9999), bureau.roots_pem))
+        await until(lambda: opens(way.ats, way.name(9999), bureau.roots_pem))
         assert await states(stage, 9999, 4711) == [REACHABLE, NOT_SERVED]
 
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from tests.dataplane.federation import Bureau, Party, Ways
 from tests.dataplane.ground import Ground
-from tests.dataplane.probes import presented, within
+from tests.dataplane.probes import presented
 from tests.dataplane.stage import node_of, staged
-from tests.support.dataplane import SERVING_LIMIT_S, cut, end
+from tests.support.dataplane import cut, end
+from tests.support.patience import until
 
 from fedsim.kubefate import proxy_files
 
@@ -61,7 +62,7 @@ async def test_under_its_manager_a_dead_traffic_server_still_accepts_and_never_a
         empty = {"traffic-server-sni": {"sni.yaml": proxy_files.sni([])}}
         stage.proxies.write({**stage.deployed.config_maps, **empty})
         stage.proxies.traffic_server.spawn()
-        await within(SERVING_LIMIT_S, stage.proxies.has_refused_a_table)
+        await until(stage.proxies.has_refused_a_table)
         _, writer = await asyncio.open_connection(*stage.ground.ats)
         await cut(writer)
         with pytest.raises(TimeoutError):

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.support.patience import until
 
 from fedcore.tasks import (
     LoopHealth,
@@ -34,9 +35,7 @@ def loop_health() -> LoopHealth:
 async def beats(loop_health: LoopHealth, name: str) -> None:
     """Wait until a loop has said again that it is well."""
     loop_health.records.pop(name, None)
-    async with asyncio.timeout(2):
-        while name not in loop_health.records:
-            await asyncio.sleep(0.001)
+    await until(lambda: name in loop_health.records)
 
 
 async def test_a_loop_that_rests_for_long_says_meanwhile_that_it_is_well(loop_health):
@@ -99,13 +98,9 @@ async def test_a_turn_that_hangs_or_fails_is_no_sign_of_life_and_is_tried_again_
     loop = asyncio.create_task(
         run_periodically("x", work, interval_s=3600.0, loop_health=loop_health)
     )
-    async with asyncio.timeout(2):
-        while not turns:
-            await asyncio.sleep(0.001)
+    await until(lambda: turns)
     loop_health.clock.at += timedelta(seconds=31)
     assert [record.name for record in loop_health.stalled()] == ["x"]
     go.set()
-    async with asyncio.timeout(2):
-        while turns < 2 or loop_health.stalled():
-            await asyncio.sleep(0.001)
+    await until(lambda: turns >= 2 and not loop_health.stalled())
     loop.cancel()

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support.patience import patient
 
 from fedctl import cli
 from fedctl.timing import Timing
@@ -173,7 +174,7 @@ def fedctl(capfd, timing):
     async def run(*arguments: str) -> Ended:
         capfd.readouterr()
         code = await asyncio.wait_for(
-            asyncio.to_thread(cli.run, list(arguments), timing=timing), 10
+            asyncio.to_thread(cli.run, list(arguments), timing=timing), patient()
         )
         out, err = capfd.readouterr()
         return Ended(code, out, err)

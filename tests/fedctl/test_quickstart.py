@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.support.patience import patient, until
 
 from fedctl.errors import CliError, ExitCode
 from fedctl.quickstart import site
@@ -52,9 +53,7 @@ def is_alive(pid: int) -> bool:
 
 
 async def until_dead(pid: int) -> None:
-    async with asyncio.timeout(4):
-        while is_alive(pid):
-            await asyncio.sleep(0.02)
+    await until(lambda: not is_alive(pid))
 
 
 @pytest.fixture
@@ -251,9 +250,7 @@ async def test_a_process_that_is_killed_later_is_started_again(supervisor, repor
     watching = asyncio.create_task(supervisor.keep_running())
     first_pid = process.process.pid
     os.kill(first_pid, signal.SIGKILL)
-    async with asyncio.timeout(4):
-        while process.process.pid == first_pid or not process.ready_file.exists():
-            await asyncio.sleep(0.02)
+    await until(lambda: process.process.pid != first_pid and process.ready_file.exists())
     assert "hub was ended by SIGKILL; starting it again" in reports[0]
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -266,7 +263,7 @@ async def test_a_process_that_will_not_stay_ends_the_run(supervisor, tmp_path):
     process.command = python("raise SystemExit(3)")
     os.kill(process.process.pid, signal.SIGKILL)
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(supervisor.keep_running(), 4)
+        await asyncio.wait_for(supervisor.keep_running(), patient())
     assert caught.group_contains(CliError, match="again and again")
 
 
@@ -275,7 +272,7 @@ async def test_before_everything_is_ready_the_end_of_a_process_is_an_error(super
     await supervisor.start(process)
     os.kill(process.process.pid, signal.SIGKILL)
     with pytest.raises(CliError, match="SIGKILL"):
-        await asyncio.wait_for(supervisor.fail_on_exit(), 4)
+        await asyncio.wait_for(supervisor.fail_on_exit(), patient())
 
 
 async def test_a_secret_is_handed_over_by_the_environment_of_one_process(supervisor, tmp_path):
@@ -320,7 +317,7 @@ async def test_no_process_outlives_its_parent_however_that_ends(tmp_path, mode):
         sys.executable, "-S", str(script), stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    pid = int(await asyncio.wait_for(parent.stdout.readline(), 4))
+    pid = int(await asyncio.wait_for(parent.stdout.readline(), patient()))
     assert is_alive(pid)
     parent.kill()
     await parent.wait()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import ssl
@@ -10,11 +9,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.support.patience import patient, until
 
 from fedsim.kube import Delays, KubeSettings, SimulatedKube
 
 Json = dict[str, Any]
-_WAIT_S = 4.0
 
 
 @dataclass
@@ -75,7 +74,7 @@ class Client:
             answer = await self.call("GET", path, **query)
             return answer.body if holds(answer.body) else None
 
-        return await until(holding)
+        return await until(holding, path)
 
     async def namespace(self, name: str = "demo") -> str:
         await self.create("/api/v1/namespaces", {"metadata": {"name": name}})
@@ -95,16 +94,6 @@ def _kind(path: str) -> str:
     return kinds.get(plural, plural[:-1].capitalize())
 
 
-async def until(holding: Callable[[], Awaitable[Any]]) -> Any:
-    """Ask until something true comes back; fails after some seconds."""
-    async with asyncio.timeout(_WAIT_S):
-        while True:
-            found = await holding()
-            if found:
-                return found
-            await asyncio.sleep(0.01)
-
-
 def tls(kube: SimulatedKube) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=kube.identity.ca_pem)
 
@@ -113,7 +102,7 @@ def open_session(kube: SimulatedKube) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls(kube)),
         headers={"Authorization": f"Bearer {kube.identity.token}"},
-        timeout=aiohttp.ClientTimeout(total=10),
+        timeout=aiohttp.ClientTimeout(total=patient()),
     )
 
 

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support.patience import time_limit
 
 from fedsim.kube import Delays, KubeSettings
 
@@ -80,7 +81,7 @@ async def open_tls(port, name):
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    async with asyncio.timeout(2):
+    async with time_limit():
         reader, writer = await asyncio.open_connection(
             NODE_IP, port, ssl=context, server_hostname=name
         )
@@ -261,7 +262,7 @@ async def test_a_new_pod_cuts_tunnels(client, deployment, wait) -> None:
     (pod,) = (await client.get(pods))["items"]
     await client.call("DELETE", f"{pods}/{pod['metadata']['name']}")
     with contextlib.suppress(OSError):
-        async with asyncio.timeout(2):
+        async with time_limit():
             assert await reader.read() == b""
     writer.close()
     await wait(arrives)

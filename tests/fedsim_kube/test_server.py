@@ -9,6 +9,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 import yaml
+from tests.support.patience import time_limit, until
 
 from fedsim.kube import Forward, SimulatedKube
 
@@ -107,9 +108,7 @@ async def test_the_program_serves_until_it_is_told_to_stop(tmp_path) -> None:
         "--ready-delay=0-0.1",
     )
     try:
-        async with asyncio.timeout(15):
-            while not ready.exists():
-                await asyncio.sleep(0.05)
+        await until(ready.exists)
         facts = json.loads(ready.read_text())
         assert facts["node_ip"] == "127.0.0.1"
         config = yaml.safe_load(kubeconfig.read_text())
@@ -120,7 +119,7 @@ async def test_the_program_serves_until_it_is_told_to_stop(tmp_path) -> None:
         ):
             assert (await got.json())["ordered"] == {"slow-image": "3"}
         program.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with time_limit():
             assert await program.wait() == 0
     finally:
         if program.returncode is None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from dataclasses import replace
 
 import aiohttp
 import pytest
+from tests.support.patience import time_limit
 
 from fedsim.kube import Delays, SimulatedKube
 
@@ -20,7 +20,7 @@ async def watching(client, path=MAPS, **query):
     async with client.session.get(url, params=params) as answer:
 
         async def following():
-            async with asyncio.timeout(4):
+            async with time_limit():
                 line = await answer.content.readline()
             return json.loads(line) if line else None
 

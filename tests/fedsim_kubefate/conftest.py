@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from tests.contract.kubefate.client import Client, Json
 from tests.fedsim_kubefate.fake_api import FakeApi
+from tests.support.patience import until
 
 from fedsim.kubefate import ServiceVersion, Settings, SimulatedKubeFATE
 
@@ -69,27 +70,21 @@ class Bench:
         assert (await self.client.login("admin", "admin")).status == 200
 
     async def until(self, test: Callable[[], Any]) -> None:
-        async with asyncio.timeout(4):
-            while True:
-                if test():
-                    return
-                await asyncio.sleep(0.002)
+        await until(test)
 
     async def until_status(self, uuid: str, status: str) -> Json:
-        async with asyncio.timeout(4):
-            while True:
-                job = await self.client.job(uuid)
-                if job["status"] == status:
-                    return job
-                await asyncio.sleep(0.002)
+        async def job_in_status() -> Json | None:
+            job = await self.client.job(uuid)
+            return job if job["status"] == status else None
+
+        return await until(job_in_status, f"{uuid} is {status}")
 
     async def states_of(self, uuid: str, last: str) -> list[str]:
-        async with asyncio.timeout(4):
-            while True:
-                states = (await self.client.job(uuid))["states"] or [""]
-                if states[-1].startswith(last):
-                    return states
-                await asyncio.sleep(0.002)
+        async def states_at_last() -> list[str]:
+            states = (await self.client.job(uuid))["states"] or [""]
+            return states if states[-1].startswith(last) else []
+
+        return await until(states_at_last, f"{uuid} is at {last}")
 
 
 @pytest.fixture

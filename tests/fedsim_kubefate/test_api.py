@@ -11,6 +11,7 @@ from datetime import datetime
 import aiohttp
 import pytest
 from tests.contract.kubefate.client import exchange_spec
+from tests.support.patience import time_limit, until
 
 from fedsim.kubefate.kubeconfig import KubeconfigError, load_access
 
@@ -116,9 +117,8 @@ async def test_the_program_writes_its_ready_file_and_stops_cleanly_on_sigterm(ap
         sys.executable, "-c", PROGRAM, *options, stdout=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(20):
-            while not ready.exists():
-                await asyncio.sleep(0.02)
+        await until(ready.exists)
+        async with time_limit():
             found = json.loads(ready.read_text())
             async with aiohttp.ClientSession() as session:
                 async with session.get(found["url"]) as answer:
@@ -139,7 +139,7 @@ async def test_the_program_refuses_a_fault_of_another_service(tmp_path, api):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, *options, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(20):
+    async with time_limit():
         _, errors = await process.communicate()
     assert process.returncode == 2
     assert b"slow-image" in errors

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.support.hub import federation, party, running_test_hub
+from tests.support.patience import until
 from tests.support.postgres import postgres_cluster, running_postgres
 
 from fedproto.agent.v1 import document_pb2
@@ -84,9 +85,11 @@ async def outage(tmp_path, seconds):
             cluster.start()
             await agent.live.acked(3)
             await lab.rest.until("/api/v1/sites/alpha", lambda site: site["state"] == "Online")
-            async with asyncio.timeout(15):
-                while (await lab.rest.call("GET", "/readyz")).status != 200:
-                    await asyncio.sleep(0.2)
+
+            async def is_ready():
+                return (await lab.rest.call("GET", "/readyz")).status == 200
+
+            await until(is_ready)
             events = await lab.rest.events("&site=alpha&kind=participant.step")
             assert len(events) == 3
             assert "site.disconnected" not in await lab.rest.kinds()

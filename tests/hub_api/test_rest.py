@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 from tests.support.hub import federation, party, running_test_hub
+from tests.support.patience import time_limit
 from tests.support.restclient import rest_of
 
 from fedcore.errors import Unavailable
@@ -148,7 +149,7 @@ async def follow(lab, query, count):
     found = []
     url = f"{lab.place.url}/api/v1/events?follow=true&{query}"
     headers = {"Authorization": f"Bearer {lab.place.token}"}
-    async with asyncio.timeout(10), lab.rest.session.get(url, headers=headers) as response:
+    async with time_limit(), lab.rest.session.get(url, headers=headers) as response:
         assert response.headers["Content-Type"].startswith("application/x-ndjson")
         async for line in response.content:
             if line.strip():
@@ -203,7 +204,7 @@ async def test_a_client_that_is_silent_or_drips_its_head_is_cut_off(
     async with running_test_hub(tmp_path, template=hub_template) as lab:
         reader, writer = await connection(lab)
         writer.write(said)
-        async with asyncio.timeout(4):
+        async with time_limit():
             assert await reader.read() == b""
         writer.close()
     assert serving.SILENCE_S <= 20
@@ -216,7 +217,7 @@ async def test_a_body_that_does_not_come_is_answered_408(lab, monkeypatch):
         b"POST /api/v1/sites HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Content-Length: 100\r\nAuthorization: Bearer " + lab.place.token.encode() + b"\r\n\r\n{"
     )
-    async with asyncio.timeout(4):
+    async with time_limit():
         head = await reader.readline()
     assert b"408" in head
     writer.close()

@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 from tests.support.hub import ManualClock, federation, party, running_test_hub
-from tests.support.restclient import PATIENCE_S
+from tests.support.patience import time_limit
 
 from fedca.csr import make_csr_pem
 from fedca.issuing import IssueRequest
@@ -119,13 +119,11 @@ async def test_two_hellos_at_once_leave_the_newer_one_alive(lab):
     await newest.close()
 
 
-async def test_a_revoked_site_loses_its_stream_within_a_second_and_every_call(lab):
+async def test_a_revoked_site_loses_its_stream_and_every_call(lab):
     agent = await lab.connect("alpha")
     await lab.rest.good("POST", "/api/v1/sites/alpha/revocation")
-    await agent.live.frame(
-        lambda f: f.go_away.reason == link_pb2.GO_AWAY_REASON_REVOKED, limit_s=1.0
-    )
-    await agent.live.end(limit_s=1.0)
+    await agent.live.frame(lambda f: f.go_away.reason == link_pb2.GO_AWAY_REASON_REVOKED)
+    await agent.live.end()
     for call in (
         agent.open(),
         agent.renew(make_private_key()),
@@ -150,7 +148,7 @@ async def test_revoking_the_certificate_alone_cuts_the_stream_too(lab):
     found = await lab.rest.get("/api/v1/certificates?site=alpha")
     serial = found["items"][0]["serial"]
     await lab.rest.good("POST", f"/api/v1/certificates/{serial}/revocation")
-    await agent.live.end(limit_s=1.0)
+    await agent.live.end()
     assert (await refusal(agent.open())).code is ErrorCode.DENIED
 
 
@@ -292,7 +290,7 @@ async def test_an_end_is_noted_though_the_call_is_cancelled_while_it_ends(lab, m
     monkeypatch.setattr(presence, "close_session", slow)
     monkeypatch.setattr(presence.Sweeper, "_close_orphan", nothing)
     await agent.live.stream.done_writing()
-    async with asyncio.timeout(PATIENCE_S):
+    async with time_limit():
         await reached.wait()
     agent.live.stream.cancel()
     await agent.close()

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from tests.support.hub import ManualClock, running_test_hub
-from tests.support.restclient import PATIENCE_S
+from tests.support.patience import until
 
 from fedcore.errors import Unavailable
 from fedcore.ids import new_id
@@ -144,9 +142,7 @@ async def test_a_site_that_is_heard_is_never_offline_though_its_heartbeats_wait(
     for _ in range(10):
         clock.advance(20)
         await agent.live.send(inventory=link_pb2.Inventory())
-        async with asyncio.timeout(PATIENCE_S):
-            while live.heard_at != clock.monotonic():
-                await asyncio.sleep(0.01)
+        await until(lambda: live.heard_at == clock.monotonic())
         await presence.flush_heartbeats(lab.hub)
         await sweeper.turn()
     assert await state(lab) == "Online"

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.support.hub import ManualClock, running_test_hub
+from tests.support.patience import time_limit
 
 from fedcore.tasks import LoopHealth
 from fedhub.fleet.documents import Notifier
@@ -72,7 +73,7 @@ async def test_a_session_whose_loop_hangs_in_the_hub_is_named_and_then_ended(slo
     sweeper = presence.Sweeper(lab.hub)
     monkeypatch.setattr(Notifier, "_send_missing", hang)
     session.stale.set()
-    async with asyncio.timeout(5):
+    async with time_limit():
         await hung.wait()
     clock.advance(WORK_LIMIT_S + 1)
     await agent.live.beat()

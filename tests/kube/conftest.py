@@ -10,7 +10,6 @@ from tests.support.federation import Federation
 from tests.support.kubetier import RealPlace, Service, real_places
 
 WAYS = {"hq": Service.BY_URL, "alpha": Service.INSTALLED, "beta": Service.ADOPTED}
-LIMIT_S = 90.0
 """Three control planes share two cores with whatever else runs."""
 
 
@@ -48,7 +47,7 @@ async def story(sites: Federation, asked: dict[str, Counter[str]]) -> Federation
     ):
         await sites.places[site].allow_exec(namespace)
     await sites.apply(sites.intent())
-    await sites.wait_ready(limit_s=LIMIT_S)
+    await sites.wait_ready()
     asked.update({site: requests(sites, site) - before[site] for site in WAYS})
     return sites
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from tests.support.kubeapi import KubeApi
+from tests.support.patience import patient
 
 LOOK_S = 0.05
 END_LIMIT_S = 20.0
@@ -147,7 +148,7 @@ async def vigil(api: KubeApi, namespace: str, parties: frozenset[str]) -> AsyncI
         assert await asyncio.to_thread(begun.wait, END_LIMIT_S)
         yield made
         end.set()
-        made.looks = await asyncio.wait_for(asyncio.to_thread(here.recv), END_LIMIT_S)
+        made.looks = await asyncio.wait_for(asyncio.to_thread(here.recv), patient())
         assert not following.done() or following.result()
     finally:
         end.set()

@@ -21,12 +21,12 @@ from tests.support.controlplane import (
 )
 from tests.support.kubeapi import ApiError, KubeApi, conditions
 from tests.support.kwok import Behaviour
+from tests.support.patience import time_limit, until
 from tests.support.processes import ProcessEndedError
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session")]
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 40.0
 
 
 def deployment(name: str, *, replicas: int = 1, annotations: dict[str, str] | None = None) -> dict:
@@ -62,7 +62,7 @@ async def first_pod(cluster: ControlPlane, namespace: str, state: str) -> dict:
         statuses = [s for p in found["items"] for s in p["status"].get("containerStatuses", ())]
         return next((s for s in statuses if state in str(s["state"])), {})
 
-    return first(await cluster.api.wait(pods, lambda found: bool(first(found)), within_s=LIMIT_S))
+    return first(await cluster.api.wait(pods, lambda found: bool(first(found))))
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def socket_to(
     tls = ssl.create_default_context(cafile=api.ca)
     headers = {"Authorization": f"Bearer {api.token}"}
     async with (
-        asyncio.timeout(LIMIT_S),
+        time_limit(),
         aiohttp.ClientSession(headers=headers) as session,
         session.ws_connect(api.url + path, ssl=tls, protocols=[protocol]) as socket,
     ):
@@ -94,7 +94,7 @@ async def test_the_api_server_reports_the_pinned_version(control_plane: ControlP
 async def test_a_deployment_becomes_available(control_plane: ControlPlane, fresh_name: str):
     path = await run(control_plane, fresh_name, replicas=2)
 
-    found = await control_plane.api.wait(path, is_available, within_s=LIMIT_S)
+    found = await control_plane.api.wait(path, is_available)
 
     assert found["status"]["observedGeneration"] == found["metadata"]["generation"]
 
@@ -107,7 +107,7 @@ async def test_a_job_succeeds(control_plane: ControlPlane, fresh_name: str):
     await control_plane.api.post(jobs, job)
 
     await control_plane.api.wait(
-        f"{jobs}/once", lambda found: conditions(found).get("Complete") == "True", within_s=LIMIT_S
+        f"{jobs}/once", lambda found: conditions(found).get("Complete") == "True"
     )
 
 
@@ -120,23 +120,23 @@ async def test_a_claim_is_bound_and_its_volume_goes_with_it(
     await control_plane.api.post(claims, {"metadata": {"name": "data"}, "spec": spec})
 
     bound = await control_plane.api.wait(
-        f"{claims}/data", lambda found: found["status"]["phase"] == "Bound", within_s=LIMIT_S
+        f"{claims}/data", lambda found: found["status"]["phase"] == "Bound"
     )
     await control_plane.api.delete(f"{claims}/data")
 
     volume = bound["spec"]["volumeName"]
-    await control_plane.api.wait_gone(f"/api/v1/persistentvolumes/{volume}", within_s=LIMIT_S)
+    await control_plane.api.wait_gone(f"/api/v1/persistentvolumes/{volume}")
 
 
 async def test_a_deleted_namespace_takes_its_pods_along(
     control_plane: ControlPlane, fresh_name: str
 ):
     path = await run(control_plane, fresh_name)
-    await control_plane.api.wait(path, is_available, within_s=LIMIT_S)
+    await control_plane.api.wait(path, is_available)
 
     await control_plane.api.delete(f"/api/v1/namespaces/{fresh_name}")
 
-    await control_plane.api.wait_gone(f"/api/v1/namespaces/{fresh_name}", within_s=LIMIT_S)
+    await control_plane.api.wait_gone(f"/api/v1/namespaces/{fresh_name}")
 
 
 async def test_a_load_balancer_stays_pending_but_has_a_node_port(
@@ -160,7 +160,7 @@ async def test_exec_runs_a_command_found_in_the_bin_folder(
     script.write_text('#!/bin/sh\necho "$GREETING from $PWD"\n')
     script.chmod(0o755)
     await control_plane.kwok.allow_exec(fresh_name, folder=tmp_path, env={"GREETING": "hello"})
-    await control_plane.api.wait(path, is_available, within_s=LIMIT_S)
+    await control_plane.api.wait(path, is_available)
     pods = await control_plane.api.get(f"/api/v1/namespaces/{fresh_name}/pods")
     name = pods["items"][0]["metadata"]["name"]
 
@@ -206,7 +206,7 @@ async def test_a_port_forward_reaches_a_port_of_the_host(
     async with running_echo() as server:
         port = server.sockets[0].getsockname()[1]
         await control_plane.kwok.forward(fresh_name, {8080: port})
-        await control_plane.api.wait(path, is_available, within_s=LIMIT_S)
+        await control_plane.api.wait(path, is_available)
         pods = await control_plane.api.get(f"/api/v1/namespaces/{fresh_name}/pods")
         name = quote(pods["items"][0]["metadata"]["name"])
         forward = f"/api/v1/namespaces/{fresh_name}/pods/{name}/portforward?ports=8080"
@@ -244,7 +244,7 @@ async def test_an_annotation_makes_a_pod_misbehave(
     assert not is_available(await control_plane.api.get(path))
     events = f"/api/v1/namespaces/{fresh_name}/events"
     await control_plane.api.wait(
-        events, lambda found: any(e["type"] == "Warning" for e in found["items"]), within_s=LIMIT_S
+        events, lambda found: any(e["type"] == "Warning" for e in found["items"])
     )
 
 
@@ -252,12 +252,12 @@ async def test_pods_misbehave_while_a_test_wants_it_and_are_well_again_afterward
     control_plane: ControlPlane, fresh_name: str
 ):
     path = await run(control_plane, fresh_name)
-    await control_plane.api.wait(path, is_available, within_s=LIMIT_S)
+    await control_plane.api.wait(path, is_available)
 
     async with control_plane.kwok.misbehaving(Behaviour.CRASH, namespace=fresh_name):
-        await control_plane.api.wait(path, lambda found: not is_available(found), within_s=LIMIT_S)
+        await control_plane.api.wait(path, lambda found: not is_available(found))
 
-    await control_plane.api.wait(path, is_available, within_s=LIMIT_S)
+    await control_plane.api.wait(path, is_available)
 
 
 async def test_only_pods_with_the_labels_are_slow(control_plane: ControlPlane, fresh_name: str):
@@ -267,11 +267,11 @@ async def test_only_pods_with_the_labels_are_slow(control_plane: ControlPlane, f
     async with control_plane.kwok.slow(600, namespace=fresh_name, labels={"app": "slow"}):
         await control_plane.api.post(deployments, deployment("slow"))
         await control_plane.api.post(deployments, deployment("quick"))
-        await control_plane.api.wait(f"{deployments}/quick", is_available, within_s=LIMIT_S)
+        await control_plane.api.wait(f"{deployments}/quick", is_available)
         slow = await control_plane.api.get(f"{deployments}/slow")
 
     assert not is_available(slow)
-    await control_plane.api.wait(f"{deployments}/slow", is_available, within_s=LIMIT_S)
+    await control_plane.api.wait(f"{deployments}/slow", is_available)
 
 
 async def test_a_service_account_may_do_what_its_rules_say_and_no_more(
@@ -364,11 +364,7 @@ async def test_nothing_survives_the_death_of_the_test_process(tmp_path: Path):
     holder.kill()
     await holder.wait()
 
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            if not any(is_running(pid) for pid in pids):
-                break
-            await asyncio.sleep(0.05)
+    await until(lambda: not any(is_running(pid) for pid in pids))
 
 
 def is_running(pid: int) -> bool:

@@ -18,10 +18,8 @@ from tests.support.lifecycle import Json
 pytestmark = [
     pytest.mark.kube,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(300),
 ]
 
-LIMIT_S = 90.0
 FILES = Path(__file__).parents[2] / "deploy" / "rbac"
 COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
@@ -95,7 +93,7 @@ async def test_the_agents_role_is_enough_for_a_whole_life_and_for_no_secret_else
         await place.allow_exec("fate-exchange", "theirs")
         party = {"id": 9999, "site": "hq", "namespace": "theirs"}
         await running.apply(running.intent() | {"parties": [party]})
-        await running.wait_ready(limit_s=LIMIT_S)
+        await running.wait_ready()
         # Whether nginx is told as well depends on whether the party or the exchange came first.
         told = set(place.commands("fate-exchange"))
         assert (
@@ -108,9 +106,9 @@ async def test_the_agents_role_is_enough_for_a_whole_life_and_for_no_secret_else
                 await api.get(path)
 
         await running.remove()
-        await running.wait_gone(limit_s=LIMIT_S)
+        await running.wait_gone()
         await running.api.delete("endpoints/hq")
-        await plane.api.wait_gone(f"/api/v1/namespaces/{HOME}", within_s=LIMIT_S)
+        await plane.api.wait_gone(f"/api/v1/namespaces/{HOME}")
 
     # What was there is handed back without the agent's rights, and nothing else is left.
     assert await place.namespaces() == {"fate-lifecycle-manager", "theirs"}
@@ -130,12 +128,12 @@ async def test_a_role_in_one_namespace_is_enough_for_kubefate_and_a_participant(
     async with federation(plane, tmp_path, config, namespaced=True) as (running, place):
         await place.allow_exec(HOME)
         await running.apply(running.intent([], exchange={"site": "hq", "namespace": HOME}))
-        await running.wait_ready(limit_s=LIMIT_S)
+        await running.wait_ready()
         with pytest.raises(ApiError, match="403"):
             await api.get("/api/v1/namespaces")
 
         await running.remove()
-        await running.wait_gone(limit_s=LIMIT_S)
+        await running.wait_gone()
         found = (await plane.api.get(f"/apis/apps/v1/namespaces/{HOME}/deployments"))["items"]
         assert {body["metadata"]["name"] for body in found} == {"kubefate", "mariadb"}
         labels = (await plane.api.get(f"/api/v1/namespaces/{HOME}"))["metadata"]["labels"]

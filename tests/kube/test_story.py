@@ -20,7 +20,6 @@ from tests.support.lifecycle import Json
 pytestmark = [
     pytest.mark.kube,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(300),
 ]
 
 TUNNELS = ("traffic-server-sni", "sni.yaml")
@@ -28,7 +27,6 @@ ROUTES = ("nginx-config", "route_table.yaml")
 ITSELF = [{"host": "nginx", "http_port": 9300, "grpc_port": 9310}]
 FLOW = [{"host": "fateflow", "http_port": 9380, "grpc_port": 9360}]
 THIRD = (77, "beta")
-LIMIT_S = 90.0
 
 
 def place(story: Federation, site: str) -> RealPlace:
@@ -185,7 +183,7 @@ async def test_a_third_party_comes_and_goes_and_no_tunnel_is_cut(story: Federati
     generations = await story.generations()
 
     await story.apply(story.intent((*PARTIES, THIRD)))
-    await story.wait_ready(limit_s=LIMIT_S)
+    await story.wait_ready()
 
     await check_tables(story, (*PARTIES, THIRD))
     # Twice where an answer was lost; nginx finds added keys by itself.
@@ -197,8 +195,8 @@ async def test_a_third_party_comes_and_goes_and_no_tunnel_is_cut(story: Federati
 
     told = len(hq.commands("fate-exchange"))
     await story.apply(story.intent())
-    await story.wait_gone(77, limit_s=LIMIT_S)
-    await story.wait_ready(limit_s=LIMIT_S)
+    await story.wait_gone(77)
+    await story.wait_ready()
 
     await check_tables(story, PARTIES)
     assert await beta.namespaces() == namespaces
@@ -226,7 +224,7 @@ async def test_a_deleted_secret_and_an_edited_table_come_back(story: Federation)
     await alpha.plane.api.wait(
         config, lambda body: body["data"]["pulsar_route_table.yaml"] == right
     )
-    await story.wait_ready(limit_s=LIMIT_S)
+    await story.wait_ready()
 
 
 async def test_an_adopted_kubefate_is_left_as_it_was(story: Federation):

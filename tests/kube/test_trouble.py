@@ -15,10 +15,8 @@ from tests.support.lifecycle import Json, until
 pytestmark = [
     pytest.mark.kube,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(300),
 ]
 
-LIMIT_S = 90.0
 NAME = "trouble"
 SITE = "alpha"
 PARTY = 500
@@ -42,7 +40,7 @@ async def federation(sites: Federation) -> AsyncIterator[str]:
     """The name of a federation that is gone again after the test."""
     yield NAME
     await sites.remove(NAME)
-    await sites.wait_gone(name=NAME, limit_s=LIMIT_S)
+    await sites.wait_gone(name=NAME)
 
 
 async def wait_until(
@@ -54,9 +52,7 @@ async def wait_until(
         found = await sites.api.get(f"participants/{name}/{key}")
         return found if accept(found) else None
 
-    found: Json = await until(
-        is_there, f"{key} as wanted", limit_s=LIMIT_S, said=lambda: sites.tell(name)
-    )
+    found: Json = await until(is_there, f"{key} as wanted", describe=lambda: sites.tell(name))
     return found
 
 
@@ -90,7 +86,7 @@ async def test_bad_pods_are_named_while_kubefate_still_waits_and_mended_they_go_
             assert finding["object"].startswith(f"Pod/{module}-")
             assert finding["hint"]
 
-    await sites.wait_ready(federation, limit_s=LIMIT_S)
+    await sites.wait_ready(federation)
     assert not (await sites.api.get(f"participants/{federation}/{PARTY}"))["findings"]
 
 
@@ -119,7 +115,7 @@ async def test_a_load_balancer_is_waited_for_and_its_address_goes_into_the_table
     await balance(alpha, SPACE, "pulsar-public-tls", "127.0.91.20")
     await balance(alpha, SPACE, "nginx", "127.0.91.21")
 
-    await sites.wait_ready(federation, limit_s=LIMIT_S)
+    await sites.wait_ready(federation)
     tunnels = await hq.text("balanced", "traffic-server-sni", "sni.yaml")
     assert "tunnel_route: 127.0.91.20:6651" in tunnels
     assert "127.0.90.10:443" in await alpha.text(
@@ -133,8 +129,8 @@ async def test_a_load_balancer_is_waited_for_and_its_address_goes_into_the_table
         text = await hq.text("balanced", "traffic-server-sni", "sni.yaml")
         return "127.0.91.30:6651" in text and "127.0.91.20" not in text
 
-    await until(has_followed, "the exchange follows the new address", limit_s=LIMIT_S)
-    await sites.wait_ready(federation, limit_s=LIMIT_S)
+    await until(has_followed, "the exchange follows the new address")
+    await sites.wait_ready(federation)
 
 
 async def balance(there: RealPlace, namespace: str, service: str, ip: str) -> None:
@@ -164,7 +160,7 @@ async def test_an_api_server_that_dies_in_a_deployment_holds_it_up_and_no_more(
         )
         await there.plane.restart("kube-apiserver")
 
-    await sites.wait_ready(federation, limit_s=LIMIT_S)
+    await sites.wait_ready(federation)
     assert there.service.value.requests["POST /v1/cluster"] == before + 1
 
 
@@ -176,5 +172,5 @@ async def test_an_agent_that_was_killed_takes_up_what_happened_meanwhile(story: 
 
     await story.start_agent(SITE)
 
-    await there.plane.api.wait(f"{deployments}/client", within_s=LIMIT_S)
-    await story.wait_ready(limit_s=LIMIT_S)
+    await there.plane.api.wait(f"{deployments}/client")
+    await story.wait_ready()

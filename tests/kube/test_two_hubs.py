@@ -16,17 +16,15 @@ from tests.support.lifecycle import Json, until
 pytestmark = [
     pytest.mark.kube,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(300),
 ]
 
 OTHER = "other"
-LIMIT_S = 90.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def second(story: Federation, planes: Planes, tmp_path: Path) -> AsyncIterator[Federation]:
     """Another hub with two sites on clusters of the story: `hq` has a KubeFATE of its own."""
-    await story.wait_ready(limit_s=LIMIT_S)
+    await story.wait_ready()
 
     @asynccontextmanager
     async def opener(name: str, folder: Path) -> AsyncIterator[RealPlace]:
@@ -50,9 +48,7 @@ async def wait_refused(hub: Federation, path: str) -> Json:
         row = found.get("participant", found)
         return row if row["phase"] == "Refused" else None
 
-    found: Json = await until(
-        is_refused, f"{path} is refused", limit_s=LIMIT_S, said=lambda: hub.tell(OTHER)
-    )
+    found: Json = await until(is_refused, f"{path} is refused", describe=lambda: hub.tell(OTHER))
     return found
 
 
@@ -81,7 +77,7 @@ async def test_a_namespace_of_another_hub_is_left_alone_and_its_owner_named(
     assert told["reason"] == "OwnedByAnother"
     assert story.running_hub.hub.hub_id in told["message"]
     await second.remove(OTHER)
-    await second.wait_gone(name=OTHER, limit_s=LIMIT_S)
+    await second.wait_gone(name=OTHER)
     assert await objects(plane, "fate-exchange") == before
 
 
@@ -109,10 +105,10 @@ async def test_two_hubs_run_beside_each_other_on_one_cluster(
     before = await objects(plane, "fate-exchange")
 
     await second.apply(intent(site="hq", namespace="second-exchange"))
-    await second.wait_ready(OTHER, limit_s=LIMIT_S)
+    await second.wait_ready(OTHER)
     await second.remove(OTHER)
-    await second.wait_gone(name=OTHER, limit_s=LIMIT_S)
+    await second.wait_gone(name=OTHER)
 
     assert "second-exchange" not in await place.namespaces()
     assert await objects(plane, "fate-exchange") == before
-    await story.wait_ready(limit_s=LIMIT_S)
+    await story.wait_ready()

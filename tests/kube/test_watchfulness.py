@@ -18,6 +18,7 @@ from tests.support.controlplane import ControlPlane, Planes, running_control_pla
 from tests.support.federation import Federation
 from tests.support.kubeapi import KubeApi, kubeconfig
 from tests.support.kubetier import RealPlace, Service, real_place
+from tests.support.patience import time_limit
 
 from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube, connect
@@ -30,10 +31,8 @@ from fedcore.tasks import LoopHealth
 pytestmark = [
     pytest.mark.kube,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(300),
 ]
 
-LIMIT_S = 40.0
 SPACE = "default"
 WATCHED = "watched"
 EVIL = "sni:\n  - fqdn: evil.example.com\n    tunnel_route: 10.0.0.1:443\n"
@@ -66,7 +65,7 @@ async def test_a_watch_from_before_a_compaction_is_gone(forgetful: ControlPlane,
     await create(kube, "gone-1", "gone-2")
     await forgetful.compact()
 
-    async with asyncio.timeout(LIMIT_S):
+    async with time_limit():
         with pytest.raises(errors.Gone):
             async with aclosing(watch_once(kube, CONFIGMAPS, SPACE, {}, version)) as events:
                 async for _event in events:
@@ -114,7 +113,7 @@ async def test_an_informer_whose_version_was_compacted_lists_anew(
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(made.run())
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with time_limit():
                 await made.synced.wait()
                 while not any("too old" in row.get("error", "") for row in logs):
                     # Heard of in this window, and too old for the next.
@@ -172,10 +171,10 @@ async def muted(
         async with Federation(tmp_path, sites=("hq",), open_place=opener) as federation:
             exchange = {"site": "hq", "namespace": WATCHED}
             await federation.apply(federation.intent((), exchange=exchange))
-            await federation.wait_ready(limit_s=LIMIT_S)
+            await federation.wait_ready()
             yield federation, proxy
             await federation.remove()
-            await federation.wait_gone(limit_s=LIMIT_S)
+            await federation.wait_gone()
 
 
 async def test_a_change_is_seen_though_the_agents_connections_have_fallen_silent(
@@ -193,7 +192,7 @@ async def test_a_change_is_seen_though_the_agents_connections_have_fallen_silent
     async def is_seen() -> bool:
         return "drift.found" in {event["kind"] for event in await federation.events()}
 
-    await federation.until(is_seen, "the hand-edited table is noticed", limit_s=LIMIT_S)
+    await federation.until(is_seen, "the hand-edited table is noticed")
     await there.plane.api.wait(config, lambda body: body["data"]["sni.yaml"] == right)
-    await federation.wait_ready(limit_s=LIMIT_S)
+    await federation.wait_ready()
     assert (await federation.api.get("sites/hq"))["findings"] == []

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests.support.patience import time_limit
 from tests.support.postgres import PostgresCluster
 
 from fedca import records as ca_records
@@ -116,7 +117,7 @@ async def test_upgrading_again_changes_nothing(empty: Database) -> None:
 
 async def test_several_processes_that_start_at_once_migrate_once(url: str) -> None:
     starting = [open_database(url) for _ in range(4)]
-    async with asyncio.timeout(4):
+    async with time_limit():
         await asyncio.gather(*(database.migrate() for database in starting))
     for database in starting:
         await database.ping()

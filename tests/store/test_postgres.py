@@ -17,6 +17,7 @@ from tests.contract.store.rows import (
     setting,
     spooled,
 )
+from tests.support.patience import time_limit
 from tests.support.postgres import PostgresCluster, postgres_database, running_postgres
 
 from fedcore.errors import Invalid, Unavailable
@@ -130,7 +131,7 @@ async def test_appending_events_before_another_lock_cannot_deadlock(database: Da
             await both.wait()
             await events.append(db, an_event("apply"))
 
-    async with asyncio.timeout(3):
+    async with time_limit():
         await asyncio.gather(report(), apply())
     async with database.read() as db:
         assert len(await events.list_page(db, limit=9)) == 2
@@ -154,7 +155,7 @@ async def test_a_late_commit_is_not_overtaken_by_a_higher_id(database: Database)
         async with database.begin() as db:
             await events.append(db, an_event("quick"))
 
-    async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+    async with time_limit(), asyncio.TaskGroup() as group:
         group.create_task(slow())
         group.create_task(quick())
         await written.wait()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.patience import patient
+
 from fedagent.kube import objects
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import DEPLOYMENTS
@@ -74,13 +76,13 @@ def chart_archive(name: str, version: str) -> bytes:
     return gzip.compress(raw.getvalue(), mtime=0)
 
 
-async def wait_service(kube: Kube, namespace: str, *, limit_s: float) -> bool:
-    """Wait until KubeFATE's Deployment has a ready pod; False after ``limit_s``."""
+async def wait_service(kube: Kube, namespace: str) -> bool:
+    """Wait until KubeFATE's Deployment has a ready pod; False when it gets none."""
     return await objects.wait_until(
         kube,
         DEPLOYMENTS,
         "kubefate",
         lambda body: body is not None and bool(body.get("status", {}).get("readyReplicas")),
         namespace=namespace,
-        limit_s=limit_s,
+        limit_s=patient(),
     )

@@ -7,7 +7,6 @@ the main thread (`support/processes.py` says why). It takes about 5 s and 480 MB
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import shutil
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.support.kubeapi import KubeApi, conditions, kubeconfig
 from tests.support.kwok import Kwok
+from tests.support.patience import time_limit, until
 from tests.support.processes import Process, free_ports
 
 Json = dict[str, Any]
@@ -32,7 +32,6 @@ Json = dict[str, Any]
 SOURCE: Final = Path(__file__).parents[1] / "controlplane"
 API_PROGRAMS: Final = ("etcd", "kube-apiserver")
 PROGRAMS: Final = (*API_PROGRAMS, "kube-controller-manager", "kube-scheduler", "kwok")
-START_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.05
 
 
@@ -181,11 +180,13 @@ class ControlPlane:
 
     async def wait_ready(self) -> None:
         """Return when the API server says that it is ready."""
-        async with asyncio.timeout(START_LIMIT_S):
-            while not await self.api.is_ready():
-                for process in self.processes.values():
-                    process.check()
-                await asyncio.sleep(POLL_S)
+
+        async def is_ready() -> bool:
+            for process in self.processes.values():
+                process.check()
+            return await self.api.is_ready()
+
+        await until(is_ready, "the API server is ready")
 
     async def compact(self) -> None:
         """Have etcd forget its history, as the API server orders it every five minutes."""
@@ -196,7 +197,7 @@ class ControlPlane:
     async def _ask_etcd(self, verb: str, body: Json) -> Json:
         url = f"http://127.0.0.1:{self._etcd_port}/v3/kv/{verb}"
         async with (
-            asyncio.timeout(START_LIMIT_S),
+            time_limit(),
             aiohttp.ClientSession(raise_for_status=True) as session,
             session.post(url, json=body) as response,
         ):

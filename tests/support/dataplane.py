@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.dataplane.ground import Address, Ground
+from tests.support.patience import patient, time_limit, until
 from tests.support.processes import Process
 
 Files = Mapping[str, str]
@@ -44,7 +45,6 @@ TABLES: Final = {
 }
 """Where the proxies' pods mount the ConfigMaps that change."""
 SERVING_LIMIT_S: Final = 15.0
-_COMMAND_LIMIT_S: Final = 10.0
 _POLL_S: Final = 0.02
 _BY_ITSELF_POLLS: Final = 25
 _POD_PORT: Final = 9300
@@ -175,10 +175,12 @@ class Proxies:
     async def start_nginx(self) -> None:
         """Start nginx and wait until it listens."""
         self.nginx.spawn()
-        async with asyncio.timeout(SERVING_LIMIT_S):
-            while not await _accepts(self.ground.nginx):
-                self.nginx.check()
-                await asyncio.sleep(_POLL_S)
+
+        async def is_serving() -> bool:
+            self.nginx.check()
+            return await _accepts(self.ground.nginx)
+
+        await until(is_serving, "nginx listens")
 
     async def start_traffic_server(self) -> None:
         """Start Traffic Server and wait until it answers a handshake.
@@ -187,7 +189,7 @@ class Proxies:
         """
         self.traffic_server.spawn()
         try:
-            async with asyncio.timeout(SERVING_LIMIT_S):
+            async with time_limit(SERVING_LIMIT_S):
                 while not await _answers(self.ground.ats):
                     self.traffic_server.check()
                     await asyncio.sleep(_POLL_S)
@@ -228,7 +230,7 @@ class Proxies:
             env=self.ground.env,
             check=True,
             capture_output=True,
-            timeout=_COMMAND_LIMIT_S,
+            timeout=patient(),
         )
 
     def _nginx_command(self) -> tuple[str, ...]:
@@ -273,9 +275,7 @@ async def end(process: Process) -> None:
         patience -= 1
         await asyncio.sleep(_POLL_S)
     process.kill()
-    async with asyncio.timeout(_COMMAND_LIMIT_S):
-        while _members(group):
-            await asyncio.sleep(_POLL_S)
+    await until(lambda: not _members(group), "the program's group is gone")
 
 
 def _members(group: int) -> set[int]:
@@ -323,7 +323,7 @@ async def _answers(address: Address) -> bool:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        async with asyncio.timeout(1.0):
+        async with time_limit(1.0):
             _, writer = await asyncio.open_connection(
                 *address, ssl=context, server_hostname="nobody.invalid"
             )

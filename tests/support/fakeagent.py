@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-from tests.support.restclient import PATIENCE_S, Place
+from tests.support.patience import patient, time_limit, until
+from tests.support.restclient import Place
 
 from fedca.csr import make_csr_pem
 from fedca.keys import make_private_key, private_key_pem
@@ -67,7 +68,7 @@ class FakeAgent:
         ) as channel:
             try:
                 answer = await enrolment_pb2_grpc.EnrolmentStub(channel).Enrol(
-                    request, timeout=PATIENCE_S
+                    request, timeout=patient()
                 )
             except grpc.aio.AioRpcError as error:
                 raise error_from_rpc(error) from None
@@ -189,7 +190,7 @@ class FakeAgent:
             csr_pem=make_csr_pem(key or make_private_key()),
         )
         try:
-            return await self.stub.IssueCertificate(request, timeout=PATIENCE_S)
+            return await self.stub.IssueCertificate(request, timeout=patient())
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from None
 
@@ -197,7 +198,7 @@ class FakeAgent:
         """Ask for the next certificate; the caller decides when to use it."""
         request = certificate_pb2.RenewCertificateRequest(csr_pem=make_csr_pem(key))
         try:
-            return await self.stub.RenewCertificate(request, timeout=PATIENCE_S)
+            return await self.stub.RenewCertificate(request, timeout=patient())
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from None
 
@@ -219,7 +220,7 @@ class FakeSession:
 
     async def start(self, hello: link_pb2.Hello) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with time_limit():
                 await self.stream.write(link_pb2.AgentFrame(hello=hello))
                 frame = await self.stream.read()
                 if frame is grpc.aio.EOF:
@@ -275,13 +276,11 @@ class FakeSession:
             lambda f: f.HasField("heartbeat_ack") and f.heartbeat_ack.sequence == sequence
         )
 
-    async def frame(
-        self, is_wanted: Callable[[link_pb2.HubFrame], bool], limit_s: float = PATIENCE_S
-    ) -> link_pb2.HubFrame:
+    async def frame(self, is_wanted: Callable[[link_pb2.HubFrame], bool]) -> link_pb2.HubFrame:
         """Wait for a frame that is wanted; those that came before count, too."""
         checked = 0
         try:
-            async with asyncio.timeout(limit_s), self._news:
+            async with time_limit(), self._news:
                 while True:
                     for found in self.frames[checked:]:
                         if is_wanted(found):
@@ -310,7 +309,7 @@ class FakeSession:
 
     async def holds(self, is_wanted: Callable[[dict[str, Any]], bool], what: str = "") -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S), self._news:
+            async with time_limit(), self._news:
                 while not is_wanted(self.agent.held):
                     if self.ended.is_set():
                         raise AssertionError(f"the stream ended before {what}: {self.error}")
@@ -319,10 +318,10 @@ class FakeSession:
             held = {key: one.generation for key, one in self.agent.held.items()}
             raise AssertionError(f"never held {what}: {held}") from None
 
-    async def end(self, limit_s: float = PATIENCE_S) -> Exception | None:
+    async def end(self) -> Exception | None:
         """Wait until the hub ended the stream; return its error, if it had one."""
         try:
-            async with asyncio.timeout(limit_s):
+            async with time_limit():
                 await self.ended.wait()
         except TimeoutError:
             raise AssertionError("the hub did not end the stream") from None
@@ -337,9 +336,13 @@ class FakeSession:
 
 async def connect_again(agent: FakeAgent) -> FakeSession:
     """Come back until the hub is there, as an agent does."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                return await agent.reconnect()
-            except (FedError, AssertionError):
-                await asyncio.sleep(0.05)
+
+    async def attempt() -> FakeSession | None:
+        try:
+            return await agent.reconnect()
+        except (FedError, AssertionError):
+            return None
+
+    session = await until(attempt, f"{agent.name} is back")
+    assert session is not None
+    return session

@@ -232,7 +232,7 @@ class Federation:
         row: Json = found["participant"]
         return found | row
 
-    async def wait_ready(self, name: str = NAME, *, limit_s: float = 20.0) -> dict[str, Json]:
+    async def wait_ready(self, name: str = NAME) -> dict[str, Json]:
         """Wait until every participant is Ready at its document's generation; return them."""
 
         async def are_ready() -> dict[str, Json] | None:
@@ -244,28 +244,24 @@ class Federation:
             return rows if rows and good else None
 
         found: dict[str, Json] = await until(
-            are_ready, f"federation {name} is Ready", limit_s=limit_s, said=lambda: self.tell(name)
+            are_ready, f"federation {name} is Ready", describe=lambda: self.tell(name)
         )
         return found
 
-    async def wait_keys(self, *keys: int | str, limit_s: float = 20.0) -> None:
+    async def wait_keys(self, *keys: int | str) -> None:
         """Wait until the participants are exactly these."""
         wanted = {str(key) for key in keys}
 
         async def are_these() -> bool:
             return (await self.participants()).keys() == wanted
 
-        await until(are_these, f"participants {wanted}", limit_s=limit_s, said=self.tell)
+        await until(are_these, f"participants {wanted}", describe=self.tell)
 
-    async def until(
-        self, check: Callable[[], Awaitable[Any]], what: str, *, limit_s: float = 10.0
-    ) -> Any:
+    async def until(self, check: Callable[[], Awaitable[Any]], what: str) -> Any:
         """Wait until the answer is true; fail with how everything stands."""
-        return await until(check, what, limit_s=limit_s, said=self.tell)
+        return await until(check, what, describe=self.tell)
 
-    async def wait_phase(
-        self, key: int | str, phase: str, *, reason: str = "", limit_s: float = 10.0
-    ) -> Json:
+    async def wait_phase(self, key: int | str, phase: str, *, reason: str = "") -> Json:
         """Wait until a participant is in a phase, and for a reason; return it."""
 
         async def is_there() -> Json | None:
@@ -273,10 +269,10 @@ class Federation:
             return row if row["phase"] == phase and reason in {"", row["reason"]} else None
 
         what = f"{key} is {phase} {reason}"
-        found: Json = await until(is_there, what, limit_s=limit_s, said=self.tell)
+        found: Json = await until(is_there, what, describe=self.tell)
         return found
 
-    async def wait_gone(self, *keys: int | str, name: str = NAME, limit_s: float = 15.0) -> None:
+    async def wait_gone(self, *keys: int | str, name: str = NAME) -> None:
         """Wait until the hub knows these participants no more; without keys: the federation."""
 
         async def is_gone() -> bool:
@@ -284,9 +280,9 @@ class Federation:
                 return (await self.api.call("GET", f"federations/{name}"))[0] == 404
             return not {str(key) for key in keys} & (await self.participants(name)).keys()
 
-        await until(is_gone, f"{keys or name} gone", limit_s=limit_s, said=lambda: self.tell(name))
+        await until(is_gone, f"{keys or name} gone", describe=lambda: self.tell(name))
 
-    async def wait_operation(self, applied: Json, *, limit_s: float = 10.0) -> Json:
+    async def wait_operation(self, applied: Json) -> Json:
         """Wait until the operation of an answer has ended; return it."""
         path = f"operations/{applied['operation']['id']}"
 
@@ -294,17 +290,17 @@ class Federation:
             row: Json = (await self.api.get(path))["operation"]
             return row if row["ended_at"] else None
 
-        found: Json = await until(has_ended, path, limit_s=limit_s, said=self.tell)
+        found: Json = await until(has_ended, path, describe=self.tell)
         return found
 
-    async def wait_site(self, site: str, state: str, *, limit_s: float = 10.0) -> Json:
+    async def wait_site(self, site: str, state: str) -> Json:
         """Wait until a site is in a state; return it."""
 
         async def is_there() -> Json | None:
             row = await self.api.get(f"sites/{site}")
             return row if row["state"] == state else None
 
-        found: Json = await until(is_there, f"site {site} is {state}", limit_s=limit_s)
+        found: Json = await until(is_there, f"site {site} is {state}")
         return found
 
     async def events(self, **query: str) -> list[Json]:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+from collections.abc import Awaitable, Callable
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from tests.support.fork_main import DyingPoint, agent_main, hub_main, kubefate_main, run_part
+from tests.support.patience import patient, until
 
 from fedagent.settings import AgentSettings
 from fedhub.settings import HubSettings
 from fedsim.kubefate import Settings
-
-_START_LIMIT_S = 30.0
-_STOP_LIMIT_S = 15.0
 
 
 def _server() -> ForkServerContext:
@@ -40,6 +39,7 @@ class Fork:
         self.output = output
         self.point: DyingPoint | None = None
         self.kills = 0
+        self._armed: DyingPoint | None = None
         self._main = main
         self._settings = settings
         self._child: ForkServerProcess | None = None
@@ -64,13 +64,11 @@ class Fork:
         context = _server()
         ready = context.Event()
         arguments = (self._main, self._settings, ready, self.output, self.point)
-        self.point = None
+        self._armed, self.point = self.point, None
         child = context.Process(target=run_part, args=arguments, daemon=True)
         await asyncio.to_thread(child.start)
         self._child = child
-        async with asyncio.timeout(_START_LIMIT_S):
-            while not ready.is_set() and child.is_alive():
-                await asyncio.sleep(0.01)
+        await until(lambda: ready.is_set() or not child.is_alive(), f"{self.name} serves")
         if not ready.is_set() and child.exitcode != -signal.SIGKILL:
             raise RuntimeError(f"{self.name} did not start:\n{self.output.read_text()[-3000:]}")
 
@@ -85,16 +83,11 @@ class Fork:
             self._child.kill()
             await self._reap()
 
-    async def wait_dead(self, limit_s: float = 20.0) -> bool:
-        """Wait until the life has ended at its point; say whether it has."""
-        try:
-            async with asyncio.timeout(limit_s):
-                while self.is_up:
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            return False
+    async def wait_dead(self, describe: Callable[[], Awaitable[str]]) -> None:
+        """Wait until the life has ended at its point. `describe` says how everything stands."""
+        expected = f"{self.name} dies {self._armed}"
+        await until(lambda: not self.is_up, expected, describe=describe)
         await self._reap()
-        return True
 
     async def stop(self) -> None:
         """SIGTERM it, and see that it ends well. Harmless when it does not run."""
@@ -109,12 +102,12 @@ class Fork:
         child, self._child = self._child, None
         if child is None:
             return None
-        await asyncio.to_thread(child.join, _STOP_LIMIT_S)
+        await asyncio.to_thread(child.join, patient())
         code = child.exitcode
         if code is None:
             child.kill()
-            await asyncio.to_thread(child.join, _STOP_LIMIT_S)
-            raise RuntimeError(f"{self.name} did not end within {_STOP_LIMIT_S:g} s")
+            await asyncio.to_thread(child.join, patient())
+            raise RuntimeError(f"{self.name} did not end")
         self.kills += code == -signal.SIGKILL
         child.close()
         return code

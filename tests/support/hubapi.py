@@ -13,10 +13,9 @@ from typing import Any, Self
 import aiohttp
 from sqlalchemy import text
 from tests.support.lifecycle import Json
+from tests.support.patience import patient
 
 from fedsql.engine import Database
-
-CALL_LIMIT_S = 10.0
 
 
 class Refused(AssertionError):
@@ -43,7 +42,7 @@ class HubApi:
             f"{self._url}/api/v1/",
             connector=aiohttp.TCPConnector(ssl=context),
             headers={"Authorization": f"Bearer {token}"},
-            timeout=aiohttp.ClientTimeout(total=CALL_LIMIT_S),
+            timeout=aiohttp.ClientTimeout(total=patient()),
         )
         return self
 

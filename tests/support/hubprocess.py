@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.patience import patient, until
 from tests.support.processes import Process, free_ports
 from tests.support.restclient import Place
 
@@ -39,10 +40,12 @@ class HubProcess:
         """Start it and wait until it serves."""
         self.ready_file.unlink(missing_ok=True)
         self.process.spawn()
-        async with asyncio.timeout(30):
-            while not self.ready_file.exists():
-                self.process.check()
-                await asyncio.sleep(0.05)
+
+        def is_serving() -> bool:
+            self.process.check()
+            return self.ready_file.exists()
+
+        await until(is_serving, "the hub serves")
         return Place.of_ready_file(self.ready_file)
 
     def kill(self) -> None:
@@ -53,4 +56,4 @@ class HubProcess:
         child = self.process.child
         assert child is not None
         self.process.signal(signal.SIGTERM)
-        return await asyncio.to_thread(child.wait, 20)
+        return await asyncio.to_thread(child.wait, patient())

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from tests.support.patience import LIMIT_S, time_limit, until
 
 Json = dict[str, Any]
 
-REQUEST_LIMIT_S: Final = 30.0
-WAIT_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.05
 WATCH_S: Final = 3600
 LONGEST_LINE: Final = 1 << 20
@@ -35,10 +34,6 @@ class ApiError(RuntimeError):
         self.reason = reason
 
 
-class NotAsWantedError(RuntimeError):
-    """An object did not become what was waited for. The text holds its last status."""
-
-
 @dataclass(frozen=True, slots=True)
 class KubeApi:
     """The API server as the bearer of one token sees it."""
@@ -54,7 +49,7 @@ class KubeApi:
 
         Raises ApiError for every other status of 400 or more.
         """
-        async with asyncio.timeout(REQUEST_LIMIT_S):
+        async with time_limit():
             while True:
                 status, answer = await self._send(method, path, body, content_type)
                 if status < 400:
@@ -92,7 +87,7 @@ class KubeApi:
         """
 
         async def ask(path: str) -> Json:
-            async with asyncio.timeout(REQUEST_LIMIT_S), session.get(self.url + path) as response:
+            async with time_limit(), session.get(self.url + path) as response:
                 found: Json = await response.json()
                 return found
 
@@ -114,38 +109,37 @@ class KubeApi:
         if not self.ca.exists():
             return False
         try:
-            async with asyncio.timeout(2):
+            async with time_limit(2.0):
                 await self.get("/readyz")
         except (aiohttp.ClientError, ApiError, TimeoutError):
             return False
         return True
 
     async def wait(
-        self, path: str, accept: Callable[[Json], bool] = bool, *, within_s: float = WAIT_LIMIT_S
+        self, path: str, accept: Callable[[Json], bool] = bool, *, limit_s: float = LIMIT_S
     ) -> Json:
-        """Read an object until it is accepted; one that is not there yet is waited for.
+        """Read an object until it is accepted; one that is not there yet is waited for."""
+        latest: Json = {}
 
-        Raises NotAsWantedError when the time is over.
-        """
-        seen: Json = {}
-        try:
-            async with asyncio.timeout(within_s):
-                while True:
-                    seen = await self._find(path)
-                    if seen and accept(seen):
-                        return seen
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            status = json.dumps(seen.get("status", seen))[:2000]
-            raise NotAsWantedError(f"{path} after {within_s} s: {status}") from None
+        async def accepted() -> Json | None:
+            nonlocal latest
+            latest = await self._find(path)
+            return latest if latest and accept(latest) else None
 
-    async def wait_gone(self, path: str, *, within_s: float = WAIT_LIMIT_S) -> None:
+        def status() -> str:
+            return json.dumps(latest.get("status", latest))[:2000]
+
+        body = await until(accepted, path, describe=status, limit_s=limit_s)
+        assert body is not None
+        return body
+
+    async def wait_gone(self, path: str) -> None:
         """Return when the object does not exist any more."""
-        async with asyncio.timeout(within_s):
-            while True:
-                if not await self._find(path):
-                    return
-                await asyncio.sleep(POLL_S)
+
+        async def is_gone() -> bool:
+            return not await self._find(path)
+
+        await until(is_gone, f"{path} is gone")
 
     async def create_namespace(self, name: str) -> None:
         """Create a namespace and wait for its default ServiceAccount, which pods need."""

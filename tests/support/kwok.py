@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import yaml
 from tests.support.kubeapi import ApiError, KubeApi, conditions
+from tests.support.patience import until
 
 Json = dict[str, Any]
 
 GROUP: Final = "/apis/kwok.x-k8s.io/v1alpha1"
+TOUCH_S: Final = 0.3
 PLURALS: Final = {
     "Stage": "stages",
     "ClusterPortForward": "clusterportforwards",
@@ -154,10 +156,15 @@ class Kwok:
         # every pod of these labels that should be ready is.
         query = "&labelSelector=" + ",".join(f"{key}={value}" for key, value in labels.items())
         pods = f"/api/v1/namespaces/{namespace}/pods?limit=500{query if labels else ''}"
-        async with asyncio.timeout(30):
-            while any(map(is_unready, (await self._api.get(pods))["items"])):
-                await self.touch(namespace)
-                await asyncio.sleep(0.3)
+
+        async def are_ready() -> bool:
+            if not any(map(is_unready, (await self._api.get(pods))["items"])):
+                return True
+            await self.touch(namespace)
+            await asyncio.sleep(TOUCH_S)
+            return False
+
+        await until(are_ready, f"the pods of {namespace} are ready")
 
     async def _create(self, document: Json) -> None:
         await self._api.post(f"{GROUP}/{PLURALS[document['kind']]}", document)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import pytest
+from tests.support.patience import time_limit
 
 from fedagent.domain.timing import PlanTiming
 from fedagent.reconcile.timing import ReconcileTiming
@@ -21,8 +22,6 @@ from fedcore.timing import scaled
 
 Json = dict[str, Any]
 T = TypeVar("T")
-STOP_LIMIT_S = 15.0
-POLL_S = 0.05
 
 
 @dataclass
@@ -116,29 +115,9 @@ class Part(Generic[T]):
         task, self._task = self._task, None
         if task is None:
             return
-        async with asyncio.timeout(STOP_LIMIT_S):
+        async with time_limit():
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-
-
-async def until(
-    check: Callable[[], Awaitable[Any]],
-    what: str,
-    *,
-    limit_s: float = 10.0,
-    said: Callable[[], Awaitable[object]] | None = None,
-) -> Any:
-    """Ask until the answer is true, and return it; fail with what `said` tells about the end."""
-    try:
-        async with asyncio.timeout(limit_s):
-            while True:
-                if answer := await check():
-                    return answer
-                await asyncio.sleep(POLL_S)
-    except TimeoutError:
-        pass
-    tale = "" if said is None else f"\n{await said()}"
-    pytest.fail(f"not within {limit_s:g} s: {what}{tale}")
 
 
 def make_brisk() -> None:

@@ -18,13 +18,13 @@ from typing import Final
 
 import pytest
 from sqlalchemy import text
+from tests.support.patience import patient
 
 from fedhub.store.engine import open_database
 from fedhub.store.tables import Base
 from fedsql.engine import Database
 
 ABSENT: Final = "the PostgreSQL server programs are absent: apt-get install postgresql"
-_START_LIMIT_S: Final = 20.0
 _SETTINGS: Final = {
     "listen_addresses": "",
     "fsync": "off",
@@ -90,7 +90,7 @@ class PostgresCluster:
 
     def _wait_until_ready(self) -> None:
         ready = [str(self.programs / "pg_isready"), "-q", "-h", str(self.folder)]
-        deadline = time.monotonic() + _START_LIMIT_S
+        deadline = time.monotonic() + patient()
         while subprocess.run(ready, check=False).returncode != 0:  # noqa: S603 - as above
             ended = self.server is not None and self.server.poll() is not None
             if ended or time.monotonic() > deadline:
@@ -105,10 +105,10 @@ class PostgresCluster:
         if self.server.poll() is None:
             self.server.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
         try:
-            self.server.wait(timeout=10)
+            self.server.wait(timeout=patient())
         except subprocess.TimeoutExpired:
             self.server.kill()
-            self.server.wait(timeout=10)
+            self.server.wait(timeout=patient())
         self.server = None
 
     def new_database(self) -> str:
@@ -129,7 +129,12 @@ class PostgresCluster:
 
     def _run(self, argv: list[str]) -> None:
         done = subprocess.run(  # noqa: S603 - the system's own programs
-            argv, check=False, capture_output=True, cwd=self.folder, timeout=60, **self._identity()
+            argv,
+            check=False,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=patient(),
+            **self._identity(),
         )
         if done.returncode != 0:
             raise RuntimeError(f"{Path(argv[0]).name}: {done.stderr.decode(errors='replace')}")

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.patience import patient
+
 
 class ProcessEndedError(RuntimeError):
     """A program ended by itself. The text holds the end of its log."""
@@ -51,7 +53,7 @@ class Process:
         if self.child is None:
             return
         self.signal(signal.SIGKILL)
-        self.child.wait(timeout=10)
+        self.child.wait(timeout=patient())
         self.child = None
 
     def signal(self, number: signal.Signals) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
-
-PATIENCE_S: Final = 10.0
-"""Every wait of a test ends after this, with an error that says what did not come."""
+from tests.support.patience import patient, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +104,15 @@ class Rest:
 
     async def until(self, path: str, is_wanted: Callable[[Any], bool], what: str = "") -> Any:
         """Read ``path`` until it shows what is wanted."""
-        seen = None
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    seen = await self.get(path)
-                    if is_wanted(seen):
-                        return seen
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"{path} never showed {what}: {seen}") from None
+        latest = None
+
+        async def is_shown() -> bool:
+            nonlocal latest
+            latest = await self.get(path)
+            return is_wanted(latest)
+
+        await until(is_shown, f"{path} shows {what}", describe=lambda: latest)
+        return latest
 
     async def operation_ends(self, operation_id: str) -> Any:
         found = await self.until(
@@ -131,6 +127,6 @@ class Rest:
 async def rest_of(place: Place) -> AsyncIterator[Rest]:
     context = ssl.create_default_context(cadata=place.ca_pem.decode())
     connector = aiohttp.TCPConnector(ssl=context)
-    timeout = aiohttp.ClientTimeout(total=30)
+    timeout = aiohttp.ClientTimeout(total=patient())
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield Rest(place, session)

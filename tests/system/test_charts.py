@@ -44,9 +44,9 @@ async def test_a_site_without_a_repository_gets_its_charts_from_the_hub_once(
             row = await fed.participant("exchange")
             return "ChartMissing" in {row["reason"], *(one["facts"].get("reason") for one in told)}
 
-        await fed.until(is_named, "the missing chart is named", limit_s=20)
+        await fed.until(is_named, "the missing chart is named")
         await charts.upload(fed.api)
-        await fed.wait_ready(limit_s=30)
+        await fed.wait_ready()
         assert fetched == dict.fromkeys(charts.archives, 1), "once for all that use it"
         async with fed.places["hq"].kubefate() as service:
             held = {(row.name, row.version) for row in await service.charts()}

@@ -32,7 +32,7 @@ async def fed(tmp_path: Path) -> AsyncIterator[Federation]:
     """One site with an exchange and a party that are Ready."""
     async with Federation(tmp_path, sites=(SITE,)) as federation:
         await federation.apply(intent(federation, PARTY))
-        await federation.wait_ready(limit_s=60)
+        await federation.wait_ready()
         yield federation
 
 
@@ -55,7 +55,7 @@ async def wait_cause(fed: Federation, key: int | str, cause: str) -> Json:
         codes = {row["reason"], *(item["code"] for item in row["findings"])}
         return row if cause in codes else None
 
-    found: Json = await fed.until(is_named, f"{key} names {cause}", limit_s=30)
+    found: Json = await fed.until(is_named, f"{key} names {cause}")
     return found
 
 
@@ -70,8 +70,8 @@ async def test_a_partys_table_is_put_right_though_kubefate_refuses_what_did_not_
     async def is_right() -> bool:
         return await fed.config_map(SITE, SPACE, "pulsar-route-table") == right
 
-    await fed.until(is_right, "the party's table is back", limit_s=20)
-    await fed.wait_ready(limit_s=30)
+    await fed.until(is_right, "the party's table is back")
+    await fed.wait_ready()
     of_party = [job.lcm_revision for job in await jobs(fed) if job.namespace == SPACE]
     assert len(of_party) == len(set(of_party)) > 1
 
@@ -81,7 +81,7 @@ async def test_many_changes_never_make_two_jobs_of_one_cluster_at_a_time(fed: Fe
         await fed.apply(intent(fed, PARTY, *range(1, number + 1)))
         await asyncio.sleep(0.2)
     await fed.wait_keys("exchange", PARTY, *range(1, 4))
-    await fed.wait_ready(limit_s=60)
+    await fed.wait_ready()
 
     ended: dict[str, list[tuple[Any, Any]]] = {}
     for job in await jobs(fed):
@@ -110,13 +110,13 @@ async def test_what_an_install_lacked_is_told_after_kubefate_has_removed_the_evi
             rows = await fed.api.items("endpoints")
             return bool(rows) and rows[0]["phase"] == "Ready"
 
-        await fed.until(is_installed, "KubeFATE is there", limit_s=20)
-        await fed.until(is_over, "KubeFATE gave up", limit_s=30)
+        await fed.until(is_installed, "KubeFATE is there")
+        await fed.until(is_over, "KubeFATE gave up")
         await wait_cause(fed, "exchange", "InstallTimedOut")
         kube_faults.clear("image-error")
         kinds = {(event["kind"], event["facts"].get("code")) for event in await fed.events()}
         assert ("participant.trouble", "ImagePullFailed") in kinds
-        await fed.wait_ready(limit_s=60)
+        await fed.wait_ready()
 
 
 async def test_a_component_that_was_scaled_to_nothing_is_brought_back(fed: Federation) -> None:
@@ -127,8 +127,8 @@ async def test_a_component_that_was_scaled_to_nothing_is_brought_back(fed: Feder
         found = await get(kube, DEPLOYMENTS, "client", namespace=SPACE)
         return found["spec"]["replicas"] == 1
 
-    await fed.until(is_back, "the component is back", limit_s=30)
-    await fed.wait_ready(limit_s=30)
+    await fed.until(is_back, "the component is back")
+    await fed.wait_ready()
 
 
 async def test_a_namespace_that_was_deleted_is_made_again_with_all_that_was_in_it(
@@ -146,9 +146,9 @@ async def test_a_namespace_that_was_deleted_is_made_again_with_all_that_was_in_i
         pods = await list_all(kube, PODS, namespace=SPACE)
         return {pod["metadata"]["labels"].get("fateMoudle") for pod in pods} >= {"python", "nginx"}
 
-    await fed.until(is_new, "the namespace is there again", limit_s=15)
-    await fed.until(is_back, "its pods are there again", limit_s=20)
-    await fed.wait_ready(limit_s=60)
+    await fed.until(is_new, "the namespace is there again")
+    await fed.until(is_back, "its pods are there again")
+    await fed.wait_ready()
 
 
 async def test_helms_secrets_that_were_deleted_cost_no_pod_and_no_route(fed: Federation) -> None:
@@ -161,7 +161,7 @@ async def test_helms_secrets_that_were_deleted_cost_no_pod_and_no_route(fed: Fed
 
     await fed.apply(intent(fed, PARTY, 1))
     await fed.wait_keys("exchange", PARTY, 1)
-    await fed.wait_ready(limit_s=30)
+    await fed.wait_ready()
 
     after = await list_all(kube, PODS, namespace="fate-exchange")
     assert {pod["metadata"]["uid"] for pod in after} == {pod["metadata"]["uid"] for pod in before}
@@ -184,7 +184,7 @@ async def test_a_node_port_that_is_taken_is_named_and_got_over_by_another(
         row = await wait_cause(fed, "exchange", "NodePortTaken")
         assert "30333" in row["message"]
         await fed.apply(intent(fed))
-        await fed.wait_ready(limit_s=60)
+        await fed.wait_ready()
 
 
 async def test_a_stop_that_is_lost_does_not_keep_the_newer_document_waiting(
@@ -201,7 +201,7 @@ async def test_a_stop_that_is_lost_does_not_keep_the_newer_document_waiting(
         newer["exchange"]["values"] = {"pullPolicy": "Always"}
         await fed.apply(newer)
         place.simulated.faults.clear("image-error")
-        await fed.wait_ready(limit_s=60)
+        await fed.wait_ready()
 
 
 async def test_a_claim_that_is_not_bound_is_named_until_it_is(tmp_path: Path) -> None:
@@ -216,4 +216,4 @@ async def test_a_claim_that_is_not_bound_is_named_until_it_is(tmp_path: Path) ->
 
         await wait_cause(fed, PARTY, "VolumePending")
         faults.clear("pvc-pending")
-        await fed.wait_ready(limit_s=60)
+        await fed.wait_ready()

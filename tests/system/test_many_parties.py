@@ -54,7 +54,7 @@ async def test_ten_join_at_once_and_no_working_route_is_ever_missing(tmp_path: P
         watching = asyncio.create_task(watch())
         await fed.apply(fed.intent((*first, *TEN)))
         await fed.wait_keys("exchange", 1, 2, *(party for party, _ in TEN))
-        await fed.wait_ready(limit_s=60)
+        await fed.wait_ready()
         watching.cancel()
         wanted = {str(party) for party, _ in (*first, *TEN)}
         assert await tables(fed) == (wanted, wanted)
@@ -135,13 +135,13 @@ async def test_certificates_are_renewed_at_two_thirds_of_their_life_with_a_new_k
             new = {name: await leaf(fed, *name) for name in SECRETS}
             return all(new[name].serial_number != old[name].serial_number for name in SECRETS)
 
-        await fed.until(are_new, "both certificates are renewed", limit_s=20)
+        await fed.until(are_new, "both certificates are renewed")
         await fed.wait_ready()
         for name in SECRETS:
             new = await leaf(fed, *name)
             assert new.public_key() != old[name].public_key()
             assert new.not_valid_after_utc > old[name].not_valid_after_utc + timedelta(days=4)
-        renewed = fed.agent("hq").dialler.identity.certificate
+        renewed = fed.agent("hq").connection.identity.certificate
         assert renewed.serial_number != agent.serial_number
         assert renewed.public_key() != agent.public_key()
         rows = await fed.api.items("certificates")

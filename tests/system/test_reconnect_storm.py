@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.bench.hub import SwarmProcess, swarm_of
 from tests.support.forks import Fork
+from tests.support.patience import until
 from tests.support.processes import free_ports
 from tests.support.restclient import Place, Rest, rest_of
 
@@ -50,10 +51,13 @@ async def come_back(hub: Fork, rest: Rest, swarm: SwarmProcess, count: int) -> N
     await hub.kill()
     await swarm.until(lambda: swarm.connected <= count / 2, LIMIT_S)
     await hub.start()
-    async with asyncio.timeout(LIMIT_S):
-        while (seen := await states(rest))["Online"] < count:
-            assert seen["Offline"] == 0, seen
-            await asyncio.sleep(0.5)
+
+    async def are_online() -> bool:
+        counts = await states(rest)
+        assert counts["Offline"] == 0, counts
+        return counts["Online"] >= count
+
+    await until(are_online, "every agent is back")
     await swarm.until(lambda: swarm.connected == count, LIMIT_S)
 
 

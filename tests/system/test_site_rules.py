@@ -81,7 +81,7 @@ async def test_an_action_that_needs_a_person_waits_for_one_and_goes_on(tmp_path:
             rows = await fed.participants()
             return rows["exchange"]["phase"] == "Ready"
 
-        await fed.until(all_is_approved, "approved, the exchange becomes Ready", limit_s=20)
+        await fed.until(all_is_approved, "approved, the exchange becomes Ready")
         assert "participant.awaiting_approval" in {event["kind"] for event in await fed.events()}
 
 
@@ -168,7 +168,7 @@ async def test_drift_is_put_right(tmp_path: Path) -> None:
             secret = await fed.secret("hq", "fate-exchange", "traffic-server-cert")
             return secret is not None and "9999.credit" in data["sni.yaml"]
 
-        await fed.until(is_right, "certificate and table come back", limit_s=15)
+        await fed.until(is_right, "certificate and table come back")
         await fed.wait_ready()
         assert "drift.found" in {event["kind"] for event in await fed.events()}
 
@@ -197,4 +197,4 @@ async def test_what_a_site_may_not_do_is_named_until_it_may(tmp_path: Path) -> N
 
         await fed.until(is_named, "the missing right is named")
         faults.clear(FaultName.FORBIDDEN)
-        await fed.wait_ready(limit_s=40)
+        await fed.wait_ready()

@@ -40,7 +40,7 @@ async def fed(standing: tuple[Federation, Wiretap]) -> Federation:
     """An exchange at hq and parties at alpha and beta, Ready, whatever the test before did."""
     federation, _ = standing
     await federation.apply(federation.intent(BASIS))
-    await federation.wait_ready(limit_s=30)
+    await federation.wait_ready()
     await federation.wait_keys("exchange", 9999, 10000)
     return federation
 
@@ -218,7 +218,7 @@ async def test_a_moved_party_is_followed_by_the_exchanges_tables(fed: Federation
     intent = fed.intent(BASIS)
     intent["parties"][1]["advertise"] = advertised
     await fed.apply(intent)
-    await fed.wait_ready(limit_s=40)
+    await fed.wait_ready()
     assert (await sni_table(fed))["10000.credit.example.com"] == advertised["pulsar"]
     row = (await nginx_table(fed, "hq", "fate-exchange"))[10000]
     assert row == {"fateflow": [{"host": "203.0.113.7", "http_port": 30103}]}
@@ -248,7 +248,7 @@ async def test_another_exposure_of_the_exchange_reaches_the_parties(fed: Federat
     before = await addresses(fed, "exchange")
     intent = fed.intent(BASIS, exchange={"site": "hq", "expose": "LoadBalancer"})
     await fed.apply(intent)
-    await fed.wait_ready(limit_s=40)
+    await fed.wait_ready()
     after = await addresses(fed, "exchange")
     assert after["ats"] != before["ats"]
     data = await fed.config_map("alpha", "fate-9999", "pulsar-route-table")
@@ -263,7 +263,7 @@ async def test_a_removed_federation_leaves_nothing_at_any_site(fed: Federation) 
     assert asked[0] == 409
     assert "party 9999 at alpha" in str(asked[1])
     applied = await fed.remove()
-    await fed.wait_gone(limit_s=30)
+    await fed.wait_gone()
     assert (await fed.wait_operation(applied))["state"] == "Succeeded"
     for site in ("hq", "alpha", "beta"):
         kube = fed.places[site].kube

@@ -38,7 +38,7 @@ async def fed(standing: Federation) -> AsyncIterator[Federation]:
     for name in names:
         await standing.remove(name)
     for name in names:
-        await standing.wait_gone(name=name, limit_s=30)
+        await standing.wait_gone(name=name)
 
 
 def order(fed: Federation, *texts: str) -> None:
@@ -97,13 +97,13 @@ async def test_a_fault_that_passes_is_got_over(fed: Federation, fault: str) -> N
     if "login" in fault:
         fed.place("hq").service.value.restart()  # its tokens die
     await fed.apply(intent(fed))
-    await fed.wait_ready(limit_s=30)
+    await fed.wait_ready()
     releases = await read_releases(fed.places["hq"].kube, "fate-exchange", "fate-exchange")
     *taken_up, last = [one.status for one in releases]
     assert last == "deployed"
     assert set(taken_up) <= {"superseded"}, "a later attempt takes up what an earlier one made"
     await fed.remove()
-    await fed.wait_gone(limit_s=30)
+    await fed.wait_gone()
     order(fed, "")
     sent = [job.lcm_revision for job in (await installs(fed))[before:]]
     assert sent == [f"1.{attempt}" for attempt in range(1, len(sent) + 1)], "each number once"
@@ -146,9 +146,9 @@ async def test_a_fault_that_lasts_is_named_and_got_over_once_it_ends(
         told = await fed.events(participant="credit/exchange")
         return cause in codes | {event["facts"].get("reason") for event in told}
 
-    await fed.until(is_named, f"{fault} is named {cause}", limit_s=20)
+    await fed.until(is_named, f"{fault} is named {cause}")
     order(fed, "")
-    await fed.wait_ready(limit_s=40)
+    await fed.wait_ready()
 
 
 async def hang_up(fed: Federation) -> None:
@@ -169,9 +169,9 @@ async def test_a_volume_that_is_not_bound_is_named_and_got_over_once_it_is(fed: 
         row = await fed.participant(9999)
         return "VolumePending" in {row["reason"], *(one["code"] for one in row["findings"])}
 
-    await fed.until(is_named, "the volume is named", limit_s=20)
+    await fed.until(is_named, "the volume is named")
     order(fed, "")
-    await fed.wait_ready(limit_s=40)
+    await fed.wait_ready()
 
 
 async def test_a_stop_that_is_lost_is_asked_again_until_the_newer_document_is_installed(
@@ -183,7 +183,7 @@ async def test_a_stop_that_is_lost_is_asked_again_until_the_newer_document_is_in
     first = (await installs(fed))[-1]
     assert first.status.value == "Running"
     await change(fed)
-    await fed.wait_phase("exchange", "Deploying", reason="JobReplaced", limit_s=20)
+    await fed.wait_phase("exchange", "Deploying", reason="JobReplaced")
     asked = fed.place("hq").requests.get("PUT /v1/job/{uuid}", 0)
 
     async def is_asked_again() -> bool:
@@ -195,9 +195,9 @@ async def test_a_stop_that_is_lost_is_asked_again_until_the_newer_document_is_in
     async def is_stopped() -> bool:
         return any(job.uuid == first.uuid and job.is_over for job in await installs(fed))
 
-    await fed.until(is_stopped, "the job is stopped", limit_s=20)
+    await fed.until(is_stopped, "the job is stopped")
     order(fed, "")
-    await fed.wait_ready(limit_s=40)
+    await fed.wait_ready()
     await check_tables(fed)
 
 
@@ -232,7 +232,7 @@ async def test_an_update_that_is_rolled_back_to_the_wrong_revision_is_put_right(
 
     await fed.until(is_rolled_back, "an update of the exchange is rolled back")
     order(fed, "")
-    await fed.wait_ready(limit_s=30)
+    await fed.wait_ready()
     await check_tables(fed)
 
 
@@ -250,7 +250,7 @@ async def test_an_exchange_whose_put_panics_is_told_and_got_over(fed: Federation
 
     await fed.until(is_tried, "the exchange's update is tried in vain")
     order(fed, "")
-    await fed.wait_ready(limit_s=30)
+    await fed.wait_ready()
     await check_tables(fed)
 
 
@@ -261,7 +261,7 @@ async def test_a_lost_database_loses_no_pod_and_no_route(fed: Federation) -> Non
     before = await list_all(place.kube, PODS, namespace="fate-9999")
     place.service.value.lose_database()
     await change(fed)
-    await fed.wait_ready(limit_s=30)
+    await fed.wait_ready()
     after = await list_all(place.kube, PODS, namespace="fate-9999")
     assert {pod["metadata"]["uid"] for pod in before} <= {pod["metadata"]["uid"] for pod in after}
     await check_tables(fed)
@@ -275,7 +275,7 @@ async def test_lost_charts_are_found_again(fed: Federation) -> None:
     await fed.wait_ready()
     order(fed, "chart-lost")
     await change(fed)
-    await fed.wait_ready(limit_s=30)
+    await fed.wait_ready()
     await check_tables(fed)
 
 
@@ -291,7 +291,7 @@ async def test_a_removal_waits_while_kubefate_is_down_says_so_and_ends_by_itself
     row = await fed.participant(9999)
     assert "goes on by itself" in row["message"]
     await place.service.start()
-    await fed.wait_gone(limit_s=30)
+    await fed.wait_gone()
     for namespace in ("fate-exchange", "fate-9999"):
         assert await find(place.kube, NAMESPACES, namespace) is None
 
@@ -301,7 +301,7 @@ async def test_an_uninstall_that_fails_leaves_nothing_in_the_end(fed: Federation
     await fed.wait_ready()
     order(fed, "uninstall-fails")
     await fed.remove()
-    await fed.wait_gone(limit_s=30)
+    await fed.wait_gone()
     place = fed.place("hq")
     for namespace in ("fate-exchange", "fate-9999"):
         assert await find(place.kube, NAMESPACES, namespace) is None
@@ -322,7 +322,7 @@ async def test_an_orphan_release_is_cleared_away(fed: Federation) -> None:
     await fed.until(has_endpoint, "KubeFATE is Ready")
     await fed.until(has_failed, "an install fails because the name is taken")
     order(fed, "")
-    await fed.wait_ready(limit_s=30)
+    await fed.wait_ready()
 
 
 async def test_a_proxy_that_ignores_its_reload_is_restarted(fed: Federation) -> None:
@@ -330,6 +330,6 @@ async def test_a_proxy_that_ignores_its_reload_is_restarted(fed: Federation) -> 
     await fed.wait_ready()
     order(fed, "reload-lost")
     await change(fed)
-    await fed.wait_ready(limit_s=60)
+    await fed.wait_ready()
     probes = (await fed.participant("exchange"))["probes"]
     assert {row["state"] for row in probes} == {"Reachable"}

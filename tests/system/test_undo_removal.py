@@ -18,7 +18,6 @@ from fedhub.services import presence
 from fedsim.kube import Delays
 
 PARTIES = ((9999, "hq"),)
-LIMIT_S = 60.0
 """Of waits for deployments: generous, for they end as soon as they can."""
 Json = dict[str, Any]
 
@@ -59,12 +58,11 @@ async def jobs(fed: Federation, method: str, namespace: str = "fate-9999") -> in
     return sum(count for key, count in counted.items() if key.startswith(f"{namespace} "))
 
 
-@pytest.mark.timeout(300)
 async def test_a_refused_removal_is_taken_back_and_nothing_is_reinstalled(tmp_path: Path) -> None:
     settings = {"hq": denying_removals(tmp_path)}
     async with Federation(tmp_path, sites=("hq",), agent_settings=settings) as fed:
         await fed.apply(fed.intent(PARTIES))
-        before = await fed.wait_ready(limit_s=LIMIT_S)
+        before = await fed.wait_ready()
         running = await pods(fed, "fate-9999")
         await fed.apply(fed.intent(()))
         await fed.wait_phase(9999, "Refused", reason="actions.remove")
@@ -72,9 +70,9 @@ async def test_a_refused_removal_is_taken_back_and_nothing_is_reinstalled(tmp_pa
 
         applied = await fed.apply(fed.intent(PARTIES))
         assert applied["restored"] == ["credit/9999"]
-        ended = await fed.wait_operation(applied, limit_s=LIMIT_S)
+        ended = await fed.wait_operation(applied)
         assert ended["state"] == "Succeeded", ended
-        after = await fed.wait_ready(limit_s=LIMIT_S)
+        after = await fed.wait_ready()
         await wait_routed(fed, (9999,))
         assert after["9999"]["id"] == before["9999"]["id"]
         assert running
@@ -102,7 +100,7 @@ async def test_a_removal_is_taken_back_in_the_middle_of_its_uninstall(
         open_place=lambda name, at: simulated_place(name, at, **slow),
     ) as fed:
         await fed.apply(fed.intent(PARTIES))
-        before = await fed.wait_ready(limit_s=LIMIT_S)
+        before = await fed.wait_ready()
         await fed.apply(fed.intent(()))
 
         async def is_uninstalling() -> bool:
@@ -111,9 +109,9 @@ async def test_a_removal_is_taken_back_in_the_middle_of_its_uninstall(
         await fed.until(is_uninstalling, "the uninstall is under way")
         applied = await fed.apply(fed.intent(PARTIES))
         assert applied["restored"] == ["credit/9999"]
-        ended = await fed.wait_operation(applied, limit_s=LIMIT_S)
+        ended = await fed.wait_operation(applied)
         assert ended["state"] == "Succeeded", ended
-        after = await fed.wait_ready(limit_s=LIMIT_S)
+        after = await fed.wait_ready()
         await wait_routed(fed, (9999,))
         assert after["9999"]["id"] == before["9999"]["id"]
         assert await jobs(fed, "ClusterInstall") == 2
@@ -123,28 +121,27 @@ async def test_the_removal_of_a_federation_is_taken_back(tmp_path: Path) -> None
     async with Federation(tmp_path, sites=("hq", "alpha")) as fed:
         parties = ((9999, "hq"), (10000, "alpha"))
         await fed.apply(fed.intent(parties))
-        before = await fed.wait_ready(limit_s=LIMIT_S)
+        before = await fed.wait_ready()
         removed = await fed.remove()
         applied = await fed.apply(fed.intent(parties))
         assert applied["federation"]["removing"] is False
         assert (await fed.wait_operation(removed))["state"] == "Superseded"
-        ended = await fed.wait_operation(applied, limit_s=LIMIT_S)
+        ended = await fed.wait_operation(applied)
         assert ended["state"] == "Succeeded", ended
-        after = await fed.wait_ready(limit_s=LIMIT_S)
+        after = await fed.wait_ready()
         await wait_routed(fed, (9999, 10000))
         assert {key: row["id"] for key, row in after.items()} == {
             key: row["id"] for key, row in before.items()
         }
         await fed.remove()
-        await fed.wait_gone(limit_s=LIMIT_S)
+        await fed.wait_gone()
         assert await find(fed.places["hq"].kube, NAMESPACES, "fate-9999") is None
 
 
-@pytest.mark.timeout(300)
 async def test_a_party_given_up_runs_on_untouched_when_its_site_comes_back(tmp_path: Path) -> None:
     async with Federation(tmp_path, sites=("hq", "alpha"), heartbeat_s=1.0) as fed:
         await fed.apply(fed.intent(((9999, "alpha"),)))
-        rows = await fed.wait_ready(limit_s=LIMIT_S)
+        rows = await fed.wait_ready()
         running = await pods(fed, "fate-9999", "alpha")
         await fed.agents["alpha"].stop()
 
@@ -152,11 +149,11 @@ async def test_a_party_given_up_runs_on_untouched_when_its_site_comes_back(tmp_p
             await presence.mark_offline(fed.running_hub.hub)
             return bool((await fed.api.get("sites/alpha"))["state"] == "Offline")
 
-        await fed.until(is_offline, "alpha is Offline", limit_s=30)
+        await fed.until(is_offline, "alpha is Offline")
         await fed.remove()
         answer = await fed.api.delete("participants/credit/9999", abandon="true")
         assert answer["items"][0]["namespace"] == "fate-9999"
-        await fed.wait_gone(limit_s=LIMIT_S)
+        await fed.wait_gone()
 
         async def are_revoked() -> bool:
             rows = await fed.api.items("certificates")

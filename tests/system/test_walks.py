@@ -26,7 +26,6 @@ from fedagent.kube.objects import list_all
 SITES = ("hq", "alpha")
 POOL = (1, 2, 3)
 STEPS = 10
-CALM_S = 90.0
 log = structlog.get_logger()
 Json = dict[str, Any]
 
@@ -146,7 +145,7 @@ class Walk:
         async def is_taken() -> bool:
             return not (await self._apply()).startswith("refused")
 
-        await self.fed.until(is_taken, "the last wish is taken", limit_s=CALM_S)
+        await self.fed.until(is_taken, "the last wish is taken")
 
 
 async def check_end(walk: Walk) -> None:
@@ -154,10 +153,10 @@ async def check_end(walk: Walk) -> None:
     fed = walk.fed
     wanted = {str(party) for party in walk.parties}
     if not walk.exists:
-        await fed.wait_gone(limit_s=CALM_S)
+        await fed.wait_gone()
     else:
-        await fed.wait_keys("exchange", *wanted, limit_s=CALM_S)
-        await fed.wait_ready(limit_s=CALM_S)
+        await fed.wait_keys("exchange", *wanted)
+        await fed.wait_ready()
         data = await fed.config_map("hq", "fate-exchange", "traffic-server-sni")
         table = {
             row["fqdn"]: row["tunnel_route"] for row in yaml.safe_load(data["sni.yaml"])["sni"]
@@ -176,7 +175,6 @@ async def check_end(walk: Walk) -> None:
     await fed.check_events()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", seeds())
 async def test_a_walk_ends_as_the_last_intent_says(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -67,7 +67,7 @@ async def test_watches_that_cannot_list_are_named_and_get_well(fed: Federation) 
     async def is_well() -> bool:
         return not await named_loops(fed)
 
-    await fed.until(is_well, "the finding goes away", limit_s=20)
+    await fed.until(is_well, "the finding goes away")
     assert await fed.events(kind="site.loop_recovered")
 
 
@@ -89,7 +89,7 @@ async def test_a_change_is_seen_though_the_watches_fail(fed: Federation, fault: 
         data = await fed.config_map("hq", "fate-exchange", "traffic-server-sni")
         return "sentinel." in data["sni.yaml"]
 
-    await fed.until(is_right, "the table is put right", limit_s=15)
+    await fed.until(is_right, "the table is put right")
     assert await named_loops(fed) == set()
 
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import pytest
 import pytest_asyncio
 from tests.support.controlplane import ControlPlane, Planes
+from tests.support.patience import patient
 
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import DEPLOYMENTS, NAMESPACES, SERVICEACCOUNTS
@@ -147,7 +148,9 @@ async def namespace(kube: Kube, numbers: Callable[[], int]) -> str:
     """A namespace of the test's own, with the account that pods need."""
     name = f"contract-{numbers()}"
     await apply(kube, NAMESPACES, {"metadata": {"name": name}})
-    assert await wait_until(kube, SERVICEACCOUNTS, "default", bool, namespace=name, limit_s=10)
+    assert await wait_until(
+        kube, SERVICEACCOUNTS, "default", bool, namespace=name, limit_s=patient()
+    )
     return name
 
 
@@ -163,7 +166,7 @@ def deploy(kube: Kube, namespace: str) -> Callable[..., Awaitable[None]]:
             name,
             lambda body: body is not None and is_complete(body, replicas),
             namespace=namespace,
-            limit_s=30,
+            limit_s=patient(),
         )
 
     return run

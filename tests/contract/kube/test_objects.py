@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.contract.kube.conftest import is_complete
+from tests.support.patience import patient
 
 from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube
@@ -176,7 +177,7 @@ async def test_a_foreground_deletion_takes_the_pods_first(
     await objects.delete(
         kube, DEPLOYMENTS, "web", namespace=namespace, propagation=Propagation.FOREGROUND
     )
-    assert await objects.wait_gone(kube, DEPLOYMENTS, "web", namespace=namespace, limit_s=30)
+    assert await objects.wait_gone(kube, DEPLOYMENTS, "web", namespace=namespace, limit_s=patient())
     assert await objects.list_all(kube, PODS, namespace=namespace) == ()
 
 
@@ -186,7 +187,7 @@ async def test_a_namespace_goes_with_all_that_is_in_it(
     await deploy()
     await objects.create(kube, CONFIGMAPS, config("c"), namespace=namespace)
     assert await objects.delete(kube, NAMESPACES, namespace)
-    assert await objects.wait_gone(kube, NAMESPACES, namespace, limit_s=40)
+    assert await objects.wait_gone(kube, NAMESPACES, namespace, limit_s=patient())
     assert await objects.list_all(kube, PODS, namespace=namespace) == ()
 
 
@@ -199,7 +200,7 @@ async def test_nothing_can_be_made_in_a_namespace_that_is_going(kube: Kube, name
     assert not await objects.wait_gone(kube, NAMESPACES, namespace, limit_s=0.2)
     release = {"metadata": {"finalizers": None}}
     await objects.patch(kube, CONFIGMAPS, "held", release, namespace=namespace)
-    assert await objects.wait_gone(kube, NAMESPACES, namespace, limit_s=40)
+    assert await objects.wait_gone(kube, NAMESPACES, namespace, limit_s=patient())
 
 
 async def test_a_node_port_is_allocated_and_given_once(kube: Kube, namespace: str) -> None:
@@ -245,7 +246,7 @@ async def test_a_deployment_that_recreates_ends_its_old_pods_first(
         note = {"spec": {"template": {"metadata": {"annotations": {"restarted": str(number)}}}}}
         await objects.patch(kube, DEPLOYMENTS, "web", note, namespace=namespace)
         old = before["metadata"]["name"]
-        assert await objects.wait_gone(kube, PODS, old, namespace=namespace, limit_s=30)
+        assert await objects.wait_gone(kube, PODS, old, namespace=namespace, limit_s=patient())
         assert await objects.wait_until(
             kube, DEPLOYMENTS, "web", lambda body: is_complete(body, 1), namespace=namespace
         )
@@ -289,7 +290,7 @@ async def test_a_changed_template_makes_new_pods(kube: Kube, namespace: str, dep
     note = {"metadata": {"annotations": {"restarted": "now"}}}
     await objects.patch(kube, DEPLOYMENTS, "web", {"spec": {"template": note}}, namespace=namespace)
     (old,) = [pod["metadata"]["name"] for pod in before]
-    assert await objects.wait_gone(kube, PODS, old, namespace=namespace, limit_s=30)
+    assert await objects.wait_gone(kube, PODS, old, namespace=namespace, limit_s=patient())
     after = await objects.list_all(
         kube, PODS, namespace=namespace, fields={"status.phase": "Running"}
     )

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.support.patience import patient, time_limit, until
 
 from fedagent.kube import errors, inventory, objects
 from fedagent.kube.client import Kube
@@ -17,7 +18,7 @@ LABELS = {"app": "web"}
 
 
 async def ask(address: LocalAddress, text: bytes) -> bytes:
-    async with asyncio.timeout(10):
+    async with time_limit():
         reader, writer = await asyncio.open_connection(*address)
         try:
             writer.write(text)
@@ -31,10 +32,7 @@ async def ask(address: LocalAddress, text: bytes) -> bytes:
 
 
 async def ask_until_answered(address: LocalAddress, text: bytes) -> bytes:
-    async with asyncio.timeout(20):
-        while not (answer := await ask(address, text)):
-            await asyncio.sleep(0.1)
-    return answer
+    return await until(lambda: ask(address, text), "an answer")
 
 
 async def test_a_command_runs_in_a_pod(
@@ -49,12 +47,13 @@ async def test_a_command_runs_in_a_pod(
 
 async def execute_when_allowed(kube: Kube, namespace: str, pod: str, command: list[str]) -> Any:
     # kwok hears of the permission a moment later.
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await execute(kube, namespace, pod, command)
-            except (ExecFailed, errors.Unavailable, errors.Invalid):
-                await asyncio.sleep(0.1)
+    async def attempt() -> Any:
+        try:
+            return await execute(kube, namespace, pod, command)
+        except (ExecFailed, errors.Unavailable, errors.Invalid):
+            return None
+
+    return await until(attempt, "the command may run")
 
 
 async def test_a_program_that_is_not_there_never_succeeds(
@@ -102,7 +101,7 @@ async def test_a_forward_outlives_its_pod(
         await ask_until_answered(address, b"one")
         first = await choose()
         await objects.delete(kube, PODS, first, namespace=namespace)
-        assert await objects.wait_gone(kube, PODS, first, namespace=namespace, limit_s=20)
+        assert await objects.wait_gone(kube, PODS, first, namespace=namespace, limit_s=patient())
         assert await ask_until_answered(address, b"two") == b"TWO"
         assert await choose() != first
 

@@ -6,6 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.support.patience import time_limit
 
 from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube
@@ -35,7 +36,7 @@ async def informer(
         timing=timing or WatchTiming(),
     )
     task = asyncio.create_task(made.run())
-    async with asyncio.timeout(10):
+    async with time_limit():
         await made.synced.wait()
     yield made
     task.cancel()
@@ -43,7 +44,7 @@ async def informer(
 
 
 async def becomes(made: Informer, accept: Callable[[dict[str, Any]], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with time_limit():
         with made.subscribe() as changed:
             while not accept({i["metadata"]["name"]: i.get("data") for i in made.items()}):
                 await changed.wait()
@@ -84,7 +85,7 @@ async def test_an_informer_misses_nothing_between_two_watches(kube: Kube, namesp
 async def test_the_server_ends_a_watch_in_time(kube: Kube, namespace: str) -> None:
     _items, version = await read_list(kube, CONFIGMAPS, namespace, {})
     timing = WatchTiming(window_s=1.0, grace_s=5.0)
-    async with asyncio.timeout(5):
+    async with time_limit():
         seen = [
             event.type
             async for event in watch_once(kube, CONFIGMAPS, namespace, {}, version, timing=timing)
@@ -105,7 +106,7 @@ async def test_a_watch_from_before_the_servers_memory_is_gone(
             async for _event in events:
                 pass
 
-    async with asyncio.timeout(20):
+    async with time_limit():
         with pytest.raises(errors.Gone):
             await drain()
 

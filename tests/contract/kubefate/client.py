@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from tests.support.patience import time_limit, until
 
 Json = dict[str, Any]
 ENDED = ("Success", "Failed", "Rollback", "Canceled")
@@ -66,7 +66,7 @@ class Client:
         if bearer:
             headers["Authorization"] = f"Bearer {bearer}"
         async with (
-            asyncio.timeout(20),
+            time_limit(),
             self._session.request(
                 method,
                 f"{self.url}{path}",
@@ -84,17 +84,18 @@ class Client:
     async def job(self, uuid: str) -> Json:
         return dict((await self.call("GET", f"/v1/job/{uuid}")).data)
 
-    async def follow(self, uuid: str, limit_s: float = 30) -> list[Json]:
+    async def follow(self, uuid: str) -> list[Json]:
         """Return the distinct states of a job, the last one final."""
         seen: list[Json] = []
-        async with asyncio.timeout(limit_s):
-            while True:
-                job = await self.job(uuid)
-                if not seen or job != seen[-1]:
-                    seen.append(job)
-                if is_over(job):
-                    return seen
-                await asyncio.sleep(0.02)
+
+        async def has_ended() -> bool:
+            job = await self.job(uuid)
+            if not seen or job != seen[-1]:
+                seen.append(job)
+            return is_over(job)
+
+        await until(has_ended, f"job {uuid} is over")
+        return seen
 
     async def finish(self, method: str, spec: Json, **changes: Any) -> Json:
         answer = await self.submit(method, spec, **changes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import gzip
 import json
@@ -10,6 +9,7 @@ import json
 import pytest
 import yaml
 from tests.contract.kubefate.client import exchange_spec, party_spec
+from tests.support.patience import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ZERO = "0001-01-01T00:00:00Z"
@@ -399,12 +399,11 @@ async def test_a_deleted_job_is_gone(site):
 
 
 async def _with_last_state(site, uuid, start):
-    async with asyncio.timeout(10):
-        while True:
-            job = await site.client.job(uuid)
-            if (job["states"] or [""])[-1].startswith(start):
-                return job
-            await asyncio.sleep(0.02)
+    async def job_in_state():
+        job = await site.client.job(uuid)
+        return job if (job["states"] or [""])[-1].startswith(start) else None
+
+    return await until(job_in_state, f"a last state {start!r}")
 
 
 async def _record(site, name):
@@ -426,9 +425,8 @@ async def _node_ports(site, name):
 
 async def _until_gone(site, name):
     kinds = ("Deployment", "Service", "Ingress", "ConfigMap")
-    async with asyncio.timeout(10):
-        while True:
-            left = [await site.kube.list(kind, name, f"name={name}") for kind in kinds]
-            if not any(left):
-                return
-            await asyncio.sleep(0.05)
+
+    async def is_gone():
+        return not any([await site.kube.list(kind, name, f"name={name}") for kind in kinds])
+
+    await until(is_gone, f"{name} is gone")

@@ -17,6 +17,7 @@ from tests.contract.store.rows import (
     a_status,
     populate,
 )
+from tests.support.patience import time_limit
 
 from fedcore.errors import Conflict, NotFound
 from fedhub.domain.phases import Phase, SiteState
@@ -63,7 +64,7 @@ async def test_a_locked_federation_is_read_as_the_holder_left_it(database: Datab
             await federations.lock(db, "fed-credit")
             return (await federations.get(db, "fed-credit")).revision
 
-    async with asyncio.timeout(4):
+    async with time_limit():
         _, revision = await asyncio.gather(first(), second())
     assert revision == 2
 

@@ -18,6 +18,7 @@ from tests.contract.store.rows import (
     an_operation,
     spooled,
 )
+from tests.support.patience import time_limit
 
 from fedcore.errors import Conflict, NotFound
 from fedhub.domain.access import Grant, Permission, Principal, PrincipalKind, Visibility
@@ -172,7 +173,7 @@ async def test_a_follower_misses_nothing_of_many_writers(database: Database) -> 
                 go_on.set()
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(20):
+    async with time_limit():
         await asyncio.gather(follow(), *(write(number) for number in range(total)))
     assert sorted(seen) == sorted(f"n.{number}" for number in range(total))
 

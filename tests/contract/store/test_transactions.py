@@ -13,6 +13,7 @@ from tests.contract.store.rows import (
     put_setting,
     setting,
 )
+from tests.support.patience import time_limit
 
 from fedcore.errors import Conflict, Internal
 from fedhub.store import federations, hub, participants, sites
@@ -69,7 +70,7 @@ async def test_a_cancelled_transaction_stores_nothing_and_frees_the_database(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(3), database.begin() as db:
+    async with time_limit(), database.begin() as db:
         assert await sites.all(db) == ()
         await sites.add(db, a_site())
 
@@ -97,7 +98,7 @@ async def test_a_read_cannot_write(database: Database) -> None:
 async def test_a_reader_sees_one_state_while_a_writer_goes_on(database: Database) -> None:
     async with database.read() as reader:
         assert await sites.all(reader) == ()
-        async with asyncio.timeout(3), database.begin() as db:
+        async with time_limit(), database.begin() as db:
             await sites.add(db, a_site())
         assert await sites.all(reader) == ()
     async with database.read() as reader:
@@ -107,7 +108,7 @@ async def test_a_reader_sees_one_state_while_a_writer_goes_on(database: Database
 async def test_readers_do_not_wait_for_an_open_writer(database: Database) -> None:
     async with database.begin() as db:
         await sites.add(db, a_site())
-        async with asyncio.timeout(3), database.read() as reader:
+        async with time_limit(), database.read() as reader:
             assert await sites.all(reader) == ()
 
 
@@ -172,7 +173,7 @@ async def test_writers_cancelled_anywhere_leave_the_database_free_and_whole(
 
     for number in range(40):
         await cancelled(number)
-    async with asyncio.timeout(2), database.begin() as db:
+    async with time_limit(), database.begin() as db:
         await put_setting(db, "after", "x")
         rows = await db.execute(text("SELECT name FROM hub_settings"))
         names = {name for (name,) in rows}
