@@ -10,7 +10,8 @@ import pytest_asyncio
 from tests.support.federation import Federation
 from tests.support.kubetier import RealPlace
 from tests.support.kwok import Behaviour
-from tests.support.lifecycle import Json, until
+from tests.support.lifecycle import Json
+from tests.support.patience import until
 
 pytestmark = [
     pytest.mark.kube,

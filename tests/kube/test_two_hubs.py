@@ -11,7 +11,8 @@ import pytest_asyncio
 from tests.support.controlplane import ControlPlane, Planes
 from tests.support.federation import Federation
 from tests.support.kubetier import HOME, RealPlace, Service, real_place
-from tests.support.lifecycle import Json, until
+from tests.support.lifecycle import Json
+from tests.support.patience import until
 
 pytestmark = [
     pytest.mark.kube,

@@ -24,7 +24,8 @@ from tests.support.hubapi import (
     spooled_events_in,
     tables_naming,
 )
-from tests.support.lifecycle import Json, Part, ShiftedClock, make_brisk, until
+from tests.support.lifecycle import Json, Part, ShiftedClock, make_brisk
+from tests.support.patience import until
 from tests.support.place import SimulatedPlace, SitePlace, simulated_place
 from tests.support.processes import free_ports
 from tests.support.tcp_proxy import Cutter

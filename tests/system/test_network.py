@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from tests.support.federation import Federation
-from tests.support.lifecycle import Part, ShiftedClock, until
-from tests.support.patience import time_limit
+from tests.support.lifecycle import Part, ShiftedClock
+from tests.support.patience import time_limit, until
 from tests.support.place import simulated_place
 
 from fedagent.run import running_agent
