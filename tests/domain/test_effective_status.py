@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fedcore.words import Phase
 from fedhub.domain.effective_status import StatusInputs, effective_status
-from fedhub.domain.phases import Phase, SiteState
+from fedhub.domain.phases import SiteState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KNOWN = StatusInputs(

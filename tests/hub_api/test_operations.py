@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.support.hub import ManualClock, federation, party, running_test_hub
 
-from fedhub.domain.phases import Phase
+from fedcore.words import Phase
 from fedhub.services import presence
 from fedproto.agent.v1 import status_pb2
 

@@ -7,16 +7,15 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from fedcore.words import ParticipantKind, Phase
 from fedhub.catalogue.load import load
 from fedhub.domain.federation import EXCHANGE_KEY, EXCHANGE_PARTY_ID
 from fedhub.domain.models import (
     Federation,
     Participant,
-    ParticipantRole,
     PlannedDocument,
     StoredDocument,
 )
-from fedhub.domain.phases import Phase
 from fedhub.planner.intent import parse_intent
 from fedhub.planner.plan import Member, Plan, PlanInput, Report
 from fedhub.planner.routes import Address
@@ -104,7 +103,7 @@ def world(
                     "fed-1",
                     "site-id-hq",
                     EXCHANGE_KEY,
-                    ParticipantRole.EXCHANGE,
+                    ParticipantKind.EXCHANGE,
                     EXCHANGE_PARTY_ID,
                     "credit-risk/exchange",
                     intent.exchange.namespace,
@@ -113,6 +112,7 @@ def world(
                 intent.exchange,
                 intent.exchange.site,
                 told.get(EXCHANGE_ID),
+                RELEASE,
             )
         )
     for party in intent.parties:
@@ -122,14 +122,14 @@ def world(
             "fed-1",
             f"site-id-{party.id}",
             str(party.id),
-            ParticipantRole.CLUSTER,
+            ParticipantKind.CLUSTER,
             party.id,
             f"credit-risk/{party.id}",
             party.effective_namespace,
             NOW,
         )
-        members.append(Member(participant, party, party.site, told.get(resource)))
-    return PlanInput(federation, intent, RELEASE, tuple(members), charts)
+        members.append(Member(participant, party, party.site, told.get(resource), RELEASE))
+    return PlanInput(federation, intent, tuple(members), charts)
 
 
 def leaving(given: PlanInput, *participant_ids: str) -> PlanInput:

@@ -15,12 +15,12 @@ from tests.planner.strategies import (
 )
 
 from fedcore.errors import Invalid
+from fedcore.words import Phase
 from fedhub.domain.models import Endpoint, ResourceKind, StoredStatus
-from fedhub.domain.phases import Phase
 from fedhub.planner.diff import Change, diff_documents
-from fedhub.planner.digest import digest_of
+from fedhub.planner.documents import digest_of, removal_document, stored_spec
 from fedhub.planner.endpoint import endpoint_document
-from fedhub.planner.plan import plan, report_of, stored_spec
+from fedhub.planner.plan import plan, report_of
 from fedhub.planner.routes import Address
 from fedproto.agent.v1 import document_pb2 as pb
 from fedproto.agent.v1 import status_pb2
@@ -104,11 +104,12 @@ def test_an_endpoint_has_a_document(mode, number):
     assert (found.kind, found.absent) == (ResourceKind.ENDPOINT, False)
     assert isinstance(found.spec, pb.EndpointSpec)
     assert (found.spec.mode, found.spec.minimum_version) == (number, "v1.4.4")
-    gone = endpoint_document(dataclasses.replace(endpoint, removing=True), "v1.4.4")
-    assert gone.absent
-    assert gone.digest != found.digest
     kept = stored([found])["e-1"]
     assert stored_spec(kept) == found.spec
+    gone = removal_document(kept)
+    assert gone.absent
+    assert gone.spec == found.spec
+    assert gone.digest != found.digest
 
 
 def test_an_endpoint_of_an_unknown_mode_is_refused():

@@ -23,7 +23,7 @@ from tests.planner.strategies import (
     world,
 )
 
-from fedhub.domain.phases import Phase
+from fedcore.words import Phase
 from fedhub.planner.diff import readable
 from fedhub.planner.plan import plan
 from fedhub.planner.routes import Reason

@@ -26,8 +26,8 @@ from tests.planner.strategies import (
     world,
 )
 
-from fedhub.domain.phases import Phase
-from fedhub.planner.impact import affected_by
+from fedcore.words import Phase
+from fedhub.planner.impact import affected_by, may_affect
 from fedhub.planner.plan import PlanInput, plan
 from fedhub.planner.routes import is_tunnel_port
 from fedproto.agent.v1 import document_pb2 as pb
@@ -206,26 +206,79 @@ def test_adding_a_party_changes_the_exchange_and_its_own_document_alone(given_, 
     assert set(before) <= set(after)
 
 
-@FEW
-@given(st.data())
-def test_a_report_changes_no_document_outside_its_scope(data):
-    given_ = data.draw(worlds(has_exchange=data.draw(st.booleans())))
-    if not given_.members:
-        return
-    member = data.draw(st.sampled_from(given_.members))
-    resource = member.participant.id
+@st.composite
+def stages(draw) -> PlanInput:
+    """A federation at any time of its life: some members leave, some documents are absent."""
+    plan_input = draw(worlds(has_exchange=draw(st.booleans())))
+    everyone = [member.participant.id for member in plan_input.members]
+    if not everyone:
+        return plan_input
+    current = stored(plan(plan_input).documents)
+    gone = draw(st.sets(st.sampled_from(everyone)))
+    plan_input = with_current(leaving(plan_input, *gone), current)
+    if draw(st.booleans()):
+        current = stored(plan(plan_input).documents, current)
+        plan_input = with_current(plan_input, current)
+    reports = [
+        dataclasses.replace(
+            member.report,
+            phase=draw(st.sampled_from([Phase.GONE, Phase.REMOVING])),
+            observed_generation=draw(st.integers(1, 3)),
+        )
+        for member in plan_input.members
+        if member.is_leaving and member.report is not None
+    ]
+    return told(plan_input, *reports)
+
+
+@st.composite
+def next_reports(draw, member):
+    """What a member may report next: often its last report with another phase or generation."""
+    if member.report is not None and draw(st.booleans()):
+        return dataclasses.replace(
+            member.report,
+            phase=draw(st.sampled_from(Phase)),
+            observed_generation=draw(st.integers(1, 3)),
+        )
     if member.is_exchange:
-        after = exchange_report(data.draw(st.sampled_from(["10.9.9.9", "10.0.0.1"])))
-    else:
-        reports = data.draw(party_reports([member.participant.party_id]))
-        after = reports[0] if reports else report(resource)
-    changed = told(given_, after)
-    scope = affected_by(changed, resource, member.report, after)
-    old, new = digests(plan(given_)), digests(plan(changed))
-    differing = {each for each in old.keys() | new.keys() if old.get(each) != new.get(each)}
-    if scope is not None:
-        assert differing <= scope
-        assert digests(plan(changed, scope=scope)) == {k: v for k, v in new.items() if k in scope}
+        return exchange_report(draw(st.sampled_from(["10.9.9.9", "10.0.0.1"])))
+    reports = draw(party_reports([member.participant.party_id]))
+    return reports[0] if reports else report(member.participant.id)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_report_changes_the_documents_in_its_scope_and_no_other(data):
+    plan_input = data.draw(stages())
+    if not plan_input.members:
+        return
+    member = data.draw(st.sampled_from(plan_input.members))
+    before, after = member.report, data.draw(next_reports(member))
+    changed = told(plan_input, after)
+    scope = affected_by(changed, member.participant.id, before, after)
+    assert scope == affected_by(plan_input, member.participant.id, before, after)
+
+    first, second = plan(plan_input), plan(changed)
+    old, new = digests(first), digests(second)
+    differing = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    differing |= {
+        key
+        for key in first.waiting.keys() | second.waiting.keys()
+        if first.waiting.get(key) != second.waiting.get(key)
+    }
+    if not may_affect(member.participant, before, after):
+        assert scope == frozenset()
+    if scope is None:
+        return
+    assert differing <= scope
+    part = plan(changed, scope=scope)
+    assert digests(part) == {key: digest for key, digest in new.items() if key in scope}
+    assert part.waiting == {key: why for key, why in second.waiting.items() if key in scope}
+    is_phase_alone = before is not None and after == dataclasses.replace(
+        before, phase=after.phase, observed_generation=after.observed_generation
+    )
+    if is_phase_alone:
+        assert scope <= differing, "a phase names nobody whose document stays"
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from fedcore.words import Phase
 from fedhub.api.operations import StepView
 from fedhub.api.request import PageQuery, hub_of
 from fedhub.api.sites import FindingView
 from fedhub.api.status_views import reported
 from fedhub.domain.access import Principal
 from fedhub.domain.effective_status import StatusInputs, effective_status
-from fedhub.domain.phases import Phase
 from fedhub.services import participants
 from fedhub.services.participants import ResourceDetail
 from fedhub.services.progress import steps_of

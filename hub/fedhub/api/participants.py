@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from fedcore.errors import Conflict
+from fedcore.words import Phase
 from fedhub.api.operations import StepView
 from fedhub.api.request import NameFilter, PageQuery, hub_of
 from fedhub.api.sites import FindingView
@@ -21,7 +22,6 @@ from fedhub.api.status_views import (
 )
 from fedhub.domain.access import Principal
 from fedhub.domain.effective_status import StatusInputs, effective_status
-from fedhub.domain.phases import Phase
 from fedhub.services import agents, force_removal, participants
 from fedhub.services.progress import steps_of
 from fedhub.store.participants import ParticipantRow

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fedhub.domain.phases import NEEDS_A_PERSON, Phase, SiteState
+from fedcore.words import Phase
+from fedhub.domain.phases import NEEDS_A_PERSON, SiteState
 
 _ENDED: Final = frozenset({Phase.READY, Phase.REMOVING, Phase.GONE, *NEEDS_A_PERSON})
 """Phases of which a newer generation makes something else."""

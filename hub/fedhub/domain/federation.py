@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from fedcore.ids import NAME_PATTERN, is_domain, is_name
+from fedcore.words import RepairPolicy
 
 MAX_PARTIES: Final = 1_000
 MAX_PARTY_ID: Final = 999_999
@@ -27,13 +28,6 @@ class Expose(StrEnum):
     NODE_PORT = "NodePort"
     LOAD_BALANCER = "LoadBalancer"
     CLUSTER_IP = "ClusterIP"
-
-
-class Repair(StrEnum):
-    """What the agent does about drift: put it right, or report it only."""
-
-    AUTO = "auto"
-    REPORT = "report"
 
 
 class CrossFieldError(ValueError):
@@ -110,7 +104,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, examples=["alpha"])]
 HostPort = Annotated[str, Field(max_length=260), AfterValidator(_check_host_port)]
 Domain = Annotated[str, AfterValidator(_check_domain)]
 ExposeField = Annotated[Expose, Field(strict=False)]
-RepairField = Annotated[Repair, Field(strict=False)]
+RepairField = Annotated[RepairPolicy, Field(strict=False)]
 Values = Annotated[
     dict[str, Any],
     Field(
@@ -204,7 +198,8 @@ class FederationIntent(Strict):
         default="spark-pulsar", description="Computing and federation engine."
     )
     repair: RepairField = Field(
-        default=Repair.AUTO, description="auto: agents put drift right; report: they only tell."
+        default=RepairPolicy.AUTO,
+        description="auto: agents put drift right; report: they only tell.",
     )
     exchange: ExchangeIntent | None = Field(
         default=None, description="The exchange. Without one, parties route to each other directly."

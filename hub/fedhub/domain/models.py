@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from fedhub.domain.phases import OperationState, Phase, SiteState
+from fedcore.words import ParticipantKind, Phase
+from fedhub.domain.phases import OperationState, SiteState
 from fedproto.agent.v1 import document_pb2, status_pb2
 
 
@@ -15,13 +16,6 @@ class ResourceKind(StrEnum):
 
     ENDPOINT = "Endpoint"
     PARTICIPANT = "Participant"
-
-
-class ParticipantRole(StrEnum):
-    """What a participant is in its federation."""
-
-    EXCHANGE = "exchange"
-    CLUSTER = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +79,7 @@ class Participant:
     federation_id: str
     site_id: str
     key: str
-    role: ParticipantRole
+    role: ParticipantKind
     party_id: int
     name: str
     namespace: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from fedcore.words import Phase
+
 
 class SiteState(StrEnum):
     """Where a site stands; a broken stream is Disconnected at once, Offline after the lease."""
@@ -14,26 +16,6 @@ class SiteState(StrEnum):
     DISCONNECTED = "Disconnected"
     OFFLINE = "Offline"
     REVOKED = "Revoked"
-
-
-class Phase(StrEnum):
-    """Where an endpoint or a participant stands."""
-
-    DRAFT = "Draft"
-    PLANNED = "Planned"
-    WAITING = "Waiting"
-    INSTALLING = "Installing"
-    DEPLOYING = "Deploying"
-    RECONFIGURING = "Reconfiguring"
-    UPGRADING = "Upgrading"
-    READY = "Ready"
-    DEGRADED = "Degraded"
-    REMOVING = "Removing"
-    GONE = "Gone"
-    FAILED = "Failed"
-    AWAITING_APPROVAL = "AwaitingApproval"
-    REFUSED = "Refused"
-    UNKNOWN = "Unknown"
 
 
 class OperationState(StrEnum):

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedhub.domain.federation import Strict
+from fedcore.words import KeyAlgorithm, KeyFormat, ProxyKind, TableKind, WorkloadKind
+from fedhub.domain.federation import Expose, Strict
 
 Topology = Literal["any", "exchange", "direct"]
-"""Where a wish counts: always, only in a federation with an exchange, or only in one without."""
-ExposeWord = Literal["NodePort", "LoadBalancer", "ClusterIP"]
+"""Where a template counts: always, only with an exchange, or only without one."""
 
 
 class ChartPin(Strict):
@@ -32,8 +32,8 @@ class CertificateTemplate(Strict):
     dns_names: tuple[str, ...] = Field(
         strict=False, description="What it is called; filled. The CA's profile has the last word."
     )
-    key_algorithm: Literal["P256", "RSA3072"]
-    key_format: Literal["PKCS8", "TRADITIONAL"]
+    key_algorithm: KeyAlgorithm = Field(strict=False)
+    key_format: KeyFormat = Field(strict=False)
     certificate_key: str
     private_key_key: str
     ca_key: str
@@ -45,7 +45,7 @@ class ComponentTemplate(Strict):
     """A workload that must be healthy."""
 
     name: str
-    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
+    kind: WorkloadKind = Field(default=WorkloadKind.DEPLOYMENT, strict=False)
 
 
 class AddressTemplate(Strict):
@@ -54,14 +54,14 @@ class AddressTemplate(Strict):
     role: Literal["pulsar", "nginx", "ats"]
     service: str
     port_name: str
-    expose: ExposeWord
+    expose: Expose = Field(strict=False)
     topology: Topology = "any"
 
 
 class Exposure(Strict):
     """The cluster.yaml keys that make one way of exposure; computed, so never overlaid."""
 
-    expose: ExposeWord
+    expose: Expose = Field(strict=False)
     topology: Topology = "any"
     values: dict[str, Any]
 
@@ -69,13 +69,13 @@ class Exposure(Strict):
 class TableTemplate(Strict):
     """Where a route table stands, and which proxy reads it."""
 
-    kind: Literal["sni", "nginx", "pulsar"]
+    kind: TableKind = Field(strict=False)
     config_map: str
     key: str
     chart_keys: tuple[str, ...] = Field(
         default=(), strict=False, description="Keys that the chart writes by itself; filled."
     )
-    proxy: Literal["traffic-server", "nginx"] | None = None
+    proxy: ProxyKind | None = Field(default=None, strict=False)
     deployment: str = ""
 
 

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedcore import limits
 from fedcore.errors import Denied, Invalid
 from fedcore.terminal_text import replace_unsafe
+from fedcore.words import Phase
 from fedhub.domain.models import Event, StoredDocument, StoredStatus
-from fedhub.domain.phases import Phase
 from fedhub.fleet.sessions import LiveSession
 from fedhub.store import documents, events, participants, sessions, statuses
 from fedproto.agent.v1 import event_pb2, status_pb2

@@ -13,7 +13,7 @@ import yaml
 from google.protobuf.json_format import MessageToDict
 
 from fedhub.domain.models import PlannedDocument, Spec, StoredDocument
-from fedhub.planner.plan import stored_spec
+from fedhub.planner.documents import stored_spec
 
 HIDDEN: Final = "(hidden)"
 SECRET_WORDS: Final = ("password", "passwd", "secretkey", "default_pass", "token")

@@ -1,4 +1,4 @@
-"""What the planner is given and what it gives back, as values."""
+"""Input and output of the planner, as values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from fedcore.words import ParticipantKind, Phase
 from fedhub.domain.federation import ExchangeIntent, FederationIntent, PartyIntent
 from fedhub.domain.models import (
     Federation,
     Participant,
-    ParticipantRole,
     PlannedDocument,
     StoredDocument,
     StoredStatus,
 )
-from fedhub.domain.phases import Phase
-from fedhub.domain.release import Release
+from fedhub.domain.release import Release, RoleRelease
 from fedhub.planner.routes import Address, ExchangeTargets, Peer, Reason, Route, Unrouted, label_of
 
 NOTHING: Final[Mapping[str, str]] = {}
@@ -24,7 +23,10 @@ NOTHING: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What planning needs of a participant's latest status."""
+    """What the planner reads of a participant's latest status, and nothing else.
+
+    ``impact`` compares two of these: a field that the planner begins to read belongs here first.
+    """
 
     participant_id: str
     addresses: Mapping[str, Address]
@@ -35,15 +37,17 @@ class Report:
 
 
 def report_of(stored: StoredStatus) -> Report:
-    """Take from a stored status what planning needs. Names that did not resolve are left out."""
+    """Return what the planner reads of a stored status; names that did not resolve are left out."""
     status = stored.status
     return Report(
         participant_id=stored.resource_id,
         addresses={
-            each.role: Address(each.host or each.ip, each.ip, each.port)
-            for each in status.addresses
+            address.role: Address(address.host or address.ip, address.ip, address.port)
+            for address in status.addresses
         },
-        resolutions={each.name: each.ip for each in status.resolutions if each.ip},
+        resolutions={
+            resolution.name: resolution.ip for resolution in status.resolutions if resolution.ip
+        },
         phase=stored.phase,
         observed_generation=stored.observed_generation,
         digest=stored.digest,
@@ -52,21 +56,30 @@ def report_of(stored: StoredStatus) -> Report:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A participant with its intent (None once it is being removed) and its latest report."""
+    """A participant with its intent (None once it is being removed) and its latest report.
+
+    ``release`` is its own: while an upgrade goes in waves, members of one federation differ.
+    """
 
     participant: Participant
     intent: ExchangeIntent | PartyIntent | None
     site_name: str
     report: Report | None
+    release: Release
+
+    @property
+    def role_release(self) -> RoleRelease:
+        """Return the part of the release that describes this member's role."""
+        return self.release.exchange if self.is_exchange else self.release.cluster
 
     @property
     def is_exchange(self) -> bool:
-        """Tell whether this is the exchange."""
-        return self.participant.role is ParticipantRole.EXCHANGE
+        """Return whether this is the exchange."""
+        return self.participant.role is ParticipantKind.EXCHANGE
 
     @property
     def is_leaving(self) -> bool:
-        """Tell whether intent no longer has this participant."""
+        """Return whether intent no longer has this participant."""
         return self.participant.removing or self.intent is None
 
     @property
@@ -102,12 +115,12 @@ class PlanInput:
     """Everything that documents follow from.
 
     ``charts``: digests of the archives that the hub serves. ``current``: stored documents by
-    resource id; needed of every participant that leaves or comes back, others may be there.
+    resource id. It must hold those of every participant that leaves or comes back; it may hold
+    others.
     """
 
     federation: Federation
     intent: FederationIntent
-    release: Release
     members: tuple[Member, ...]
     charts: frozenset[str] = frozenset()
     current: Mapping[str, StoredDocument] = field(default_factory=dict)
@@ -123,7 +136,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """What the planner decided, for people. ``exchange`` is None without one or while it waits."""
+    """Who can be reached where. ``exchange`` is None without one, or while it has no address."""
 
     domain: str
     exchange: ExchangeTargets | None
@@ -135,15 +148,20 @@ class Routes:
 class Plan:
     """The outcome. A member without a planned document keeps the stored one, if it has any.
 
-    ``unrouted`` names the parties that no table mentions yet; they have a document all the same (a
-    party must be deployed before it has an address). With a scope, ``documents`` and ``waiting``
-    speak of the members in scope alone.
+    With a scope, ``documents`` and ``waiting`` (by participant id) hold members in scope alone.
     """
 
     documents: tuple[PlannedDocument, ...]
     waiting: Mapping[str, Waiting]
     routes: Routes
-    unrouted: tuple[Unrouted, ...]
+
+    @property
+    def unrouted(self) -> tuple[Unrouted, ...]:
+        """Return the parties that no table mentions yet, and why.
+
+        They have a document all the same: a party must be deployed before it has an address.
+        """
+        return self.routes.unrouted
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,38 +176,37 @@ class MemberGroups:
 
     @property
     def exchange_is_draining(self) -> bool:
-        """Tell whether the exchange is leaving but clusters still need it."""
+        """Return whether the exchange is leaving but clusters still need it."""
         return self.exchange is not None and self.exchange.is_leaving
 
 
-def group_members(given: PlanInput) -> MemberGroups:
-    """Sort the members into their parts; their order in ``given`` does not matter."""
-    staying: list[Member] = []
+def group_members(plan_input: PlanInput) -> MemberGroups:
+    """Sort the members into their parts; their order in ``plan_input`` does not matter."""
+    clusters: list[Member] = []
     leaving: list[Member] = []
     exchange: Member | None = None
-    for each in sorted(given.members, key=_by_party):
-        if each.participant.removing or each.intent is None:
-            leaving.append(each)
-        elif each.participant.role is ParticipantRole.EXCHANGE:
-            exchange = each
+    for member in sorted(plan_input.members, key=_by_party):
+        if member.participant.removing or member.intent is None:
+            leaving.append(member)
+        elif member.participant.role is ParticipantKind.EXCHANGE:
+            exchange = member
         else:
-            staying.append(each)
-    clusters = tuple(staying)
+            clusters.append(member)
     is_needed = bool(clusters) or any(
-        remains(each, given.current) for each in leaving if not each.is_exchange
+        remains(member, plan_input.current) for member in leaving if not member.is_exchange
     )
     if exchange is None and is_needed:
-        exchange = next((each for each in leaving if each.is_exchange), None)
+        exchange = next((member for member in leaving if member.is_exchange), None)
     return MemberGroups(
         exchange=exchange,
-        clusters=clusters,
-        leaving=tuple(each for each in leaving if each is not exchange),
-        is_direct=exchange is None and given.intent.exchange is None,
+        clusters=tuple(clusters),
+        leaving=tuple(member for member in leaving if member is not exchange),
+        is_direct=exchange is None and plan_input.intent.exchange is None,
     )
 
 
 def remains(member: Member, current: Mapping[str, StoredDocument]) -> bool:
-    """Tell whether anything of a leaving participant may still be at its site."""
+    """Return whether anything of a leaving participant may still be at its site."""
     document = current.get(member.participant.id)
     if document is None:
         return False
@@ -198,6 +215,7 @@ def remains(member: Member, current: Mapping[str, StoredDocument]) -> bool:
         document.absent
         and report is not None
         and report.phase is Phase.GONE
+        # A Gone of an earlier removal says nothing of what was deployed again since.
         and report.observed_generation >= document.generation
     )
     return not is_gone

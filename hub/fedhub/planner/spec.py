@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
 
-from fedhub.domain.federation import ExchangeIntent, Expose, PartyIntent, Repair
+from fedcore.words import TableKind
+from fedhub.domain.federation import ExchangeIntent, Expose, PartyIntent
 from fedhub.domain.models import Participant
-from fedhub.domain.release import CertificateTemplate, RoleRelease, TableTemplate, Topology
+from fedhub.domain.release import CertificateTemplate, TableTemplate, Topology
 from fedhub.planner.inputs import Member, PlanInput
 from fedhub.planner.routes import (
     NOWHERE,
@@ -29,29 +29,13 @@ from fedhub.planner.values import (
     with_relay,
 )
 from fedproto.agent.v1 import document_pb2 as pb
+from fedproto.words import to_wire
 
-Entries = Mapping[str, Iterable[tuple[str, str, int]]]
+Entries = Mapping[TableKind, Iterable[tuple[str, str, int]]]
 """Entries (key, host, port) by kind of table."""
 
-TABLES: Final = {
-    "sni": pb.TABLE_KIND_SNI,
-    "nginx": pb.TABLE_KIND_NGINX,
-    "pulsar": pb.TABLE_KIND_PULSAR,
-}
-_PROXIES: Final = {
-    "traffic-server": pb.PROXY_KIND_TRAFFIC_SERVER,
-    "nginx": pb.PROXY_KIND_NGINX,
-}
-_ALGORITHMS: Final = {"P256": pb.KEY_ALGORITHM_P256, "RSA3072": pb.KEY_ALGORITHM_RSA3072}
-_FORMATS: Final = {"PKCS8": pb.KEY_FORMAT_PKCS8, "TRADITIONAL": pb.KEY_FORMAT_TRADITIONAL}
-_WORKLOADS: Final = {
-    "Deployment": pb.WORKLOAD_KIND_DEPLOYMENT,
-    "StatefulSet": pb.WORKLOAD_KIND_STATEFUL_SET,
-}
-_REPAIRS: Final = {
-    Repair.AUTO: pb.REPAIR_POLICY_AUTO,
-    Repair.REPORT: pb.REPAIR_POLICY_REPORT,
-}
+_SharedKey = tuple[bool, Expose, str, str]
+"""What makes the common part of a spec: role, exposure, version and engine of the release."""
 
 
 def release_name(participant: Participant) -> str:
@@ -61,16 +45,16 @@ def release_name(participant: Participant) -> str:
 
 def relay_entries(tables: RouteTables) -> Entries:
     """Return the exchange's tables as they must stand in its ConfigMaps."""
-    return {"sni": tables.sni(), "nginx": tables.nginx()}
+    return {TableKind.SNI: tables.sni(), TableKind.NGINX: tables.nginx()}
 
 
 class SpecBuilder:
     """Builds the specs of one federation; what members of a kind share is built once."""
 
-    def __init__(self, given: PlanInput, *, is_direct: bool) -> None:
-        self._given = given
+    def __init__(self, plan_input: PlanInput, *, is_direct: bool) -> None:
+        self._input = plan_input
         self._topology: Topology = "direct" if is_direct else "exchange"
-        self._shared: dict[tuple[bool, Expose], pb.ParticipantSpec] = {}
+        self._shared: dict[_SharedKey, pb.ParticipantSpec] = {}
 
     def exchange(
         self, member: Member, tables: RouteTables, names: Iterable[str]
@@ -83,10 +67,10 @@ class SpecBuilder:
         self, member: Member, targets: ExchangeTargets, names: Iterable[str]
     ) -> pb.ParticipantSpec:
         """Build the spec of a party that goes through an exchange."""
-        routes = through_exchange(self._given.federation.domain, targets)
+        routes = through_exchange(self._input.federation.domain, targets)
         entries = {
-            "nginx": [("default", targets.nginx.ip, targets.nginx.port)],
-            "pulsar": [("default", targets.ats.ip, targets.ats.port)],
+            TableKind.NGINX: [("default", targets.nginx.ip, targets.nginx.port)],
+            TableKind.PULSAR: [("default", targets.ats.ip, targets.ats.port)],
         }
         return self._spec(member, merge(self._values(member), routes), entries, names)
 
@@ -95,34 +79,30 @@ class SpecBuilder:
         party_id = member.participant.party_id
         routes = peer_to_peer(party_id, others)
         entries = {
-            "nginx": [("default", NOWHERE, NOWHERE_HTTP_PORT), *others.nginx()],
-            "pulsar": [(str(party_id), "pulsar", PULSAR_PLAIN_PORT), *others.pulsar()],
+            TableKind.NGINX: [("default", NOWHERE, NOWHERE_HTTP_PORT), *others.nginx()],
+            TableKind.PULSAR: [(str(party_id), "pulsar", PULSAR_PLAIN_PORT), *others.pulsar()],
         }
         return self._spec(member, merge(self._values(member), routes), entries, names)
-
-    def _role(self, member: Member) -> RoleRelease:
-        release = self._given.release
-        return release.exchange if member.is_exchange else release.cluster
 
     def _values(self, member: Member) -> Tree:
         intent = _intent(member)
         participant = member.participant
         identity = Identity(
             party_id=participant.party_id,
-            domain=self._given.federation.domain,
+            domain=self._input.federation.domain,
             name=release_name(participant),
             namespace=participant.namespace,
         )
         return base_values(
-            self._role(member), identity, intent.expose, self._topology, intent.values
+            member.role_release, identity, intent.expose, self._topology, intent.values
         )
 
     def _spec(
         self, member: Member, values: Tree, entries: Entries, names: Iterable[str]
     ) -> pb.ParticipantSpec:
         participant = member.participant
-        domain = self._given.federation.domain
-        role = self._role(member)
+        domain = self._input.federation.domain
+        role = member.role_release
         spec = pb.ParticipantSpec()
         spec.CopyFrom(self._common(member))
         spec.participant_name = participant.name
@@ -133,50 +113,57 @@ class SpecBuilder:
         for certificate in role.certificates:
             if certificate.topology in ("any", self._topology):
                 spec.certificates.append(_certificate(certificate, participant.party_id, domain))
-        for wish in role.tables:
-            chart_keys = [fill(key, participant.party_id, domain) for key in wish.chart_keys]
-            spec.tables.append(_table(wish, chart_keys, entries[wish.kind]))
+        for template in role.tables:
+            chart_keys = [fill(key, participant.party_id, domain) for key in template.chart_keys]
+            spec.tables.append(_table(template, chart_keys, entries[template.kind]))
         spec.resolve_names.extend(sorted(set(names)))
         return spec
 
     def _common(self, member: Member) -> pb.ParticipantSpec:
-        key = (member.is_exchange, _intent(member).expose)
+        release = member.release
+        key = (member.is_exchange, _intent(member).expose, release.version, release.engine)
         if key not in self._shared:
             self._shared[key] = self._build_common(member)
         return self._shared[key]
 
     def _build_common(self, member: Member) -> pb.ParticipantSpec:
-        given, role, expose = self._given, self._role(member), _intent(member).expose
+        federation, role, expose = (
+            self._input.federation,
+            member.role_release,
+            _intent(member).expose,
+        )
         chart = role.chart
         return pb.ParticipantSpec(
-            federation_id=given.federation.id,
-            federation_name=given.federation.name,
-            kind=(
-                pb.PARTICIPANT_KIND_EXCHANGE if member.is_exchange else pb.PARTICIPANT_KIND_CLUSTER
-            ),
+            federation_id=federation.id,
+            federation_name=federation.name,
+            kind=to_wire(member.participant.role),
             chart=pb.ChartRef(
                 name=chart.name,
                 version=chart.version,
                 sha256=chart.sha256,
-                from_hub=chart.sha256 in given.charts,
+                from_hub=chart.sha256 in self._input.charts,
             ),
             components=[
-                pb.ComponentSpec(name=each.name, kind=_WORKLOADS[each.kind])
-                for each in role.components
+                pb.ComponentSpec(name=component.name, kind=to_wire(component.kind))
+                for component in role.components
             ],
             addresses=[
-                pb.AddressSpec(role=each.role, service=each.service, port_name=each.port_name)
-                for each in role.addresses
-                if each.expose == expose.value and each.topology in ("any", self._topology)
+                pb.AddressSpec(
+                    role=address.role, service=address.service, port_name=address.port_name
+                )
+                for address in role.addresses
+                if address.expose is expose and address.topology in ("any", self._topology)
             ],
             proxies=[
                 pb.ProxySpec(
-                    kind=_PROXIES[each.proxy], deployment=each.deployment, table=TABLES[each.kind]
+                    kind=to_wire(table.proxy),
+                    deployment=table.deployment,
+                    table=to_wire(table.kind),
                 )
-                for each in role.tables
-                if each.proxy is not None
+                for table in role.tables
+                if table.proxy is not None
             ],
-            repair=_REPAIRS[given.intent.repair],
+            repair=to_wire(self._input.intent.repair),
             removal=pb.RemovalSpec(delete_volumes=True, delete_namespace=True),
         )
 
@@ -186,7 +173,7 @@ def with_tables(spec: pb.ParticipantSpec, tables: RouteTables) -> pb.Participant
     changed = pb.ParticipantSpec()
     changed.CopyFrom(spec)
     changed.cluster_json = canonical(with_relay(json.loads(spec.cluster_json), tables))
-    entries = {TABLES[kind]: rows for kind, rows in relay_entries(tables).items()}
+    entries = {to_wire(kind): rows for kind, rows in relay_entries(tables).items()}
     for table in changed.tables:
         del table.entries[:]
         _write(table, entries[table.kind])
@@ -199,24 +186,26 @@ def _intent(member: Member) -> ExchangeIntent | PartyIntent:
     return member.intent
 
 
-def _certificate(wish: CertificateTemplate, party_id: int, domain: str) -> pb.CertificateSpec:
+def _certificate(template: CertificateTemplate, party_id: int, domain: str) -> pb.CertificateSpec:
     return pb.CertificateSpec(
-        secret_name=wish.secret,
-        profile=wish.profile,
-        key_algorithm=_ALGORITHMS[wish.key_algorithm],
-        key_format=_FORMATS[wish.key_format],
-        certificate_key=wish.certificate_key,
-        private_key_key=wish.private_key_key,
-        ca_key=wish.ca_key,
-        dns_names=[fill(name, party_id, domain) for name in wish.dns_names],
-        restart_deployments=wish.restart_deployments,
+        secret_name=template.secret,
+        profile=template.profile,
+        key_algorithm=to_wire(template.key_algorithm),
+        key_format=to_wire(template.key_format),
+        certificate_key=template.certificate_key,
+        private_key_key=template.private_key_key,
+        ca_key=template.ca_key,
+        dns_names=[fill(name, party_id, domain) for name in template.dns_names],
+        restart_deployments=template.restart_deployments,
     )
 
 
 def _table(
-    wish: TableTemplate, chart_keys: Iterable[str], rows: Iterable[tuple[str, str, int]]
+    template: TableTemplate, chart_keys: Iterable[str], rows: Iterable[tuple[str, str, int]]
 ) -> pb.TableSpec:
-    table = pb.TableSpec(kind=TABLES[wish.kind], config_map=wish.config_map, key=wish.key)
+    table = pb.TableSpec(
+        kind=to_wire(template.kind), config_map=template.config_map, key=template.key
+    )
     written = _write(table, rows)
     table.chart_keys.extend(key for key in chart_keys if key not in written)
     return table

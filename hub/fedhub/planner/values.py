@@ -59,7 +59,7 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
 def exposure_values(role: RoleRelease, expose: Expose, topology: Topology) -> Tree:
     """Return the keys that make this exposure."""
     for exposure in role.exposures:
-        if exposure.expose == expose.value and exposure.topology in ("any", topology):
+        if exposure.expose is expose and exposure.topology in ("any", topology):
             return exposure.values
     raise LookupError(f"{role.chart.name} {role.chart.version} has no exposure {expose.value}")
 

@@ -11,7 +11,7 @@ from fedcore.errors import Conflict
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import Participant, Site
 from fedhub.domain.phases import SiteState
-from fedhub.planner.plan import stored_spec
+from fedhub.planner.documents import stored_spec
 from fedhub.services import operations as operation_service
 from fedhub.services.certificates import revoke_of_gone
 from fedhub.services.context import HubContext, notify_sites

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import ErrorCode, FieldError, Invalid
 from fedcore.ids import new_id
+from fedcore.words import ParticipantKind
 from fedhub.domain.federation import (
     EXCHANGE_KEY,
     EXCHANGE_PARTY_ID,
@@ -16,7 +17,7 @@ from fedhub.domain.federation import (
     FederationIntent,
     PartyIntent,
 )
-from fedhub.domain.models import Federation, Participant, ParticipantRole
+from fedhub.domain.models import Federation, Participant
 from fedhub.services import participants as participant_service
 from fedhub.services.context import HubContext
 from fedhub.services.events import record
@@ -67,7 +68,7 @@ class _Wanted:
     key: str
     site: str
     namespace: str
-    role: ParticipantRole
+    role: ParticipantKind
     party_id: int
     intent: ExchangeIntent | PartyIntent
 
@@ -79,7 +80,7 @@ def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
             key=EXCHANGE_KEY,
             site=intent.exchange.site,
             namespace=intent.exchange.namespace,
-            role=ParticipantRole.EXCHANGE,
+            role=ParticipantKind.EXCHANGE,
             party_id=EXCHANGE_PARTY_ID,
             intent=intent.exchange,
         )
@@ -89,7 +90,7 @@ def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
             key=str(party.id),
             site=party.site,
             namespace=party.effective_namespace,
-            role=ParticipantRole.CLUSTER,
+            role=ParticipantKind.CLUSTER,
             party_id=party.id,
             intent=party,
         )
@@ -151,7 +152,7 @@ def _refuse_bare_parties(
     intent: FederationIntent, restored: Sequence[Participant], remaining: Sequence[Participant]
 ) -> None:
     """Raise where parties come back without the exchange that their tables lead to."""
-    leads = any(row.role is ParticipantRole.CLUSTER for row in restored)
+    leads = any(row.role is ParticipantKind.CLUSTER for row in restored)
     if leads and intent.exchange is None and any(row.key == EXCHANGE_KEY for row in remaining):
         message = "is being removed, and parties that are taken back use it; write it again"
         raise NamespaceInUse(f"exchange: {message}", errors=(FieldError("exchange", message),))

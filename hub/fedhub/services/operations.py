@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
 from fedcore.ids import new_id
+from fedcore.words import Phase
 from fedhub.domain.access import Permission, Principal
 from fedhub.domain.models import (
     Operation,
@@ -16,7 +17,7 @@ from fedhub.domain.models import (
     StoredDocument,
     StoredStatus,
 )
-from fedhub.domain.phases import NEEDS_A_PERSON, OPERATION_FINAL, OperationState, Phase
+from fedhub.domain.phases import NEEDS_A_PERSON, OPERATION_FINAL, OperationState
 from fedhub.services.context import HubContext
 from fedhub.services.events import record
 from fedhub.store import federations, operations, participants, sites, statuses

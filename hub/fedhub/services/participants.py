@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import Conflict, NotFound
+from fedcore.words import Phase
 from fedhub.domain.access import Permission, Principal, ResourceType, not_found
 from fedhub.domain.models import Endpoint, Participant, Site, StoredDocument, StoredStatus
-from fedhub.domain.phases import Phase
 from fedhub.services import operations as operation_service
 from fedhub.services.context import HubContext, notify_sites
 from fedhub.services.events import record

@@ -74,12 +74,14 @@ async def load_plan_input(
     reported = await statuses.of_resources(db, [row.id for row in rows])
     names = await sites.names(db)
     parties = {str(party.id): party for party in intent.parties}
+    release = hub.catalogue.get(intent.release, intent.engine)
     members = tuple(
         Member(
             participant=row,
             intent=_member_intent(intent, parties, row),
             site_name=names[row.site_id],
             report=report_of(reported[row.id]) if row.id in reported else None,
+            release=release,
         )
         for row in rows
     )
@@ -87,7 +89,6 @@ async def load_plan_input(
     return PlanInput(
         federation=federation,
         intent=intent,
-        release=hub.catalogue.get(intent.release, intent.engine),
         members=members,
         charts=await charts.digests(db),
         current=await documents.of_resources(db, wanted),
@@ -143,19 +144,17 @@ async def _endpoint_documents(
 ) -> list[PlannedDocument]:
     """Give every site that takes part a KubeFATE endpoint, and plan it."""
     wanted = {
-        member.participant.site_id: member.site_name
-        for member in given.members
-        if member.intent is not None
+        member.participant.site_id: member for member in given.members if member.intent is not None
     }
     known = {endpoint.site_id: endpoint for endpoint in await endpoints.all(db)}
     planned = []
-    for site_id, site_name in sorted(wanted.items()):
+    for site_id, member in sorted(wanted.items()):
         endpoint = known.get(site_id)
         if endpoint is None:
             endpoint = Endpoint(
                 id=new_id(),
                 site_id=site_id,
-                name=site_name,
+                name=member.site_name,
                 mode="auto",
                 created_at=hub.clock.now(),
             )
@@ -163,7 +162,7 @@ async def _endpoint_documents(
         elif endpoint.removing:
             # It was to go, and is needed again.
             endpoint = await endpoints.update(db, endpoint.id, removing=False)
-        planned.append(endpoint_document(endpoint, given.release.minimum_kubefate))
+        planned.append(endpoint_document(endpoint, member.release.minimum_kubefate))
     return planned
 
 

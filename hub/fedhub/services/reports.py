@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore import limits
 from fedcore.errors import ErrorCode, FedError, Unavailable
+from fedcore.words import Phase
 from fedhub.domain.models import Participant, StoredDocument, StoredStatus
-from fedhub.domain.phases import Phase
 from fedhub.fleet.ingest import StatusChange, store_events, store_statuses
 from fedhub.fleet.rate_limit import cost_of
 from fedhub.fleet.sessions import LiveSession
-from fedhub.planner.impact import affected_by
-from fedhub.planner.plan import Report, report_of
+from fedhub.planner.impact import affected_by, may_affect
+from fedhub.planner.plan import report_of
 from fedhub.services import operations as operation_service
 from fedhub.services import participants as participant_service
 from fedhub.services.certificates import revoke_of_gone
@@ -128,7 +128,7 @@ async def _replan_for(
 ) -> set[str]:
     before = report_of(change.before) if change.before is not None else None
     after = report_of(change.after)
-    if _says_nothing_new(row, before, after):
+    if not may_affect(row, before, after):
         return set()
     await federations.lock(db, row.federation_id)
     federation = await federations.get(db, row.federation_id)
@@ -141,15 +141,6 @@ async def _replan_for(
     replanned = await replan(hub, db, given, scope=scope)
     await operation_service.follow_changes(db, federation.id, replanned.changed)
     return set(replanned.site_ids())
-
-
-def _says_nothing_new(row: Participant, before: Report | None, after: Report) -> bool:
-    """Tell cheaply that a report says nothing new to the planner."""
-    if row.removing and after.phase is Phase.GONE:
-        return False
-    if before is None:
-        return not after.addresses and not after.resolutions
-    return (before.addresses, before.resolutions) == (after.addresses, after.resolutions)
 
 
 async def _forget(

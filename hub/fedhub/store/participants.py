@@ -13,8 +13,9 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
-from fedhub.domain.models import Participant, ParticipantRole
-from fedhub.domain.phases import Phase, SiteState
+from fedcore.words import ParticipantKind, Phase
+from fedhub.domain.models import Participant
+from fedhub.domain.phases import SiteState
 from fedhub.store.tables import (
     DocumentTable,
     EndpointTable,
@@ -42,7 +43,7 @@ class ParticipantRow:
     id: str
     name: str
     key: str
-    role: ParticipantRole
+    role: ParticipantKind
     party_id: int
     namespace: str
     federation_id: str

@@ -22,8 +22,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from fedhub.domain.models import ParticipantRole, ResourceKind
-from fedhub.domain.phases import OperationState, Phase, SiteState
+from fedcore.words import ParticipantKind, Phase
+from fedhub.domain.models import ResourceKind
+from fedhub.domain.phases import OperationState, SiteState
 from fedsql.columns import EnumText, JsonTuple, PlainText, UtcDateTime
 
 
@@ -154,7 +155,7 @@ class ParticipantTable(Base):
     federation_id: Mapped[str] = mapped_column(ForeignKey("federations.id"))
     site_id: Mapped[str] = mapped_column(ForeignKey("sites.id"))
     key: Mapped[str]
-    role: Mapped[ParticipantRole] = mapped_column(EnumText(ParticipantRole))
+    role: Mapped[ParticipantKind] = mapped_column(EnumText(ParticipantKind))
     party_id: Mapped[int]
     name: Mapped[str] = mapped_column(index=True)
     namespace: Mapped[str]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.words import ParticipantKind, Phase
 from fedhub.domain.models import (
     Chart,
     Endpoint,
@@ -17,14 +18,13 @@ from fedhub.domain.models import (
     Operation,
     OperationTarget,
     Participant,
-    ParticipantRole,
     PlannedDocument,
     ResourceKind,
     Site,
     SiteCertificate,
     StoredStatus,
 )
-from fedhub.domain.phases import OperationState, Phase, SiteState
+from fedhub.domain.phases import OperationState, SiteState
 from fedhub.store import federations, participants, sites
 from fedhub.store.tables import SettingTable, table_of
 from fedproto.agent.v1 import document_pb2, status_pb2
@@ -83,7 +83,7 @@ def a_participant(party_id: int = 9999, **changes: Any) -> Participant:
         federation_id="fed-credit",
         site_id="site-alpha",
         key=key,
-        role=ParticipantRole.EXCHANGE if is_exchange else ParticipantRole.CLUSTER,
+        role=ParticipantKind.EXCHANGE if is_exchange else ParticipantKind.CLUSTER,
         party_id=party_id,
         name=f"credit/{key}",
         namespace=f"fate-{key}",

@@ -20,7 +20,8 @@ from tests.contract.store.rows import (
 from tests.support.patience import time_limit
 
 from fedcore.errors import Conflict, NotFound
-from fedhub.domain.phases import Phase, SiteState
+from fedcore.words import Phase
+from fedhub.domain.phases import SiteState
 from fedhub.store import documents, federations, participants, sites, statuses
 from fedproto.agent.v1 import document_pb2
 from fedsql.engine import Database
