@@ -19,11 +19,11 @@ def fault_routes(faults: Faults) -> list[web.RouteDef]:
 
     async def show_all(_: web.Request) -> web.Response:
         ordered = {fault.name.value: fault.argument for fault in faults.ordered()}
-        known = {
+        kinds = {
             kind.name.value: {"shape": kind.shape.value, "text": kind.text}
             for kind in faults.kinds()
         }
-        return web.json_response({"ordered": ordered, "known": known})
+        return web.json_response({"ordered": ordered, "kinds": kinds})
 
     async def show(request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -39,21 +39,21 @@ def fault_routes(faults: Faults) -> list[web.RouteDef]:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({"name": fault.name, "argument": fault.argument})
 
-    async def take_back(request: web.Request) -> web.Response:
+    async def clear(request: web.Request) -> web.Response:
         try:
             faults.clear(request.match_info["name"])
         except FaultError as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({})
 
-    async def take_back_all(_: web.Request) -> web.Response:
+    async def clear_all(_: web.Request) -> web.Response:
         faults.clear_all()
         return web.json_response({})
 
     return [
         web.get("/faults", show_all),
-        web.delete("/faults", take_back_all),
+        web.delete("/faults", clear_all),
         web.get("/faults/{name}", show),
         web.put("/faults/{name}", order),
-        web.delete("/faults/{name}", take_back),
+        web.delete("/faults/{name}", clear),
     ]

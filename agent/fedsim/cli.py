@@ -24,8 +24,8 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     """
     app = typer.Typer(name="fedsim", no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_about)
-    asked = [name for name in arguments[:1] if name in _COMMANDS]
-    for name in asked or _COMMANDS:
+    chosen = [name for name in arguments[:1] if name in _COMMANDS]
+    for name in chosen or _COMMANDS:
         app.command(name)(importlib.import_module(_COMMANDS[name]).command)
     return app
 

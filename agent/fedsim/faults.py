@@ -29,7 +29,6 @@ class Shape(StrEnum):
     WORKLOADS = "workloads"
     SECONDS = "seconds"
     STRIKES = "strikes"
-    TEXT = "text"
 
 
 class FaultName(StrEnum):
@@ -78,94 +77,66 @@ class FaultName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """A fault that can be ordered: who obeys it, its argument, and what happens."""
+    """A fault that can be ordered: its argument, what happens, and who obeys it."""
 
     name: FaultName
-    service: Service
     shape: Shape
+    default: str
     text: str
-    default: str = ""
+    service: Service
     is_on_at_start: bool = False
 
 
-def _kube(name: FaultName, shape: Shape, text: str, default: str = "") -> FaultKind:
-    return FaultKind(name, Service.KUBE, shape, text, default)
-
-
-def _kubefate(
-    name: FaultName, shape: Shape, text: str, default: str = "", *, on: bool = False
-) -> FaultKind:
-    return FaultKind(name, Service.KUBEFATE, shape, text, default, is_on_at_start=on)
-
-
 _N = FaultName
-_KINDS = (
-    _kube(_N.SLOW_IMAGE, Shape.SECONDS, "Pulling an image takes SECONDS[:WORKLOAD].", "60"),
-    _kube(_N.CRASH, Shape.WORKLOADS, "Containers exit at once: CrashLoopBackOff, BackOff.", "*"),
-    _kube(_N.NEVER_READY, Shape.WORKLOADS, "Containers run; readiness probes fail for ever.", "*"),
-    _kube(_N.UNSCHEDULABLE, Shape.WORKLOADS, "No node has enough cpu: FailedScheduling.", "*"),
-    _kube(_N.IMAGE_ERROR, Shape.WORKLOADS, "Images are not found: ErrImagePull.", "*"),
-    _kube(
-        _N.API_ERRORS,
-        Shape.STRIKES,
-        "Requests answer 500 without effect: a rate below 1 (0.2) or a count (3) of requests.",
-        "0.2",
-    ),
-    _kube(_N.API_LATENCY, Shape.SECONDS, "Every request waits SECONDS first.", "1"),
-    _kube(_N.API_THROTTLED, Shape.STRIKES, "Requests answer 429 with Retry-After: 1.", "0.2"),
-    _kube(_N.CONFLICTS, Shape.STRIKES, "Updates and patches answer 409 Conflict.", "1"),
-    _kube(_N.WATCH_SILENT, Shape.NONE, "Watches stay open and send nothing, no bookmarks."),
-    _kube(_N.WATCH_GONE, Shape.STRIKES, "Watches that resume answer 410 Gone.", "1"),
-    _kube(_N.WATCH_CUT, Shape.SECONDS, "Watches are cut without an end after SECONDS.", "1"),
-    _kube(_N.EXEC_FAILS, Shape.WORKLOADS, "Exec into pods answers 500 from the kubelet.", "*"),
-    _kube(_N.FORWARD_FAILS, Shape.WORKLOADS, "Port-forwards to pods are refused.", "*"),
-    _kube(_N.QUOTA, Shape.WORKLOADS, "ReplicaSets may make no pods: exceeded quota.", "*"),
-    _kube(
-        _N.FORBIDDEN,
-        Shape.WORKLOADS,
-        "403 Forbidden for VERB/RESOURCE[@NAMESPACE], each may be a glob (create/secrets@fate-*).",
-        "*/*",
-    ),
-    _kube(_N.PVC_PENDING, Shape.WORKLOADS, "Claims of this name stay Pending.", "*"),
-    _kube(_N.NODE_NOT_READY, Shape.NONE, "The node's condition Ready is Unknown."),
-    _kube(_N.RELOAD_LOST, Shape.WORKLOADS, "A proxy's reload returns 0 and does nothing.", "*"),
-    _kubefate(_N.JOB_HANG, Shape.WORKLOADS, "Jobs of these clusters stay Running.", "*"),
-    _kubefate(_N.JOB_FAILS, Shape.WORKLOADS, "Helm fails for installs of these clusters.", "*"),
-    _kubefate(
-        _N.RESTART,
-        Shape.STRIKES,
-        "The service restarts when a job has begun: tokens die, its running jobs stay Running.",
-        "1",
-    ),
-    _kubefate(_N.DATABASE_LOST, Shape.NONE, "The database is emptied once, when ordered."),
-    _kubefate(_N.REFUSE_TOKEN, Shape.STRIKES, "Valid tokens answer 401.", "1"),
-    _kubefate(_N.SLOW_LOGIN, Shape.SECONDS, "A login takes SECONDS (the real one: 1.25).", "1.25"),
-    _kubefate(_N.LOGIN_FAILS, Shape.STRIKES, "Logins answer 401 incorrect password.", "1"),
-    _kubefate(_N.UPGRADE_FAILS, Shape.WORKLOADS, "Helm fails for updates: Rollback.", "*"),
-    _kubefate(
-        _N.WRONG_ROLLBACK,
-        Shape.NONE,
-        "A rollback goes one revision too far, as the real service's does.",
-        on=True,
-    ),
-    _kubefate(_N.STOP_LOST, Shape.WORKLOADS, "A stop is answered and has no effect.", "*"),
-    _kubefate(_N.PANIC_ON_EXCHANGE_PUT, Shape.NONE, "PUT of an exchange: 500, empty body."),
-    _kubefate(
-        _N.ANOTHER_OPERATION,
-        Shape.STRIKES,
-        "Helm answers 'another operation (install/upgrade/rollback) is in progress'.",
-        "1",
-    ),
-    _kubefate(_N.UNINSTALL_FAILS, Shape.WORKLOADS, "Helm fails to uninstall; row goes.", "*"),
-    _kubefate(_N.ORPHAN_RELEASE, Shape.WORKLOADS, "An orphan release holds the name.", "*"),
-    _kubefate(_N.CHART_LOST, Shape.WORKLOADS, "Uploaded charts of this name are lost.", "*"),
-    _kubefate(_N.HTTP_ERRORS, Shape.STRIKES, "Requests answer 500 without effect.", "0.2"),
-    _kubefate(_N.HTTP_LATENCY, Shape.SECONDS, "Every request waits SECONDS first.", "1"),
-    _kubefate(_N.REPLY_LOST, Shape.STRIKES, "POST/PUT/DELETE act, the answer is cut.", "1"),
-    _kubefate(_N.INGRESS_HTML, Shape.STRIKES, "An ingress answers 503 as HTML.", "1"),
+_NONE, _WORKLOADS, _SECONDS, _STRIKES = Shape
+_Row = tuple[FaultName, Shape, str, str]
+_KUBE: tuple[_Row, ...] = (
+    (_N.SLOW_IMAGE, _SECONDS, "60", "Pulling an image takes SECONDS[:WORKLOAD]."),
+    (_N.CRASH, _WORKLOADS, "*", "Containers exit at once: CrashLoopBackOff, BackOff."),
+    (_N.NEVER_READY, _WORKLOADS, "*", "Containers run; readiness probes fail for ever."),
+    (_N.UNSCHEDULABLE, _WORKLOADS, "*", "No node has enough cpu: FailedScheduling."),
+    (_N.IMAGE_ERROR, _WORKLOADS, "*", "Images are not found: ErrImagePull."),
+    (_N.API_ERRORS, _STRIKES, "0.2", "Requests answer 500 without effect: a rate, or a count (3)."),
+    (_N.API_LATENCY, _SECONDS, "1", "Every request waits SECONDS first."),
+    (_N.API_THROTTLED, _STRIKES, "0.2", "Requests answer 429 with Retry-After: 1."),
+    (_N.CONFLICTS, _STRIKES, "1", "Updates and patches answer 409 Conflict."),
+    (_N.WATCH_SILENT, _NONE, "", "Watches stay open and send nothing, no bookmarks."),
+    (_N.WATCH_GONE, _STRIKES, "1", "Watches that resume answer 410 Gone."),
+    (_N.WATCH_CUT, _SECONDS, "1", "Watches are cut without an end after SECONDS."),
+    (_N.EXEC_FAILS, _WORKLOADS, "*", "Exec into pods answers 500 from the kubelet."),
+    (_N.FORWARD_FAILS, _WORKLOADS, "*", "Port-forwards to pods are refused."),
+    (_N.QUOTA, _WORKLOADS, "*", "ReplicaSets may make no pods: exceeded quota."),
+    (_N.FORBIDDEN, _WORKLOADS, "*/*", "403 for VERB/RESOURCE@NAMESPACE, each a glob."),
+    (_N.PVC_PENDING, _WORKLOADS, "*", "Claims of this name stay Pending."),
+    (_N.NODE_NOT_READY, _NONE, "", "The node's condition Ready is Unknown."),
+    (_N.RELOAD_LOST, _WORKLOADS, "*", "A proxy's reload returns 0 and does nothing."),
 )
-
-CATALOGUE: dict[FaultName, FaultKind] = {kind.name: kind for kind in _KINDS}
+_KUBEFATE: tuple[_Row, ...] = (
+    (_N.JOB_HANG, _WORKLOADS, "*", "Jobs of these clusters stay Running."),
+    (_N.JOB_FAILS, _WORKLOADS, "*", "Helm fails for installs of these clusters."),
+    (_N.RESTART, _STRIKES, "1", "A restart as a job begins: tokens die, jobs stay Running."),
+    (_N.DATABASE_LOST, _NONE, "", "The database is emptied once, when ordered."),
+    (_N.REFUSE_TOKEN, _STRIKES, "1", "Valid tokens answer 401."),
+    (_N.SLOW_LOGIN, _SECONDS, "1.25", "A login takes SECONDS (the real one: 1.25)."),
+    (_N.LOGIN_FAILS, _STRIKES, "1", "Logins answer 401 incorrect password."),
+    (_N.UPGRADE_FAILS, _WORKLOADS, "*", "Helm fails for updates: Rollback."),
+    (_N.WRONG_ROLLBACK, _NONE, "", "A roll-back goes one revision too far, as the real one does."),
+    (_N.STOP_LOST, _WORKLOADS, "*", "A stop is answered and has no effect."),
+    (_N.PANIC_ON_EXCHANGE_PUT, _NONE, "", "PUT of an exchange: 500, empty body."),
+    (_N.ANOTHER_OPERATION, _STRIKES, "1", "Helm answers 'another operation … is in progress'."),
+    (_N.UNINSTALL_FAILS, _WORKLOADS, "*", "Helm fails to uninstall; the record goes."),
+    (_N.ORPHAN_RELEASE, _WORKLOADS, "*", "An orphan release holds the name."),
+    (_N.CHART_LOST, _WORKLOADS, "*", "Uploaded charts of this name are lost."),
+    (_N.HTTP_ERRORS, _STRIKES, "0.2", "Requests answer 500 without effect."),
+    (_N.HTTP_LATENCY, _SECONDS, "1", "Every request waits SECONDS first."),
+    (_N.REPLY_LOST, _STRIKES, "1", "POST, PUT and DELETE act, the answer is cut."),
+    (_N.INGRESS_HTML, _STRIKES, "1", "An ingress answers 503 as HTML."),
+)
+CATALOGUE: dict[FaultName, FaultKind] = {
+    row[0]: FaultKind(*row, service, is_on_at_start=row[0] is _N.WRONG_ROLLBACK)
+    for service, rows in ((Service.KUBE, _KUBE), (Service.KUBEFATE, _KUBEFATE))
+    for row in rows
+}
 
 
 class FaultError(ValueError):
@@ -223,18 +194,18 @@ class Faults:
         fault = Fault(kind.name, argument or kind.default)
         _check(kind, fault)
         self._ordered[kind.name] = fault
-        self._tell()
+        self._notify()
         return fault
 
     def clear(self, name: str) -> None:
         """Take an order back, one that is on at start too; nothing happens if there is none."""
         self._ordered.pop(self._kind(name).name, None)
-        self._tell()
+        self._notify()
 
     def clear_all(self) -> None:
         """Take back every order."""
         self._ordered.clear()
-        self._tell()
+        self._notify()
 
     def ordered(self) -> tuple[Fault, ...]:
         """Return what is ordered now, by name."""
@@ -245,7 +216,7 @@ class Faults:
         self._listeners.append(listener)
 
     def is_on(self, name: FaultName) -> bool:
-        """Say whether the fault is ordered at all."""
+        """Return whether the fault is ordered at all."""
         return name in self._ordered
 
     def argument(self, name: FaultName) -> str | None:
@@ -259,7 +230,7 @@ class Faults:
         return fault.items if fault else ()
 
     def hits(self, name: FaultName, workload: str, namespace: str = "") -> bool:
-        """Say whether the fault is ordered for this workload (`Shape.WORKLOADS`)."""
+        """Return whether the fault is ordered for this workload (`Shape.WORKLOADS`)."""
         return any(matches(item, workload, namespace) for item in self.items(name))
 
     def seconds(self, name: FaultName, workload: str = "", namespace: str = "") -> float:
@@ -272,7 +243,7 @@ class Faults:
         return longest
 
     def strikes(self, name: FaultName) -> bool:
-        """Say whether the fault strikes this time, using up one of a count (`Shape.STRIKES`)."""
+        """Return whether the fault strikes this time, using up one of a count (`Shape.STRIKES`)."""
         fault = self._ordered.get(name)
         if fault is None:
             return False
@@ -289,16 +260,16 @@ class Faults:
         for kind in self.kinds():
             if kind.name == name:
                 return kind
-        known = ", ".join(sorted(kind.name for kind in self.kinds()))
-        raise FaultError(f"{name!r} is no fault of {self._service}; there are: {known}")
+        names = ", ".join(sorted(kind.name for kind in self.kinds()))
+        raise FaultError(f"{name!r} is no fault of {self._service}; there are: {names}")
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()
 
 
 def matches(pattern: str, workload: str, namespace: str = "") -> bool:
-    """Say whether a glob names the workload: ``name`` or ``namespace/name``."""
+    """Return whether a glob names the workload: ``name`` or ``namespace/name``."""
     subject = f"{namespace}/{workload}" if "/" in pattern else workload
     return fnmatch.fnmatchcase(subject, pattern)
 

@@ -5,7 +5,6 @@ import contextlib
 import ssl
 from datetime import UTC, datetime, timedelta
 
-import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -130,9 +129,7 @@ async def execute(client, *command):
     pods = f"/api/v1/namespaces/{EXCHANGE}/pods"
     found = (await client.get(pods))["items"]
     name = next(
-        pod["metadata"]["name"]
-        for pod in found
-        if pod["metadata"]["name"].startswith(("traffic", "nginx"))
+        pod["metadata"]["name"] for pod in found if pod["metadata"]["name"].startswith("traffic")
     )
     query = "&".join(f"command={word}" for word in command)
     url = f"{client.kube.url}{pods}/{name}/exec?{query}"
@@ -266,70 +263,3 @@ async def test_a_new_pod_cuts_tunnels(client, deployment, wait) -> None:
             assert await reader.read() == b""
     writer.close()
     await wait(arrives)
-
-
-async def fetch(port, party_id, service="fateflow"):
-    headers = {"service": service}
-    if party_id:
-        headers["dest-party-id"] = party_id
-    limit = aiohttp.ClientTimeout(total=2)
-    async with aiohttp.ClientSession(timeout=limit) as session:
-        try:
-            async with session.post(f"http://{NODE_IP}:{port}/v1/x", headers=headers) as answer:
-                text = await answer.text()
-                is_json = answer.content_type == "application/json"
-                return answer.status, (await answer.json())["party_id"] if is_json else text
-        except aiohttp.ClientError as error:
-            return 0, str(error)
-
-
-async def nginx(client, deployment, space, table):
-    await config_map(client, space, "nginx-config", "route_table.yaml", table)
-    mount = {"volumeMounts": [{"name": "conf", "mountPath": "/data/conf/modifiable"}]}
-    volumes = [{"name": "conf", "configMap": {"name": "nginx-config"}}]
-    return await expose(client, deployment, space, "nginx", 9300, container=mount, volumes=volumes)
-
-
-OWN = """
-default: {proxy: [{host: 127.0.0.1, http_port: 1}]}
-"9999": {fateflow: [{host: fateflow, http_port: 9380, grpc_port: 9360}]}
-"4444": {fateflow: [{host: fateflow, http_port: 9380}]}
-"10000": {fateflow: [{host: a.name.example.com, http_port: 9300}]}
-"""
-
-
-async def test_http_is_routed_by_party_with_the_traps_of_names(client, deployment, wait) -> None:
-    await client.namespace(PARTY)
-    await client.namespace(EXCHANGE)
-    path = f"/apis/apps/v1/namespaces/{PARTY}/deployments"
-    await client.create(path, deployment("python"))
-    own = await nginx(client, deployment, PARTY, OWN)
-    table = f"""
-default: {{proxy: [{{host: nginx, http_port: 9300}}]}}
-"9999": {{fateflow: [{{host: {NODE_IP}, http_port: {own}}}]}}
-"7777": {{fateflow: [{{host: a.name, http_port: 9300}}]}}
-"8888": {{fateflow: [{{host: {NODE_IP}, http_port: 1}}]}}
-"""
-    port = await nginx(client, deployment, EXCHANGE, table)
-
-    async def arrives():
-        return await fetch(port, "9999") == (200, "9999")
-
-    await wait(arrives)
-    assert await fetch(own, "10000") == (200, "9999")  # its own FATE-Flow answers for another
-    assert (await fetch(port, "5555"))[0] == 400
-    assert (await fetch(port, "7777"))[0] == 400
-    assert (await fetch(port, "8888"))[0] == 502
-    assert (await fetch(port, ""))[0] == 500
-    assert (await fetch(port, "9999", "nope"))[0] == 500
-
-    added = table.replace('"9999"', '"4444"')
-    await config_map(client, EXCHANGE, "nginx-config", "route_table.yaml", added)
-
-    async def added_is_taken():
-        return await fetch(port, "4444") == (200, "9999")
-
-    await wait(added_is_taken)
-    assert await fetch(port, "9999") == (200, "9999")  # removed, and still there
-    await execute(client, "nginx", "-s", "reload")
-    assert (await fetch(port, "9999"))[0] == 400

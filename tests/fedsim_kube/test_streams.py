@@ -77,7 +77,7 @@ async def test_exec_is_refused_without_a_command_and_by_the_fault(client) -> Non
 
 @pytest.mark.usefixtures("pod")
 async def test_the_outcome_of_a_command_comes_on_its_channel(client) -> None:
-    url = f"{client.kube.url}{PODS}/kubefate-0/exec?command=sh&command=-c&command=echo+hi"
+    url = f"{client.kube.url}{PODS}/kubefate-0/exec?command=echo&command=hi"
     async with client.session.ws_connect(url, protocols=("v5.channel.k8s.io",)) as socket:
         frames = [message.data async for message in socket]
     assert frames[0] == b"\x01hi\n"

@@ -13,7 +13,7 @@ from tests.contract.kubefate.client import Client, Json
 from tests.fedsim_kubefate.fake_api import FakeApi
 from tests.support.patience import until
 
-from fedsim.kubefate import ServiceVersion, Settings, SimulatedKubeFATE
+from fedsim.kubefate import Settings, SimulatedKubeFATE
 
 
 class QuickClock:
@@ -102,7 +102,6 @@ async def start(api, tmp_path) -> AsyncIterator[Callable[..., Any]]:
         async def begin(*, login: bool = True, **options: Any) -> Bench:
             clock = QuickClock()
             options.setdefault("job_limit_s", 30.0)
-            options["version"] = ServiceVersion(options.get("version", "v1.4.5"))
             settings = Settings(kubeconfig=api.kubeconfig(tmp_path), **options)
             service = SimulatedKubeFATE(settings, clock=clock)
             await stack.enter_async_context(service)

@@ -203,34 +203,6 @@ async def test_of_two_updates_at_once_the_loser_is_rolled_back(start):
     assert (await bench.client.follow(second))[-1]["status"] in ("Rollback", "Failed")
 
 
-async def test_version_144_refuses_an_unchanged_update_of_any_chart(start):
-    bench = await start(version="v1.4.4")
-    await bench.client.finish("POST", exchange())
-    answer = await bench.client.submit("PUT", exchange())
-    assert (answer.status, answer.error) == (500, "the configuration file did not change")
-
-
-async def test_version_144_shows_no_stateful_sets(start):
-    bench = await start(version="v1.4.4")
-    job = await bench.client.finish("POST", exchange())
-    assert "Keep_upgrade_job" not in job["meta_data"]
-    record = await bench.client.cluster("site")
-    assert "statefulSets" not in record["Info"]["status"]
-
-
-async def test_nodes_that_may_not_be_listed_break_144_and_are_told_by_145(start):
-    for version, status in (("v1.4.4", 500), ("v1.4.5", 200)):
-        bench = await start(version=version)
-        bench.api.refused.clear()
-        await bench.client.finish("POST", exchange(), cover=True)
-        uuid = (await bench.client.clusters())[0]["uuid"]
-        bench.api.refused["GET", "nodes"] = 403
-        answer = await bench.client.call("GET", f"/v1/cluster/{uuid}")
-        assert answer.status == status
-        text = answer.error if status == 500 else answer.data["Info"]["ip"]
-        assert text.startswith("Get node ip failed.")
-
-
 async def test_an_object_of_somebody_else_blocks_an_install(bench):
     bench.api.add("configmaps", "site", "nginx-config")
     job = await bench.client.finish("POST", exchange())

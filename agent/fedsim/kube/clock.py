@@ -33,10 +33,6 @@ class Clock:
         """Read a time of day as Kubernetes writes it."""
         return datetime.fromisoformat(stamp)
 
-    def micro_stamp(self) -> str:
-        """Return the time of day with microseconds."""
-        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
     def monotonic(self) -> float:
         """Return seconds of real time that never go back."""
         return asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""The simulated data plane: node ports behind which FATE's proxies and brokers really answer.
+"""The simulated data plane: node ports behind which Traffic Server and brokers really answer.
 
 Listens on the node's address for each port of a NodePort or LoadBalancer Service that has a ready
 pod of a simulated workload; every other port refuses connections.
@@ -68,7 +68,7 @@ class DataPlane:
             await self._wakeup.wait()
             self._wakeup.clear()
             try:
-                await self._processes.sync()
+                self._processes.sync()
                 self._sync()
             except Exception:
                 log.exception("dataplane.failed")
@@ -84,7 +84,6 @@ class DataPlane:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._processes.close()
 
     def _follow(self, change: Change) -> None:
         if change.resource in {SERVICES, PODS}:
@@ -109,7 +108,7 @@ class DataPlane:
             pods = [pod for pod in pods if is_ready(pod)]
             for port in spec.get("ports") or ():
                 target = target_port(port)
-                if not pods or not self._processes.role(pods[0], target):
+                if not pods or not self._processes.answers(pods[0], target):
                     continue
                 for host, number in self._addresses(service, port):
                     yield _Endpoint(host, number, metadata["namespace"], metadata["name"], target)

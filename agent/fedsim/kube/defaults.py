@@ -41,8 +41,6 @@ _DEFAULTS: dict[Resource, Json] = {
     DEPLOYMENTS: {
         "spec": {
             "replicas": 1,
-            "revisionHistoryLimit": 10,
-            "progressDeadlineSeconds": 600,
             "strategy": {"type": "RollingUpdate"},
             "template": _TEMPLATE,
         }

@@ -1,7 +1,8 @@
 """Files that pods see: ConfigMaps and Secrets as mounted, which is not as stored.
 
 A volume is read when its pod starts. A change reaches a directory mount after a while (the
-kubelet's sync), and a subPath mount never, until the pod is replaced.
+kubelet's sync). Files mounted by subPath are not simulated: the processes that have some read them
+at their start alone.
 """
 
 from __future__ import annotations
@@ -18,14 +19,6 @@ from fedsim.kube.store import Change, ChangeType, Json, Store
 Files = dict[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class _Mounted:
-    """A pod's volumes: as they are now, and as they were at its start."""
-
-    now: dict[str, Files]
-    at_start: dict[str, Files]
-
-
 class Mounts:
     """What is mounted in which pod, by pod uid."""
 
@@ -33,15 +26,14 @@ class Mounts:
         self._store = store
         self._clock = clock
         self._delay_s = delay_s
-        self._pods: dict[str, _Mounted] = {}
+        self._pods: dict[str, dict[str, Files]] = {}
         store.listen(self._follow)
 
     def start(self, pod: Json) -> None:
         """Read a starting pod's volumes."""
-        volumes = {
+        self._pods[pod["metadata"]["uid"]] = {
             volume["name"]: self._read(pod, volume) for volume in pod["spec"].get("volumes") or ()
         }
-        self._pods[pod["metadata"]["uid"]] = _Mounted(dict(volumes), volumes)
 
     def problems(self, pod: Json) -> list[str]:
         """Return why a pod's volumes cannot be set up, in the kubelet's words; empty: they can."""
@@ -56,24 +48,14 @@ class Mounts:
         ]
 
     def read(self, pod: Json, container: str, path: str) -> bytes | None:
-        """Return a mounted file as a container sees it, None when nothing is mounted there."""
-        mounted = self._pods.get(pod["metadata"]["uid"])
-        if mounted is None:
-            return None
-        path = posixpath.normpath(path)
-        mounts = [
-            mount
-            for described in pod["spec"]["containers"]
-            if described["name"] == container
-            for mount in described.get("volumeMounts") or ()
-        ]
-        for mount in sorted(mounts, key=lambda mount: len(mount["mountPath"]), reverse=True):
-            where = posixpath.normpath(mount["mountPath"])
-            if inner := mount.get("subPath"):
-                if path == where:
-                    return mounted.at_start.get(mount["name"], {}).get(inner)
-            elif path.startswith(f"{where}/"):
-                return mounted.now.get(mount["name"], {}).get(path[len(where) + 1 :])
+        """Return a file of a directory mount as a container sees it, None when there is none."""
+        volumes = self._pods.get(pod["metadata"]["uid"], {})
+        folder, _, name = posixpath.normpath(path).rpartition("/")
+        for described in pod["spec"]["containers"]:
+            for mount in described.get("volumeMounts") or ():
+                is_meant = described["name"] == container and not mount.get("subPath")
+                if is_meant and posixpath.normpath(mount["mountPath"]) == folder:
+                    return volumes.get(mount["name"], {}).get(name)
         return None
 
     def file(self, pod: Json, resource: Resource, name: str, key: str) -> bytes | None:
@@ -81,11 +63,11 @@ class Mounts:
 
         A pod that mounts it nowhere is taken to read the stored object.
         """
-        mounted = self._pods.get(pod["metadata"]["uid"])
+        volumes = self._pods.get(pod["metadata"]["uid"], {})
         for volume in pod["spec"].get("volumes") or ():
             source = _source(volume)
-            if mounted and source and (source.resource, source.name) == (resource, name):
-                return mounted.now.get(volume["name"], {}).get(key)
+            if volumes and source and (source.resource, source.name) == (resource, name):
+                return volumes[volume["name"]].get(key)
         obj = self._store.get(resource, pod["metadata"]["namespace"], name)
         return _files_of(resource, obj).get(key) if obj else None
 
@@ -105,7 +87,7 @@ class Mounts:
 
     def _sync(self, change: Change) -> None:
         for pod, volume in self._users(change):
-            self._pods[pod["metadata"]["uid"]].now[volume["name"]] = self._read(pod, volume)
+            self._pods[pod["metadata"]["uid"]][volume["name"]] = self._read(pod, volume)
 
     def _users(self, change: Change) -> Iterator[tuple[Json, Json]]:
         """Yield the started pods that mount the changed object, with the volume."""

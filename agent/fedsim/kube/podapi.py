@@ -109,8 +109,7 @@ class Programs:
 
     def run(self, pod: Json, container: str, command: list[str]) -> Outcome:
         """Run a command in a pod; 127 for programs that are not there."""
-        command = _unwrapped(command)
-        match command:
+        match [command[0].rpartition("/")[2], *command[1:]]:
             case ["traffic_ctl", "config", "reload"] if _is_of(pod, "traffic-server-"):
                 self._reload(pod)
                 return Outcome()
@@ -124,11 +123,11 @@ class Programs:
             case ["true"]:
                 return Outcome()
             case _:
-                text = f"simulated container: {command[0] if command else ''}: not found\n"
+                text = f"simulated container: {command[0]}: not found\n"
                 return Outcome(127, stderr=text.encode())
 
     def _reload(self, pod: Json) -> None:
-        """Tell the proxy; the command succeeds whatever comes of it, as the real ones do."""
+        """Signal the proxy; the command succeeds whatever comes of it, as the real ones do."""
         workload = self._cluster.workload(pod)
         namespace = pod["metadata"]["namespace"]
         if not self._cluster.faults.hits(FaultName.RELOAD_LOST, workload, namespace):
@@ -143,16 +142,6 @@ class Programs:
             else:
                 output += content
         return Outcome(1 if complaint else 0, output, complaint.encode())
-
-
-def _unwrapped(command: list[str]) -> list[str]:
-    """Take the command out of ``sh -c``, when it is a plain one, and paths off programs."""
-    match command:
-        case [shell, "-c", text] if shell.rpartition("/")[2] in {"sh", "bash"}:
-            command = text.split()
-    if not command:
-        return []
-    return [command[0].rpartition("/")[2], *command[1:]]
 
 
 def _is_of(pod: Json, prefix: str) -> bool:

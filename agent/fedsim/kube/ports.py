@@ -39,7 +39,7 @@ class PortAllocator:
         self._store.listen(self._follow)
 
     def close(self) -> None:
-        """Let go of every port."""
+        """Close the socket of every port."""
         for held in self._held.values():
             held.close()
         self._held.clear()

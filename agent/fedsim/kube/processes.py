@@ -1,4 +1,4 @@
-"""The processes in FATE's pods that answer at node ports: proxies, brokers, FATE-Flow."""
+"""The processes in FATE's pods that answer at node ports: Traffic Server, and Pulsar's broker."""
 
 from __future__ import annotations
 
@@ -7,27 +7,20 @@ import socket
 import ssl
 
 import structlog
-from aiohttp import web
 
 from fedsim.kube.certificates import context_of
-from fedsim.kube.cluster import Cluster, is_ready
+from fedsim.kube.cluster import Cluster
 from fedsim.kube.kinds import CONFIG_MAPS, PODS, SECRETS
-from fedsim.kube.nginx import Nginx, NginxFacts, fate_flow_answer
-from fedsim.kube.sockets import accept_stream
 from fedsim.kube.store import Json
-from fedsim.kube.traffic_server import ProxyFiles, TrafficServer
+from fedsim.kube.traffic_server import ProxyFiles, TrafficServer, accept_stream
 
 log = structlog.get_logger(__name__)
 
 _HANDSHAKE_LIMIT_S = 10.0
 _ECHO_LIMIT_S = 3600.0
 _CHUNK = 64 * 1024
-_PORTS = {
-    ("traffic-server", 443): "traffic-server",
-    ("pulsar", 6651): "broker",
-    ("nginx", 9300): "nginx",
-    ("python", 9380): "fate-flow",
-}
+_TRAFFIC_SERVER = ("traffic-server", 443)
+_BROKER = ("pulsar", 6651)
 
 
 class Processes:
@@ -36,69 +29,46 @@ class Processes:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._proxies: dict[tuple[str, int], TrafficServer] = {}
-        self._nginxes: dict[tuple[str, int], Nginx] = {}
         self._contexts: dict[tuple[bytes, bytes], ssl.SSLContext | None] = {}
 
-    def role(self, pod: Json, port: int) -> str:
-        """Return what answers at a pod's port, empty when nothing simulated does."""
-        return _PORTS.get((self._cluster.workload(pod), port), "")
+    def answers(self, pod: Json, port: int) -> bool:
+        """Return whether something simulated answers at a pod's port."""
+        return (self._cluster.workload(pod), port) in {_TRAFFIC_SERVER, _BROKER}
 
-    async def sync(self) -> None:
+    def sync(self) -> None:
         """Start and end processes as pods come and go."""
-        alive = set()
-        for pod in self._cluster.store.list(PODS):
-            if not _is_started(pod):
-                continue
-            key = _process(pod)
-            alive.add(key)
-            workload = self._cluster.workload(pod)
-            if workload == "traffic-server" and key not in self._proxies:
-                self._proxies[key] = self._new_proxy(pod)
-            elif workload == "nginx" and key not in self._nginxes:
-                self._nginxes[key] = self._new_nginx(pod, key)
-        for key in self._proxies.keys() - alive:
+        alive = {
+            _process(pod): pod
+            for pod in self._cluster.store.list(PODS)
+            if _is_started(pod) and self._cluster.workload(pod) == _TRAFFIC_SERVER[0]
+        }
+        for key in self._proxies.keys() - alive.keys():
             del self._proxies[key]
-        for key in self._nginxes.keys() - alive:
-            await self._nginxes.pop(key).close()
-
-    async def close(self) -> None:
-        """End every process."""
-        for nginx in self._nginxes.values():
-            await nginx.close()
+        for key in alive.keys() - self._proxies.keys():
+            self._proxies[key] = self._new_proxy(alive[key])
 
     def reload(self, pod: Json) -> None:
-        """Have a pod's proxy read its tables again; Traffic Server takes its time."""
-        key = _process(pod)
-        if (proxy := self._proxies.get(key)) is not None:
+        """Make a pod's Traffic Server read its table again, which takes it a while."""
+        if (proxy := self._proxies.get(_process(pod))) is not None:
             delays = self._cluster.settings.delays
             stamp = str(self._cluster.store.version)
             delay_s = self._cluster.clock.pick(delays.sni_reload_s, pod["metadata"]["name"], stamp)
             self._cluster.clock.call_later(delay_s, proxy.reload)
-        if (nginx := self._nginxes.get(key)) is not None:
-            nginx.reload()
 
     async def serve(self, pod: Json, port: int, client: socket.socket) -> None:
-        """Serve one accepted connection; closes the socket, now or when its server is done."""
-        role, is_handed_on = self.role(pod, port), False
-        proxy, nginx = self._proxies.get(_process(pod)), self._nginxes.get(_process(pod))
+        """Serve one accepted connection, and close its socket."""
+        proxy = self._proxies.get(_process(pod))
         try:
-            if role == "traffic-server" and proxy is not None:
-                await proxy.serve(client)
-            elif role == "broker":
+            if port == _BROKER[1]:
                 await self._echo(pod, client)
-            elif role == "nginx" and nginx is not None:
-                is_handed_on = True
-                await nginx.serve(client)
-            elif role == "fate-flow":
-                is_handed_on = True
-                await _serve_fate_flow(_party(pod), client)
+            elif proxy is not None:
+                await proxy.serve(client)
         except (OSError, TimeoutError):
             return  # the peer went away, or spoke something else
         except Exception:
             log.exception("connection.failed", pod=pod["metadata"]["name"], port=port)
         finally:
-            if not is_handed_on:
-                client.close()
+            client.close()
 
     def _new_proxy(self, pod: Json) -> TrafficServer:
         mounts, uid = self._cluster.mounts, pod["metadata"]["uid"]
@@ -113,30 +83,6 @@ class Processes:
             idle_s=self._cluster.settings.delays.tunnel_idle_s,
             write_log=lambda text: self._cluster.logs.write(uid, container, text),
         )
-
-    def _new_nginx(self, pod: Json, key: tuple[str, int]) -> Nginx:
-        namespace, mounts = pod["metadata"]["namespace"], self._cluster.mounts
-        labels = pod["metadata"].get("labels") or {}
-        facts = NginxFacts(
-            party=_party(pod),
-            is_exchange=labels.get("cluster") == "fate-exchange",
-            has_fate_flow=lambda: any(
-                is_ready(other) and self._cluster.workload(other) == "python"
-                for other in self._cluster.store.list(PODS, namespace)
-            ),
-            read_table=lambda: mounts.file(pod, CONFIG_MAPS, "nginx-config", "route_table.yaml"),
-        )
-        nginx = Nginx(facts, self._cluster.settings.seed)
-        self._poll_later(nginx, key)
-        return nginx
-
-    def _poll_later(self, nginx: Nginx, key: tuple[str, int]) -> None:
-        def poll() -> None:
-            if self._nginxes.get(key, nginx) is nginx:
-                nginx.poll()
-                self._poll_later(nginx, key)
-
-        self._cluster.clock.call_later(self._cluster.settings.delays.nginx_poll_s, poll)
 
     async def _echo(self, pod: Json, client: socket.socket) -> None:
         """Serve as a broker: TLS with the party's own certificate, and an echo."""
@@ -164,15 +110,8 @@ class Processes:
         return self._contexts[certificate, key]
 
 
-async def _serve_fate_flow(party: str, client: socket.socket) -> None:
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        return fate_flow_answer(request, party)
-
-    await asyncio.get_running_loop().connect_accepted_socket(web.Server(answer), client)
-
-
 def _process(pod: Json) -> tuple[str, int]:
-    """Return what names a process: the pod, and how often it was restarted."""
+    """Return what identifies a process: the pod, and how often it was restarted."""
     statuses = pod["status"].get("containerStatuses") or ()
     restarts = max((status.get("restartCount", 0) for status in statuses), default=0)
     return pod["metadata"]["uid"], restarts
@@ -181,8 +120,3 @@ def _process(pod: Json) -> tuple[str, int]:
 def _is_started(pod: Json) -> bool:
     statuses = pod["status"].get("containerStatuses") or ()
     return bool(statuses) and all("running" in status["state"] for status in statuses)
-
-
-def _party(pod: Json) -> str:
-    labels = pod["metadata"].get("labels") or {}
-    return str(labels.get("partyId") or pod["metadata"]["namespace"].rpartition("-")[2])

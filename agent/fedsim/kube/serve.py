@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import signal
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from fedsim.faults import FaultError, Service, describe
-from fedsim.kube.certificates import write_private
 from fedsim.kube.server import SimulatedKube
 from fedsim.kube.settings import Delays, Forward, KubeSettings
+from fedsim.program import ready, wait_for_signal
 
 _FAULT_HELP = (
     f"Order to misbehave, NAME[=ARGUMENT]; repeatable. Faults:\n\n{describe(Service.KUBE)}"
@@ -49,20 +45,12 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
         typer.Option(help="NAMESPACE/POD-PREFIX:PORT=HOST:PORT, for port-forwards; repeatable."),
     ] = None,
     fault: Annotated[list[str] | None, typer.Option(help=_FAULT_HELP)] = None,
-    seed: Annotated[int, typer.Option(help="Delays and chance depend on it alone.")] = 0,
-    time_scale: Annotated[
-        float, typer.Option(help="Stretches every simulated delay; 0 is at once.")
-    ] = 1.0,
     ready_delay: Annotated[
         str, typer.Option(help="Seconds until a pod is ready: a figure, or FROM-TO.")
     ] = "1-3",
     reload_delay: Annotated[
         str, typer.Option(help="Seconds until Traffic Server takes its table: as above.")
     ] = "3-7",
-    data_plane: Annotated[
-        bool, typer.Option(help="Listen on node ports with simulated proxies and brokers.")
-    ] = True,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve a simulated Kubernetes cluster until SIGTERM or Ctrl-C."""
     try:
@@ -73,41 +61,29 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
             node_ip=node_ip,
             load_balancer_ip=load_balancer_ip,
             state=state,
-            seed=seed,
-            time_scale=time_scale,
             delays=Delays(ready_s=_interval(ready_delay), sni_reload_s=_interval(reload_delay)),
             forwards=tuple(Forward.parse(text) for text in forward or ()),
             faults=tuple(fault or ()),
-            data_plane=data_plane,
         )
         kube = SimulatedKube(settings)
     except (ValueError, FaultError) as error:
         raise typer.BadParameter(str(error)) from error
-    level = logging.getLevelNamesMapping().get(log_level.upper(), logging.INFO)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
     kubeconfig = kubeconfig.absolute() if kubeconfig else None
     asyncio.run(_run(kube, kubeconfig, ready_file))
 
 
 async def _run(kube: SimulatedKube, kubeconfig: Path | None, ready_file: Path | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     async with kube:
         if kubeconfig is not None:
-            await asyncio.to_thread(kube.write_kubeconfig, kubeconfig)
-        if ready_file is not None:
-            facts = {
-                "url": kube.url,
-                "node_ip": kube.settings.node_ip,
-                "admin_url": kube.admin_url,
-                "kubeconfig": str(kubeconfig) if kubeconfig else None,
-            }
-            await asyncio.to_thread(write_private, ready_file, json.dumps(facts) + "\n")
-        await stop.wait()
-    if ready_file is not None:
-        await asyncio.to_thread(ready_file.unlink, missing_ok=True)
+            kube.write_kubeconfig(kubeconfig)
+        facts = {
+            "url": kube.url,
+            "node_ip": kube.settings.node_ip,
+            "admin_url": kube.admin_url,
+            "kubeconfig": str(kubeconfig) if kubeconfig else None,
+        }
+        with ready(ready_file, facts):
+            await wait_for_signal()
 
 
 def _interval(text: str) -> tuple[float, float]:

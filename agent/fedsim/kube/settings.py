@@ -19,7 +19,6 @@ class Delays:
     claim_s: float = 0.1
     mount_s: float = 1.0
     sni_reload_s: tuple[float, float] = (3.0, 7.0)
-    nginx_poll_s: float = 5.0
     tunnel_idle_s: float = 30.0
     crash_backoff_s: float = 10.0
     bookmark_s: float = 60.0
@@ -33,7 +32,6 @@ class Delays:
             claim_s=0.0,
             mount_s=0.0,
             sni_reload_s=(0.0, 0.0),
-            nginx_poll_s=0.1,
             crash_backoff_s=0.2,
         )
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import yaml
 
 from fedsim.kube.certificates import context_of
-from fedsim.kube.sockets import accept_stream, peek
 
 log = structlog.get_logger(__name__)
 
@@ -27,15 +26,15 @@ _HELLO_LIMIT_S = 10.0
 _DIAL_LIMIT_S = 10.0
 _HANDSHAKE_LIMIT_S = 10.0
 _CHUNK = 64 * 1024
-_HANDSHAKE_RECORD = 22
-_CLIENT_HELLO = 1
-_SERVER_NAME = 0
+_PEEK_BYTES = 16 * 1024
+_PEEK_PAUSE_S = 0.005
 _REFUSAL = (
     b"HTTP/1.0 %s\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
     b"<HTML><HEAD><TITLE>%s</TITLE></HEAD><BODY><H1>%s</H1></BODY></HTML>\n"
 )
 
 Routes = Mapping[str, tuple[str, int]]
+Parsed = TypeVar("Parsed")
 
 
 class TableError(ValueError):
@@ -76,45 +75,22 @@ def _parse_route(value: Any) -> tuple[str, int]:
 def parse_hello(data: bytes) -> str | None:
     """Return the server name of a ClientHello, empty when it has none, None when more is to come.
 
-    Raises `ValueError` for what is no ClientHello.
+    OpenSSL reads the hello and calls back with the name before it would need a certificate. Raises
+    `ValueError` for what is no ClientHello.
     """
-    if data[:1] != bytes([_HANDSHAKE_RECORD])[: len(data)]:
-        raise ValueError("not TLS")
-    body = b""
-    rest = data
-    while len(rest) >= 5:  # a record's header: type, version, length
-        length = struct.unpack(">H", rest[3:5])[0]
-        body += rest[5 : 5 + length]
-        rest = rest[5 + length :]
-    if len(body) < 4:  # a handshake message's header: type, length
-        return None
-    if body[0] != _CLIENT_HELLO:
-        raise ValueError("not a ClientHello")
-    size = int.from_bytes(body[1:4])
-    if len(body) < 4 + size:
-        return None
+    names: list[str] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sni_callback = lambda _, name, __: names.append(name or "")
+    incoming = ssl.MemoryBIO()
+    incoming.write(data)
     try:
-        return _server_name(body[4 : 4 + size])
-    except (struct.error, IndexError) as error:
-        raise ValueError("broken ClientHello") from error
-
-
-def _server_name(hello: bytes) -> str:
-    at = 34
-    at += 1 + hello[at]
-    at += 2 + struct.unpack_from(">H", hello, at)[0]
-    at += 1 + hello[at]
-    if at + 2 > len(hello):
-        return ""
-    end = at + 2 + struct.unpack_from(">H", hello, at)[0]
-    at += 2
-    while at + 4 <= end:
-        extension, length = struct.unpack_from(">HH", hello, at)
-        if extension == _SERVER_NAME:
-            size = struct.unpack_from(">H", hello, at + 7)[0]
-            return hello[at + 9 : at + 9 + size].decode("ascii", "replace")
-        at += 4 + length
-    return ""
+        context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True).do_handshake()
+    except ssl.SSLWantReadError:
+        return None
+    except ssl.SSLError as error:
+        if not names:
+            raise ValueError("not a ClientHello") from error
+    return names[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,48 +178,26 @@ class TrafficServer:
         except OSError:
             return
         near_reader, near_writer = await accept_stream(client, None)
-        tunnel = _Tunnel(self._idle_s)
         try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(tunnel.watch())
-                pipes = [
-                    group.create_task(tunnel.pipe(near_reader, far_writer)),
-                    group.create_task(tunnel.pipe(far_reader, near_writer)),
-                ]
-                await asyncio.gather(*pipes)
-                watch.cancel()
-        except* _IdleError:
+            async with asyncio.timeout(self._idle_s) as limit:
+                await asyncio.gather(
+                    self._pipe(near_reader, far_writer, limit),
+                    self._pipe(far_reader, near_writer, limit),
+                )
+        except TimeoutError:
             log.debug("tunnel.idle", host=host, port=port)
         finally:
             near_writer.close()
             far_writer.close()
 
-
-class _IdleError(Exception):
-    """A tunnel carried nothing for too long."""
-
-
-class _Tunnel:
-    """Two directions that share one idle limit."""
-
-    def __init__(self, idle_s: float) -> None:
-        self._idle_s = idle_s
-        self._last = asyncio.get_running_loop().time()
-
-    async def watch(self) -> None:
-        """Raise when neither direction has carried anything for the limit."""
+    async def _pipe(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: asyncio.Timeout
+    ) -> None:
+        """Carry one direction to its end; whatever comes renews the limit of both."""
         loop = asyncio.get_running_loop()
-        left_s = self._idle_s
-        while left_s > 0:
-            await asyncio.sleep(left_s)
-            left_s = self._last + self._idle_s - loop.time()
-        raise _IdleError
-
-    async def pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one direction to its end."""
         try:
             while data := await reader.read(_CHUNK):
-                self._last = asyncio.get_running_loop().time()
+                limit.reschedule(loop.time() + self._idle_s)
                 writer.write(data)
                 await writer.drain()
             writer.write_eof()
@@ -260,3 +214,45 @@ async def _refuse(client: socket.socket, text: bytes) -> None:
             await writer.drain()
     finally:
         writer.close()
+
+
+async def accept_stream(
+    client: socket.socket, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Wrap an accepted socket, as the server's side of TLS if a context is given."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=context)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def peek(client: socket.socket, parse: Callable[[bytes], Parsed | None]) -> Parsed:
+    """Look at what has come until ``parse`` makes something of it; the caller limits the time.
+
+    Raises `ConnectionError` when the peer closes first.
+    """
+    while True:
+        await _readable(client)
+        data = client.recv(_PEEK_BYTES, socket.MSG_PEEK)
+        if not data:
+            raise ConnectionResetError("closed before it sent anything")
+        parsed = parse(data)
+        if parsed is not None:
+            return parsed
+        await asyncio.sleep(_PEEK_PAUSE_S)
+
+
+async def _readable(client: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(client, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(client)

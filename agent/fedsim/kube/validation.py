@@ -18,7 +18,6 @@ from fedsim.kube.kinds import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     NAMESPACES,
-    PODS,
     REPLICA_SETS,
     ROLE_BINDINGS,
     SECRETS,
@@ -34,7 +33,6 @@ _LABEL_KEY = re.compile(
     r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _NAME_LIMIT = 253
 _DATA_LIMIT = 1_048_576
 _PORTS = range(1, 65_536)
@@ -121,12 +119,7 @@ def _metadata(resource: Resource, metadata: Json) -> Causes:
 
 
 def _data(obj: Json) -> Causes:
-    size = 0
-    for key, text in (obj.get("data") or {}).items():
-        size += len(text.encode()) if obj["kind"] == CONFIG_MAPS.kind else len(text) * 3 // 4
-        if not _DATA_KEY.fullmatch(key):
-            why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
-            yield value_invalid(f"data[{key}]", key, why)
+    size = sum(len(text.encode()) for text in (obj.get("data") or {}).values())
     if size > _DATA_LIMIT:
         text = f"Too long: may not be more than {_DATA_LIMIT} bytes"
         yield Cause("FieldValueTooLong", text, "data")
@@ -141,55 +134,14 @@ def _service(obj: Json) -> Causes:
         yield value_required("spec.ports")
     for index, port in enumerate(ports):
         field = f"spec.ports[{index}]"
-        yield from _port_number(port.get("port"), f"{field}.port")
+        if port.get("port") not in _PORTS:
+            why = "must be between 1 and 65535, inclusive"
+            yield value_invalid(f"{field}.port", port.get("port"), why)
         if len(ports) > 1 and not port.get("name"):
             yield value_required(f"{field}.name")
         if port.get("nodePort") and spec["type"] == "ClusterIP":
             text = "Forbidden: may not be used when `type` is 'ClusterIP'"
             yield Cause("FieldValueForbidden", text, f"{field}.nodePort")
-
-
-def _port_number(number: Any, field: str) -> Causes:
-    if not isinstance(number, int) or number not in _PORTS:
-        yield value_invalid(field, number, "must be between 1 and 65535, inclusive")
-
-
-def _pod(obj: Json) -> Causes:
-    yield from _pod_spec(obj["spec"], "spec")
-
-
-def _pod_spec(spec: Json, field: str) -> Causes:
-    volumes = {volume.get("name") for volume in spec.get("volumes") or ()}
-    if not spec.get("containers"):
-        yield value_required(f"{field}.containers")
-    for group in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(group) or ()):
-            yield from _container(container, f"{field}.{group}[{index}]", volumes)
-
-
-def _container(container: Json, field: str, volumes: set[Any]) -> Causes:
-    for key in ("name", "image"):
-        if not container.get(key):
-            yield value_required(f"{field}.{key}")
-    for index, mount in enumerate(container.get("volumeMounts") or ()):
-        if mount.get("name") not in volumes:
-            where = f"{field}.volumeMounts[{index}].name"
-            yield Cause("FieldValueNotFound", f'Not found: "{mount.get("name")}"', where)
-
-
-def _workload(obj: Json) -> Causes:
-    spec = obj["spec"]
-    labels = (spec["template"].get("metadata") or {}).get("labels") or {}
-    selector = (spec.get("selector") or {}).get("matchLabels")
-    if not selector:
-        yield value_required("spec.selector")
-    elif not selector.items() <= labels.items():
-        why = "`selector` does not match template `labels`"
-        yield value_invalid("spec.template.metadata.labels", str(labels), why)
-    yield from _pod_spec(spec["template"]["spec"], "spec.template.spec")
-    if not isinstance(spec["replicas"], int) or spec["replicas"] < 0:
-        why = "must be greater than or equal to 0"
-        yield value_invalid("spec.replicas", spec["replicas"], why)
 
 
 def _claim(obj: Json) -> Causes:
@@ -202,11 +154,7 @@ def _claim(obj: Json) -> Causes:
 
 _CHECKERS: dict[Resource, Callable[[Json], Causes]] = {
     CONFIG_MAPS: _data,
-    SECRETS: _data,
     SERVICES: _service,
-    PODS: _pod,
-    DEPLOYMENTS: _workload,
-    REPLICA_SETS: _workload,
     CLAIMS: _claim,
 }
 

@@ -39,9 +39,8 @@ class Deployments:
             for replica_set in self._cluster.owned(REPLICA_SETS, live)
         }
         current = sets.pop(label, None)
-        old = sorted(sets.values(), key=lambda old: old["metadata"]["creationTimestamp"])
+        old = list(sets.values())
         current = self._roll(live, current, old, label)
-        self._trim(live, old)
         self._write_status(live, current, old)
 
     def _roll(self, live: Json, current: Json | None, old: list[Json], label: str) -> Json | None:
@@ -87,14 +86,6 @@ class Deployments:
         self._cluster.registry.write(REPLICA_SETS, changed)
         text = f"Scaled replica set {replica_set['metadata']['name']} to {replicas}"
         self._cluster.recorder.normal(live, "ScalingReplicaSet", text, _CONTROLLER)
-
-    def _trim(self, live: Json, old: list[Json]) -> None:
-        idle = [replica_set for replica_set in old if not replica_set["spec"]["replicas"]]
-        for replica_set in idle[: max(0, len(idle) - live["spec"]["revisionHistoryLimit"])]:
-            metadata = replica_set["metadata"]
-            self._cluster.registry.delete(
-                REPLICA_SETS, metadata["namespace"], metadata["name"], Removal()
-            )
 
     def _write_status(self, live: Json, current: Json | None, old: list[Json]) -> None:
         sets = [*old, *([current] if current else [])]

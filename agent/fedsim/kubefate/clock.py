@@ -1,4 +1,4 @@
-"""Tell the time, so that tests can tell another."""
+"""The clock of the service, which tests replace, and times as Go writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
-    """Give the time and let it pass."""
+    """What the service knows of time."""
 
     def now(self) -> datetime:
         """Return the time, in UTC."""
@@ -21,7 +21,7 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """Read the machine's clock."""
+    """The machine's clock."""
 
     def now(self) -> datetime:
         """Return the time, in UTC."""

@@ -59,7 +59,7 @@ class ClusterRoutes:
             return failure(500, str(error))
         except PanicError:
             return panic()
-        return success(message, job.wire(is_old=self._core.is_old))
+        return success(message, job.wire())
 
     async def _list(self, request: web.Request, _: Parameters) -> web.Response:
         has_deleted = request.query.get("all") == "true"
@@ -85,7 +85,7 @@ class ClusterRoutes:
             job = self._jobs.delete(parameters["uuid"], request[CREATOR])
         except RecordNotFoundError as error:
             return failure(500, str(error))
-        return success("deleteCluster Success", job.wire(is_old=self._core.is_old))
+        return success("deleteCluster Success", job.wire())
 
     async def _list_jobs(self, _: web.Request, __: Parameters) -> web.Response:
         rows = self._core.state.jobs.all()
@@ -118,7 +118,7 @@ class ClusterRoutes:
 
     def _stored(self, job: Job) -> dict[str, object]:
         """Return a job as read back: a deletion's empty request became an object of zeros."""
-        body = job.wire(is_old=self._core.is_old)
+        body = job.wire()
         if job.args is None:
-            body["meta_data"] = ClusterArgs().wire(is_old=self._core.is_old)
+            body["meta_data"] = ClusterArgs().wire()
         return body

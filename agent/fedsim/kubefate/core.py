@@ -17,7 +17,7 @@ from fedsim.kubefate.helm import Helm, HelmError, Operation, Package, Step
 from fedsim.kubefate.kubernetes_api import ApiError, KubernetesApi
 from fedsim.kubefate.records import Cluster, HelmChart
 from fedsim.kubefate.release import render
-from fedsim.kubefate.settings import ServiceVersion, Settings
+from fedsim.kubefate.settings import Settings
 from fedsim.kubefate.state import State
 from fedsim.kubefate.values import RenderError
 
@@ -36,7 +36,7 @@ class Core:
         self.faults = faults
         self.clock = clock
         self.tokens = Tokens()
-        self.views = ClusterViews(api, settings.version)
+        self.views = ClusterViews(api)
         self.helm = Helm(api, clock, self._before_helm)
         self.is_up = False
         self.username = settings.username
@@ -45,11 +45,6 @@ class Core:
         self._was_lost = False
         faults.listen(self._on_order)
 
-    @property
-    def is_old(self) -> bool:
-        """Return whether this is service version 1.4.4."""
-        return self.settings.version is ServiceVersion.V1_4_4
-
     def start(self, username: str = "", password: str = "") -> None:
         """Begin a process life: a new signing key, the user made anew, no job resumed."""
         self._end_jobs()
@@ -57,7 +52,7 @@ class Core:
         self.password = password or self.password
         self.tokens = Tokens()
         self.is_up = True
-        log.info("service.started", version=self.settings.version.value)
+        log.info("service.started", version=self.settings.version)
 
     def stop(self) -> None:
         """End the process life: jobs end where they are, and their records stay as they are."""
@@ -87,7 +82,7 @@ class Core:
             await asyncio.wait(self._tasks, timeout=5)
 
     async def pause(self, seconds: float) -> None:
-        """Let a duration of the real service pass, at this run's pace."""
+        """Sleep for a duration of the real service, at this run's pace."""
         await self.clock.sleep(self.settings.scaled(seconds))
 
     async def restart_if_ordered(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -22,8 +21,6 @@ from fedsim.kubefate.helm_records import (
 from fedsim.kubefate.kubernetes_api import ApiError, KubernetesApi
 
 log = structlog.get_logger()
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_NAME_CHARS = 53
 BUSY = "another operation (install/upgrade/rollback) is in progress"
 
 
@@ -85,11 +82,6 @@ class Helm:
 
     async def install(self, name: str, namespace: str, package: Package) -> None:
         """Install a new release; raise HelmError. A failure leaves a failed revision behind."""
-        if not _NAME.fullmatch(name) or len(name) > _NAME_CHARS:
-            raise HelmError(
-                f'release name "{name}": invalid release name, must match regex ^{_NAME.pattern}$ '
-                f"and the length must not be longer than {_NAME_CHARS}"
-            )
         work = self._work(Operation.INSTALL, name, namespace)
         records, applier = work.records, work.applier
         try:

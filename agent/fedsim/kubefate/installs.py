@@ -120,7 +120,7 @@ class Installs:
     async def _is_ready(self, job: Job, cluster: Cluster) -> bool:
         views = self._core.views
         try:
-            components = await views.components(cluster.name, cluster.namespace)
+            components = await views.deployments(cluster.name, cluster.namespace)
             for name in await views.blocked(cluster.name, cluster.namespace):
                 components[name] = "Progressing"
         except ApiError as error:

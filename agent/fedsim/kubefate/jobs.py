@@ -9,12 +9,10 @@ from fedsim.faults import FaultName
 from fedsim.kubefate.core import Core
 from fedsim.kubefate.installs import Installs
 from fedsim.kubefate.records import Cluster, ClusterArgs, Job, JobMethod, JobStatus
-from fedsim.kubefate.release import EXCHANGE, FATE, Version, chart_version
+from fedsim.kubefate.release import EXCHANGE, FATE, chart_version
 from fedsim.kubefate.specs import parse_spec
 from fedsim.kubefate.state import RecordNotFoundError
 from fedsim.kubefate.updates import Updates
-
-_OLDEST_UPGRADE: Version = (1, 7, 1)
 
 
 class RefusedError(Exception):
@@ -51,7 +49,7 @@ class Jobs:
         if cluster is None:
             raise RefusedError(f"name={args.name} Cluster is not existed")
         spec = parse_spec(args.text)
-        self._check_update(cluster, args, spec)
+        self._check_update(cluster, spec)
         job = self._add(JobMethod.UPDATE, creator, args, cluster.uuid)
         self._core.spawn(self._updates.run(job, cluster, spec))
         return job
@@ -96,18 +94,12 @@ class Jobs:
         )
         return self._core.state.jobs.add(job)
 
-    def _check_update(
-        self, cluster: Cluster, args: ClusterArgs, spec: dict[str, Any] | None
-    ) -> None:
+    def _check_update(self, cluster: Cluster, spec: dict[str, Any] | None) -> None:
         if cluster.chart_name == EXCHANGE and self._core.faults.is_on(
             FaultName.PANIC_ON_EXCHANGE_PUT
         ):
             raise PanicError
-        if self._core.is_old:
-            chart = (cluster.chart_name, cluster.chart_version)
-            if cluster.spec == spec and chart == (args.chart_name, args.chart_version):
-                raise RefusedError("the configuration file did not change")
-        elif cluster.chart_name == FATE:
+        if cluster.chart_name == FATE:
             _check_fate_update(cluster.spec or {}, spec or {})
 
 
@@ -125,5 +117,3 @@ def _check_fate_update(old: dict[str, Any], new: dict[str, Any]) -> None:
         raise PanicError
     if after < before:
         raise RefusedError("using kubefate to downgrade a cluster is not supported yet")
-    if old["chartVersion"] != new["chartVersion"] and before <= _OLDEST_UPGRADE:
-        raise RefusedError("upgrade from FATE version <= 1.7.1 is not supported by KubeFATE")

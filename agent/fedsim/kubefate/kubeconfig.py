@@ -19,7 +19,7 @@ class KubeconfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Hold what a request to the Kubernetes API needs."""
+    """What a request to the Kubernetes API needs."""
 
     server: str
     tls: ssl.SSLContext | None
@@ -27,10 +27,9 @@ class Access:
 
 
 def load_access(path: Path) -> Access:
-    """Read the current context of a kubeconfig file.
+    """Read the current context of a kubeconfig file; raise KubeconfigError.
 
-    Takes certificate data inline or by file, bearer token or token file; no exec plugins.
-    Raises KubeconfigError.
+    Takes certificates inline or by file, and tokens; no exec plugins.
     """
     try:
         document = yaml.safe_load(path.read_text())
@@ -38,63 +37,46 @@ def load_access(path: Path) -> Access:
         raise KubeconfigError(f"{path}: {error}") from error
     if not isinstance(document, dict):
         raise KubeconfigError(f"{path}: not a kubeconfig")
-    context = _named(document, "contexts", str(document.get("current-context") or ""), "context")
-    cluster = _named(document, "clusters", str(context.get("cluster") or ""), "cluster")
-    user = _named(document, "users", str(context.get("user") or ""), "user")
+    context = _named(document, "context", document.get("current-context"))
+    cluster = _named(document, "cluster", context.get("cluster"))
+    user = _named(document, "user", context.get("user"))
+    if "exec" in user or "auth-provider" in user:
+        raise KubeconfigError("users[].user.exec: plugins are not supported")
     server = str(cluster.get("server") or "")
     if not server.startswith(("http://", "https://")):
         raise KubeconfigError(f"{path}: clusters[].cluster.server: {server!r} is no URL")
     tls = _tls(cluster, user, path.parent) if server.startswith("https://") else None
-    return Access(server.rstrip("/"), tls, _token(user, path.parent))
+    return Access(server.rstrip("/"), tls, user.get("token"))
 
 
-def _named(document: dict[str, Any], group: str, name: str, key: str) -> dict[str, Any]:
-    for entry in document.get(group) or []:
-        if isinstance(entry, dict) and entry.get("name") == name:
-            return dict(entry.get(key) or {})
-    raise KubeconfigError(f"{group}: no entry named {name!r}")
-
-
-def _token(user: dict[str, Any], folder: Path) -> str | None:
-    if "exec" in user or "auth-provider" in user:
-        raise KubeconfigError("users[].user.exec: plugins are not supported")
-    if user.get("token"):
-        return str(user["token"])
-    if user.get("tokenFile"):
-        return (folder / str(user["tokenFile"])).read_text().strip()
-    return None
+def _named(document: dict[str, Any], kind: str, name: object) -> dict[str, Any]:
+    for entry in document.get(f"{kind}s") or []:
+        if entry.get("name") == name:
+            return dict(entry.get(kind) or {})
+    raise KubeconfigError(f"{kind}s: no entry named {name!r}")
 
 
 def _tls(cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context()
     authority = _material(cluster, "certificate-authority", folder)
-    if authority is not None:
-        context = ssl.create_default_context(cadata=authority.decode())
+    context = ssl.create_default_context(cadata=authority.decode() if authority else None)
     if cluster.get("insecure-skip-tls-verify"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     certificate = _material(user, "client-certificate", folder)
     key = _material(user, "client-key", folder)
     if certificate is not None and key is not None:
-        _load_pair(context, certificate, key)
+        # The ssl module loads client pairs from files alone; this one is private and short-lived.
+        with tempfile.NamedTemporaryFile() as pair:
+            pair.write(certificate + b"\n" + key)
+            pair.flush()
+            context.load_cert_chain(pair.name)
     return context
 
 
 def _material(entry: dict[str, Any], name: str, folder: Path) -> bytes | None:
-    inline = entry.get(f"{name}-data")
     try:
-        if inline:
+        if inline := entry.get(f"{name}-data"):
             return base64.b64decode(str(inline), validate=True)
         return (folder / str(entry[name])).read_bytes() if entry.get(name) else None
     except (OSError, binascii.Error) as error:
         raise KubeconfigError(f"{name}: {error}") from error
-
-
-def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    # The ssl module loads client pairs from files alone; the folder is private and short-lived.
-    with tempfile.TemporaryDirectory() as folder:
-        pair = (Path(folder, "tls.crt"), Path(folder, "tls.key"))
-        for path, content in zip(pair, (certificate, key), strict=True):
-            path.touch(mode=0o600)
-            path.write_bytes(content)
-        context.load_cert_chain(*pair)

@@ -19,14 +19,12 @@ REQUEST_LIMIT_S = 30.0
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "Namespace": "api/v1/{}namespaces",
-        "Node": "api/v1/{}nodes",
         "Pod": "api/v1/{}pods",
         "ConfigMap": "api/v1/{}configmaps",
         "Secret": "api/v1/{}secrets",
         "Service": "api/v1/{}services",
         "PersistentVolumeClaim": "api/v1/{}persistentvolumeclaims",
         "Deployment": "apis/apps/v1/{}deployments",
-        "StatefulSet": "apis/apps/v1/{}statefulsets",
         "Ingress": "apis/networking.k8s.io/v1/{}ingresses",
     }
 )

@@ -21,7 +21,7 @@ from fedsim.kubefate.objects import (
     service,
 )
 from fedsim.kubefate.party_values import party_values
-from fedsim.kubefate.values import RenderError, Values, dig, lines, yaml_text
+from fedsim.kubefate.values import RenderError, Values, dig, lines
 
 _BACKEND = "spark_pulsar"
 _HOME = "/data/projects/fate"
@@ -48,7 +48,6 @@ def _python(context: Context) -> list[Object]:
     values = context.block("python")
     routes = proxy_files.pulsar_routes(context.party_id, context.block("pulsar"))
     volumes = [
-        from_config("python-confs", "python-config"),
         context.data_volume("python-data", "python-data", values),
         from_config("pulsar-route-table", "pulsar-route-table"),
     ]
@@ -60,7 +59,6 @@ def _python(context: Context) -> list[Object]:
             resources=values.get("resources"),
             volumeMounts=[
                 mount("python-data", f"{_HOME}/fateflow/logs", "logs"),
-                mount("python-confs", f"{_HOME}/conf-tmp/"),
                 mount("pulsar-route-table", f"{_HOME}/conf/pulsar_route_table"),
             ],
         )
@@ -73,7 +71,6 @@ def _python(context: Context) -> list[Object]:
         Port("tcp-http", 9380, values.get("httpNodePort")),
     ]
     return [
-        config_map(context, "python-config", "python", _flow_config(context)),
         config_map(context, "pulsar-route-table", "python", {"pulsar_route_table.yaml": routes}),
         *data_claim(context, "python-data", "python", values),
         service(context, "fateflow", "python", inner, clusterIP="None"),
@@ -88,27 +85,6 @@ def _python(context: Context) -> list[Object]:
             initContainers=[context.container("ping-mysql", context.outside_image(_MYSQL_IMAGE))],
         ),
     ]
-
-
-def _flow_config(context: Context) -> dict[str, str]:
-    inner, outer = context.block("mysql"), context.values
-    serving = context.block("serving")
-    database = {
-        "name": outer.get("externalMysqlDatabase") or inner.get("database"),
-        "user": outer.get("externalMysqlUser") or inner.get("user"),
-        "passwd": outer.get("externalMysqlPassword") or inner.get("password"),
-        "host": outer.get("externalMysqlIp") or inner.get("ip"),
-        "port": outer.get("externalMysqlPort") or inner.get("port"),
-    }
-    flow = {"host": "fateflow", "http_port": 9380, "grpc_port": 9360, "proxy": "nginx"}
-    engines = {"computing": "spark", "federation": "pulsar", "storage": "hdfs"}
-    settings = {
-        "fateflow": flow,
-        "database": database,
-        "default_engines": engines,
-        "servings": {"ip": serving.get("ip"), "port": serving.get("port")},
-    }
-    return {"service_conf.yaml": yaml_text(settings) + "\n"}
 
 
 def _fateboard(context: Context) -> list[Object]:

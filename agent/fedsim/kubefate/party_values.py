@@ -25,8 +25,6 @@ from fedsim.kubefate.values import (
 _INGRESSES = ("fateboard", "client", "spark", "pulsar")
 _RWO = "ReadWriteOnce"
 _CLAIM = {"accessMode": _RWO, "size": "1Gi"}
-_MYSQL = {"ip": "mysql", "port": 3306, "database": "eggroll_meta", "user": "fate"}
-_PASSWORD = "fate_dev"
 
 
 def party_values(spec: Mapping[str, Any]) -> Values:
@@ -44,18 +42,6 @@ def party_values(spec: Mapping[str, Any]) -> Values:
         "ingressClassName": spec.get("ingressClassName") or "nginx",
         "persistence": {"enabled": scalar(spec.get("persistence")) or False},
         "modules": {name: _module(spec, name) for name in _MODULES},
-        **copied(
-            spec,
-            "externalMysqlIp",
-            "externalMysqlPort",
-            "externalMysqlDatabase",
-            "externalMysqlUser",
-            "externalMysqlPassword",
-        ),
-    }
-    stated["modules"]["serving"] = {
-        "ip": scalar(spec.get("servingIp")),
-        "port": scalar(spec.get("servingPort")),
     }
     return merge(_DEFAULTS, stated)
 
@@ -84,9 +70,7 @@ def _client(stated: Mapping[str, Any]) -> Values:
 
 def _mysql(stated: Mapping[str, Any]) -> Values:
     names = ("subPath", "existingClaim", "storageClass")
-    return placement(stated) | copied(
-        stated, *names, type="ClusterIP", password=_PASSWORD, **_MYSQL, **_CLAIM
-    )
+    return placement(stated) | copied(stated, *names, type="ClusterIP", **_CLAIM)
 
 
 def _fateboard(stated: Mapping[str, Any]) -> Values:
@@ -163,15 +147,7 @@ _DEFAULTS: Values = {
             **_CLAIM,
         },
         "client": {"type": "ClusterIP", "subPath": "client", "storageClass": "client", **_CLAIM},
-        "mysql": {
-            "type": "ClusterIP",
-            "password": _PASSWORD,
-            "subPath": "mysql",
-            "storageClass": "mysql",
-            **_MYSQL,
-            **_CLAIM,
-        },
-        "serving": {"ip": "192.168.9.1", "port": 30095},
+        "mysql": {"type": "ClusterIP", "subPath": "mysql", "storageClass": "mysql", **_CLAIM},
         "fateboard": {"type": "ClusterIP"},
         "spark": {
             "master": {"replicas": 1, "type": "ClusterIP", "nodePort": 30977},

@@ -77,26 +77,23 @@ class ClusterArgs:
     cover: bool = False
     data: str | None = None
     """Base64, as it came; None where the request had none."""
-    keep_upgrade_job: bool = False
 
     @property
     def text(self) -> str:
         """Return the cluster.yaml that the request carries."""
         return base64.b64decode(self.data or "").decode(errors="replace")
 
-    def wire(self, *, is_old: bool) -> dict[str, Any]:
-        """Return the object of ``meta_data``; 1.4.4 has no ``Keep_upgrade_job``."""
-        fields: dict[str, Any] = {
+    def wire(self) -> dict[str, Any]:
+        """Return the object of ``meta_data``."""
+        return {
             "name": self.name,
             "namespace": self.namespace,
             "chart_name": self.chart_name,
             "chart_version": self.chart_version,
             "cover": self.cover,
             "data": self.data,
+            "Keep_upgrade_job": False,
         }
-        if not is_old:
-            fields["Keep_upgrade_job"] = self.keep_upgrade_job
-        return fields
 
 
 @dataclass(slots=True)
@@ -135,7 +132,7 @@ class Job(Row):
     sub_jobs: dict[str, SubJob] | None = None
     states: list[str] | None = None
 
-    def wire(self, *, is_old: bool = False) -> dict[str, Any]:
+    def wire(self) -> dict[str, Any]:
         """Return the job as the service's JSON has it."""
         subs = self.sub_jobs
         return {
@@ -148,7 +145,7 @@ class Job(Row):
             "sub_jobs": None if subs is None else {n: subs[n].wire() for n in sorted(subs)},
             "status": self.status.value,
             "time_limit": 3_600_000_000_000,
-            "meta_data": None if self.args is None else self.args.wire(is_old=is_old),
+            "meta_data": None if self.args is None else self.args.wire(),
             "states": self.states,
             **self.model(),
         }

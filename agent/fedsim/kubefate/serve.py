@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +12,8 @@ import typer
 from fedsim.faults import FaultError, Service, describe
 from fedsim.kubefate.kubeconfig import KubeconfigError
 from fedsim.kubefate.service import SimulatedKubeFATE
-from fedsim.kubefate.settings import SecretName, ServiceVersion, Settings
+from fedsim.kubefate.settings import SecretName, Settings
+from fedsim.program import ready, wait_for_signal
 
 log = structlog.get_logger()
 _FAULT_HELP = "Order a fault, as NAME or NAME=ARGUMENT; repeatable.\n\n" + describe(
@@ -31,9 +29,7 @@ def command(  # noqa: PLR0913 - the options of a command line
     admin_port: Annotated[
         int | None, typer.Option(help="Loopback port of the admin endpoint.")
     ] = None,
-    version: Annotated[
-        ServiceVersion, typer.Option(help="Service version to behave as.")
-    ] = ServiceVersion.V1_4_5,
+    version: Annotated[str, typer.Option(help="What the version route says.")] = "v1.4.5",
     username: Annotated[str, typer.Option(help="User made at each start.")] = "admin",
     password: Annotated[
         str, typer.Option(help="That user's password.", envvar="FEDSIM_KUBEFATE_PASSWORD")
@@ -46,13 +42,10 @@ def command(  # noqa: PLR0913 - the options of a command line
         Path | None, typer.Option(help="File that keeps the records over restarts.")
     ] = None,
     offline: Annotated[bool, typer.Option(help="The chart repository is unreachable.")] = False,
-    job_limit_s: Annotated[float, typer.Option(help="Limit of a job, in seconds.")] = 3600.0,
-    helm_delay_s: Annotated[float, typer.Option(help="Time that Helm takes to apply.")] = 0.0,
     time_scale: Annotated[
         float,
         typer.Option(min=0.001, help="Stretch all durations of jobs; 0.1: ten times as fast."),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of faults that strike by chance.")] = 0,
     fault: Annotated[list[str] | None, typer.Option(help=_FAULT_HELP)] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="File to write, with the URLs, when serving.")
@@ -71,10 +64,7 @@ def command(  # noqa: PLR0913 - the options of a command line
             credentials_secret=SecretName.parse(credentials_secret) if credentials_secret else None,
             state=state,
             offline=offline,
-            job_limit_s=job_limit_s,
-            helm_delay_s=helm_delay_s,
             time_scale=time_scale,
-            seed=seed,
             faults=tuple(fault or ()),
         )
         asyncio.run(_serve(settings, ready_file))
@@ -84,21 +74,8 @@ def command(  # noqa: PLR0913 - the options of a command line
 
 
 async def _serve(settings: Settings, ready_file: Path | None) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
     async with SimulatedKubeFATE(settings) as service:
         log.info("kubefate.serving", url=service.url, admin=service.admin_url)
-        if ready_file is not None:
-            _write_ready(ready_file, service)
-        await ended.wait()
-    log.info("kubefate.stopped")
-
-
-def _write_ready(path: Path, service: SimulatedKubeFATE) -> None:
-    """Write the file whole or not at all, so that a waiting reader never sees half of it."""
-    body = {"url": service.url, "admin_url": service.admin_url or None, "pid": os.getpid()}
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(body))
-    part.replace(path)
+        facts: dict[str, str | None] = {"url": service.url, "admin_url": service.admin_url or None}
+        with ready(ready_file, facts):
+            await wait_for_signal()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -92,7 +92,8 @@ class SimulatedKubeFATE:
         self._api = Api(core, _routes(core))
         self.url = await self._serve(self._api.application(), settings.host, settings.port)
         if settings.admin_port is not None:
-            admin = self._admin(core, self._api)
+            admin = web.Application()
+            admin.add_routes(fault_routes(self.faults))
             self.admin_url = await self._serve(admin, "127.0.0.1", settings.admin_port)
 
     async def _begin(self, core: Core) -> None:
@@ -111,30 +112,6 @@ class SimulatedKubeFATE:
         await site.start()
         bound = runner.addresses[0]
         return f"http://{bound[0]}:{bound[1]}"
-
-    def _admin(self, core: Core, api: Api) -> web.Application:
-        application = web.Application()
-        application.add_routes(fault_routes(self.faults))
-
-        async def counts(_: web.Request) -> web.Response:
-            return web.json_response(dict(api.requests))
-
-        application.add_routes(
-            [
-                web.get("/requests", counts),
-                web.post("/restart", _act(core.restart)),
-                web.post("/lose-database", _act(core.lose_database)),
-            ]
-        )
-        return application
-
-
-def _act(action: Callable[[], None]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(_: web.Request) -> web.Response:
-        action()
-        return web.json_response({})
-
-    return handle
 
 
 def _routes(core: Core) -> list[Route]:

@@ -40,8 +40,7 @@ class ServiceRoutes:
         return failure(400, "error path")
 
     async def _version(self, _: web.Request, __: Parameters) -> web.Response:
-        version = self._core.settings.version.value
-        return reply({"msg": "getVersion Success", "version": version})
+        return reply({"msg": "getVersion Success", "version": self._core.settings.version})
 
     async def _login(self, request: web.Request, _: Parameters) -> web.Response:
         await self._core.clock.sleep(self._core.faults.seconds(FaultName.SLOW_LOGIN))

@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-
-
-class ServiceVersion(StrEnum):
-    """The two service versions that differ in behaviour.
-
-    ``v1.4.5`` stands for the build of tag v2.0.0; the version route cannot tell builds apart.
-    """
-
-    V1_4_4 = "v1.4.4"
-    V1_4_5 = "v1.4.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +32,8 @@ class Settings:
     """0 takes a free port."""
     admin_port: int | None = None
     """Loopback port of the orders to misbehave; None serves none, 0 takes a free port."""
-    version: ServiceVersion = ServiceVersion.V1_4_5
+    version: str = "v1.4.5"
+    """What the version route says; the behaviour is that of the build of tag v2.0.0."""
     username: str = "admin"
     password: str = field(default="admin", repr=False)
     credentials_secret: SecretName | None = None
@@ -56,7 +46,6 @@ class Settings:
     job_limit_s: float = 3600.0
     install_poll_s: float = 1.0
     update_poll_s: float = 5.0
-    upgrade_poll_s: float = 30.0
     helm_delay_s: float = 0.0
     """Time that Helm spends between recording a revision and applying it."""
     availability_poll_s: float = 1.0

@@ -6,13 +6,12 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from fedsim.kubefate.records import ClusterArgs
 
-MAX_NODES: Final = 200_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -38,31 +37,11 @@ def parse_spec(text: str) -> dict[str, Any] | None:
             "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
             f"{_json_kind(document)} into Go value of type modules.MapStringInterface"
         )
-    return dict(_Converter().convert(document, 0))
-
-
-class _Converter:
-    """Turn YAML's values into JSON's; aliases are copied, so their number is limited."""
-
-    def __init__(self) -> None:
-        self._left = MAX_NODES
-
-    def convert(self, value: Any, depth: int) -> Any:
-        self._left -= 1
-        if self._left < 0 or depth > 100:  # no cluster.yaml is so deep
-            message = "document contains excessive aliasing"
-            raise SpecError(f"error converting YAML to JSON: yaml: {message}")
-        if isinstance(value, dict):
-            return {_key(key): self.convert(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.convert(item, depth + 1) for item in value]
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        return str(value)
-
-
-def _key(key: Any) -> str:
-    return str(key).lower() if isinstance(key, bool) else str(key)
+    try:
+        # Through JSON: keys become text, as do values that JSON does not have.
+        return dict(json.loads(json.dumps(document, default=str)))
+    except (ValueError, RecursionError) as error:
+        raise SpecError("error converting YAML to JSON: yaml: exceeded max depth") from error
 
 
 def bind(body: bytes) -> dict[str, Any]:
@@ -101,7 +80,6 @@ def bind_cluster_args(body: bytes) -> ClusterArgs:
         chart_version=_text(fields, "chart_version"),
         cover=_flag(fields, "cover"),
         data=data,
-        keep_upgrade_job=_flag(fields, "keep_upgrade_job"),
     )
 
 

@@ -7,7 +7,6 @@ done in the loop.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,11 +117,11 @@ class Database:
     def fact(self, name: str) -> str:
         """Return a remembered fact, or nothing."""
         rows = self._run("SELECT value FROM fact WHERE name = ?", name)
-        return str(json.loads(rows[0][0])) if rows else ""
+        return str(rows[0][0]) if rows else ""
 
     def remember(self, name: str, value: str) -> None:
         """Keep a fact over restarts."""
-        self._run("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, json.dumps(value))
+        self._run("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, value)
 
     def close(self) -> None:
         """Close the file."""

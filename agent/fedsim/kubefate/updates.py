@@ -96,7 +96,7 @@ class Updates:
 
     async def _is_ready(self, job: Job, cluster: Cluster) -> bool:
         try:
-            components = await self._core.views.components(cluster.name, cluster.namespace)
+            components = await self._core.views.deployments(cluster.name, cluster.namespace)
         except ApiError as error:
             log.warning("components.unread", cluster=cluster.name, cause=str(error))
             return False
