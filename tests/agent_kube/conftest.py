@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fedagent.kube.client import Kube
 from fedagent.kube.config import BearerToken, ServerAccess
+from fedagent.kube.timing import KubeTiming
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -120,6 +121,8 @@ async def kube(api: FakeApi, tokens: list[str], clock: ManualClock) -> AsyncIter
     async def read() -> str:
         return tokens.pop(0) if len(tokens) > 1 else tokens[0]
 
-    opened = Kube(ServerAccess(api.url, None, BearerToken(read, clock.monotonic)))
+    opened = Kube(
+        ServerAccess(api.url, None, BearerToken(read, KubeTiming().token_s, clock.monotonic))
+    )
     yield opened
     await opened.close()

@@ -108,11 +108,6 @@ async def test_secrets_are_never_read_cluster_wide(kube: Kube, clock: Any) -> No
         Informer(kube, SECRETS, namespace=None, loop_health=LoopHealth(clock))
 
 
-async def test_everything_is_never_deleted_by_an_empty_selector(kube: Kube) -> None:
-    with pytest.raises(ValueError, match="needs labels"):
-        await objects.delete_matching(kube, PODS, namespace="ns", labels={})
-
-
 async def test_a_list_whose_pages_expired_is_begun_again(
     kube: Kube, api: Any, answers: Any
 ) -> None:

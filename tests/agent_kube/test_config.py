@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from fedagent.kube.config import BadConfig, load_access, read_service_account
+from fedagent.kube.timing import KubeTiming
 
 TOKEN = "hush"
+TIMING = KubeTiming()
 
 
 def kubeconfig(folder: Path, **user: str) -> Path:
@@ -23,7 +25,7 @@ def kubeconfig(folder: Path, **user: str) -> Path:
 
 
 async def test_a_kubeconfig_gives_server_token_and_namespace(tmp_path: Path) -> None:
-    access = await load_access(kubeconfig(tmp_path, token=TOKEN))
+    access = await load_access(kubeconfig(tmp_path, token=TOKEN), timing=TIMING)
     assert access.url == "http://127.0.0.1:1"
     assert access.namespace == "n"
     assert await access.token.header() == f"Bearer {TOKEN}"
@@ -32,7 +34,7 @@ async def test_a_kubeconfig_gives_server_token_and_namespace(tmp_path: Path) -> 
 async def test_a_token_file_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one")
-    access = await load_access(kubeconfig(tmp_path, tokenFile=str(file)))
+    access = await load_access(kubeconfig(tmp_path, tokenFile=str(file)), timing=TIMING)
     assert await access.token.header() == "Bearer one"
     file.write_text("two")
     access.token.forget()
@@ -41,19 +43,19 @@ async def test_a_token_file_is_read_again(tmp_path: Path) -> None:
 
 async def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="there is no kubeconfig"):
-        await load_access(tmp_path / "none")
+        await load_access(tmp_path / "none", timing=TIMING)
     path = tmp_path / "config"
     for text in ("", "{", "[]", "current-context: x"):
         path.write_text(text)
         with pytest.raises(BadConfig, match="config"):
-            await load_access(path)
+            await load_access(path, timing=TIMING)
 
 
 async def test_an_unknown_context_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="other"):
-        await load_access(kubeconfig(tmp_path, token=TOKEN), context="other")
+        await load_access(kubeconfig(tmp_path, token=TOKEN), context="other", timing=TIMING)
 
 
 def test_outside_a_pod_there_is_no_service_account(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="no Kubernetes pod"):
-        read_service_account(tmp_path, {})
+        read_service_account(tmp_path, {}, token_s=60.0)

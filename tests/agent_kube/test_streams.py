@@ -43,7 +43,7 @@ def socket(*frames: bytes, end: str = "orderly") -> Any:
 
 async def test_a_command_gives_its_output_and_exit_code(kube: Kube, api: Any) -> None:
     api.answer(socket(b"\x01out", b"\x02err", b"\x01put", b"\x03" + EXIT_3))
-    result = await execute(kube, "ns", "p", ["a", "b"], container="c")
+    result = await execute(kube, "ns", "p", ["a", "b"], container="c", limit_s=30)
     assert (result.exit_code, result.stdout, result.stderr) == (3, b"output", b"err")
     assert api.requests[0].query.getall("command") == ["a", "b"]
     assert api.requests[0].query["container"] == "c"
@@ -53,18 +53,18 @@ async def test_an_orderly_end_without_a_status_is_an_unknown_exit_code(
     kube: Kube, api: Any
 ) -> None:
     api.answer(socket(b"\x01out"))
-    assert (await execute(kube, "ns", "p", ["a"])).exit_code is None
+    assert (await execute(kube, "ns", "p", ["a"], limit_s=30)).exit_code is None
 
 
 async def test_a_cut_connection_is_no_result(kube: Kube, api: Any) -> None:
     api.answer(socket(b"\x01out", end="cut"))
     with pytest.raises(errors.Unavailable):
-        await execute(kube, "ns", "p", ["a"])
+        await execute(kube, "ns", "p", ["a"], limit_s=30)
 
 
 async def test_output_above_the_limit_is_cut_and_said(kube: Kube, api: Any) -> None:
     api.answer(socket(b"\x01" + b"x" * 50, b"\x01" + b"x" * 60, end="silent"))
-    result = await execute(kube, "ns", "p", ["a"], limit_bytes=100)
+    result = await execute(kube, "ns", "p", ["a"], limit_bytes=100, limit_s=30)
     assert result.is_truncated
     assert result.exit_code is None
 
@@ -78,7 +78,7 @@ async def test_a_command_that_hangs_ends_with_the_time_limit(kube: Kube, api: An
 async def test_a_refused_upgrade_is_a_typed_error(kube: Kube, api: Any, answers: Any) -> None:
     api.answer(answers.failure(403, "Forbidden"))
     with pytest.raises(errors.Forbidden):
-        await execute(kube, "ns", "p", ["a"])
+        await execute(kube, "ns", "p", ["a"], limit_s=30)
 
 
 def test_a_failure_that_is_no_exit_code_means_that_nothing_ran() -> None:

@@ -11,7 +11,8 @@ from tests.support.patience import time_limit, until
 
 from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS
-from fedagent.kube.watches import Informer, WatchTiming
+from fedagent.kube.timing import WatchTiming
+from fedagent.kube.watches import Informer
 from fedcore.backoff import Backoff
 from fedcore.tasks import LoopHealth
 
@@ -41,10 +42,9 @@ async def informer(
 
 async def becomes(made: Informer, accept: Callable[[set[str]], bool]) -> None:
     async with time_limit():
-        with made.subscribe() as changed:
-            while not accept(names(made)):
-                await changed.wait()
-                changed.clear()
+        while not accept(names(made)):
+            await made.changed.wait()
+            made.changed.clear()
 
 
 def names(made: Informer) -> set[str]:

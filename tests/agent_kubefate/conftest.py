@@ -11,6 +11,7 @@ from aiohttp import web
 from tests.support.patience import patient
 
 from fedagent.kubefate.client import Credentials, KubeFate
+from fedagent.kubefate.timing import KubeFateTiming
 
 Answer = web.Response | Callable[[web.Request], Awaitable[web.Response]]
 
@@ -108,5 +109,7 @@ async def fake() -> AsyncIterator[FakeService]:
 @pytest.fixture
 async def client(fake: FakeService, clock: ManualClock) -> AsyncIterator[KubeFate]:
     credentials = Credentials("admin", "secret")
-    async with KubeFate(fake.url, credentials, clock=clock, call_limit_s=patient()) as opened:
+    async with KubeFate(
+        fake.url, credentials, clock=clock, timing=KubeFateTiming(call_limit_s=patient())
+    ) as opened:
         yield opened

@@ -11,6 +11,7 @@ from fedagent.kubefate import client as client_module
 from fedagent.kubefate import errors
 from fedagent.kubefate.client import Credentials, KubeFate
 from fedagent.kubefate.records import ClusterArgs
+from fedagent.kubefate.timing import KubeFateTiming
 
 VERSION = {"msg": "getVersion Success", "version": "v1.4.5"}
 ARGS = ClusterArgs("fate-1", "fate-1", "fate", "v1.8.0", b'{"name":"fate-1"}')
@@ -140,7 +141,9 @@ async def test_an_update_whose_answer_is_lost_is_sent_once(
 
 async def test_silence_ends_with_the_time_limit(fake: Any, clock: Any) -> None:
     fake.answer("POST /v1/user/login", "hang")
-    async with KubeFate(fake.url, Credentials("a", "b"), clock=clock, call_limit_s=0.05) as client:
+    async with KubeFate(
+        fake.url, Credentials("a", "b"), clock=clock, timing=KubeFateTiming(call_limit_s=0.05)
+    ) as client:
         with pytest.raises(errors.Unavailable, match="no answer within"):
             await client.version()
 

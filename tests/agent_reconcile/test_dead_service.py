@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from tests.support.patience import until
 
 from fedagent.domain.timing import PlanTiming
 from fedagent.kube import objects
 from fedagent.kube.kinds import DEPLOYMENTS
-from fedagent.kubefate import service as driver
+from fedagent.kubefate.timing import KubeFateTiming
 from fedagent.reconcile.timing import ReconcileTiming
 from fedproto.agent.v1 import status_pb2
 
@@ -30,7 +29,8 @@ async def scale(site: Any, replicas: int) -> None:
 
 
 def test_a_ready_service_is_looked_at_often_enough() -> None:
-    assert PlanTiming().recheck_service_s + driver.EVIDENCE_S + driver.ASK_LIMIT_S < 15.0
+    timing = KubeFateTiming()
+    assert PlanTiming().recheck_service_s + timing.evidence_s + timing.ask_limit_s < 15.0
 
 
 async def test_a_service_without_a_pod_is_degraded_and_ready_again(site: Any, docs: Any) -> None:
@@ -45,11 +45,10 @@ async def test_a_service_without_a_pod_is_degraded_and_ready_again(site: Any, do
 
 
 async def test_a_silent_service_is_degraded_with_the_cause_and_ready_again(
-    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
+    site: Any, docs: Any
 ) -> None:
     site.plan_timing = PlanTiming(recheck_service_s=0.5)
-    monkeypatch.setattr(driver, "EVIDENCE_S", 0.0)
-    monkeypatch.setattr(driver, "ASK_LIMIT_S", 0.3)
+    site.access.timing = KubeFateTiming(evidence_s=0.0, ask_limit_s=0.3)
     await ready(site, docs)
     site.service.faults.set("http-latency", "60")
     status = await site.until("endpoint-1", "DEGRADED")
@@ -59,10 +58,10 @@ async def test_a_silent_service_is_degraded_with_the_cause_and_ready_again(
 
 
 async def test_a_participant_that_gets_no_answer_has_the_endpoint_looked_at_now(
-    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
+    site: Any, docs: Any
 ) -> None:
     site.plan_timing = PlanTiming(recheck_service_s=3600.0)
-    monkeypatch.setattr(driver, "ASK_LIMIT_S", 0.3)
+    site.access.timing = KubeFateTiming(ask_limit_s=0.3)
     site.timing = ReconcileTiming(record_limit_s=0.3)
     await ready(site, docs)
     site.service.faults.set("http-latency", "60")
@@ -73,11 +72,9 @@ async def test_a_participant_that_gets_no_answer_has_the_endpoint_looked_at_now(
     await site.until("exchange-1", "READY", generation=2)
 
 
-async def test_a_service_in_use_is_not_asked_for_its_health_beside(
-    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_service_in_use_is_not_asked_for_its_health_beside(site: Any, docs: Any) -> None:
     site.plan_timing = PlanTiming(recheck_service_s=0.05)
-    monkeypatch.setattr(driver, "EVIDENCE_S", 60.0)
+    site.access.timing = KubeFateTiming(evidence_s=60.0)
     await ready(site, docs)
     asked = site.service.requests["GET /v1/version/"]
     await site.put(docs.exchange(2, [ROUTE]))
@@ -85,11 +82,9 @@ async def test_a_service_in_use_is_not_asked_for_its_health_beside(
     assert site.service.requests["GET /v1/version/"] == asked
 
 
-async def test_an_idle_service_is_asked(
-    site: Any, docs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_service_is_asked(site: Any, docs: Any) -> None:
     site.plan_timing = PlanTiming(recheck_service_s=0.1)
-    monkeypatch.setattr(driver, "EVIDENCE_S", 0.05)
+    site.access.timing = KubeFateTiming(evidence_s=0.05)
     await ready(site, docs)
     asked = site.service.requests["GET /v1/version/"]
     await until(lambda: site.service.requests["GET /v1/version/"] >= asked + 2)

@@ -24,7 +24,8 @@ from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.lists import read_list
-from fedagent.kube.watches import Informer, WatchTiming, watch_once
+from fedagent.kube.timing import WatchTiming
+from fedagent.kube.watches import Informer, watch_once
 from fedcore.clock import SystemClock
 from fedcore.tasks import LoopHealth
 
@@ -135,10 +136,9 @@ async def follows(made: Informer, kube: Kube) -> None:
     there = {
         item["metadata"]["name"] for item in (await read_list(kube, CONFIGMAPS, SPACE, query))[0]
     }
-    with made.subscribe() as changed:
-        while {item["metadata"]["name"] for item in made.items()} != there:
-            await changed.wait()
-            changed.clear()
+    while {item["metadata"]["name"] for item in made.items()} != there:
+        await made.changed.wait()
+        made.changed.clear()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -23,7 +23,8 @@ from tests.support.lifecycle import ShiftedClock
 import fedagent
 import fedhub
 import fedproto
-from fedagent.kube.watches import Informer, WatchTiming
+from fedagent.kube.timing import WatchTiming
+from fedagent.kube.watches import Informer
 from fedagent.link.connection import HubConnection
 from fedagent.link.identity import Identity
 from fedagent.reconcile.timing import ReconcileTiming

@@ -13,7 +13,8 @@ from tests.support.lifecycle import ShiftedClock
 
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.objects import patch
-from fedagent.kube.watches import Informer, WatchTiming
+from fedagent.kube.timing import WatchTiming
+from fedagent.kube.watches import Informer
 from fedcore.tasks import LoopHealth, TaskTiming
 from fedsim.faults import FaultName
 

@@ -18,33 +18,33 @@ import aiohttp
 
 from fedagent.kube.config import ServerAccess, load_access
 from fedagent.kube.errors import KubeError, TooLarge, Unauthorized, Unavailable, error_of
+from fedagent.kube.timing import KubeTiming
 from fedcore.byte_stream import read_limited
 from fedcore.http import CallErrors, network_call
 
 Json = dict[str, Any]
 
 JSON: Final = "application/json"
-REQUEST_LIMIT_S: Final = 30.0
-CONNECT_LIMIT_S: Final = 10.0
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 """A page of 250 large objects stays far below it."""
 MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 _CONNECTIONS: Final = 64
-_THROTTLE_TRIES: Final = 4
-_MAX_RETRY_AFTER_S: Final = 10.0
 _ERRORS: Final = CallErrors(
     failures=(aiohttp.ClientError,), unavailable=Unavailable, too_large=TooLarge
 )
 
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | None, *, context: str | None = None) -> AsyncIterator[Kube]:
+async def connect(
+    kubeconfig: Path | None, *, context: str | None = None, timing: KubeTiming | None = None
+) -> AsyncIterator[Kube]:
     """Open the Kubernetes API of a kubeconfig file, or of the pod's own cluster when it is None.
 
     No request is sent yet. Raises ``config.BadConfig`` when the credentials cannot be read.
     """
-    kube = Kube(await load_access(kubeconfig, context=context))
+    timing = timing if timing is not None else KubeTiming()
+    kube = Kube(await load_access(kubeconfig, context=context, timing=timing), timing)
     try:
         yield kube
     finally:
@@ -57,12 +57,13 @@ class Kube:
     ``requests`` counts what was sent. Every failure leaves as a ``KubeError``.
     """
 
-    def __init__(self, access: ServerAccess) -> None:
+    def __init__(self, access: ServerAccess, timing: KubeTiming | None = None) -> None:
         self.access = access
+        self.timing = timing if timing is not None else KubeTiming()
         self.requests = 0
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=access.tls or True, limit=_CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_LIMIT_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timing.connect_limit_s),
             auto_decompress=True,
         )
 
@@ -84,18 +85,19 @@ class Kube:
         body: Json | Sequence[Json] | None = None,
         content_type: str = JSON,
         accept: str = JSON,
-        limit_s: float = REQUEST_LIMIT_S,
+        limit_s: float | None = None,
     ) -> Json:
         """Send one request and return the JSON answer.
 
         An answer of 429 means that nothing was done: it is sent again after the server's
-        ``Retry-After``, within ``limit_s``. So is, once, a request whose token has run out.
+        ``Retry-After``, within ``limit_s`` (by default ``KubeTiming.request_limit_s``). So is,
+        once, a request whose token has run out.
         """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
         content = b""
-        async with reading(f"{method} {path}", limit_s=limit_s):
-            for attempt in range(_THROTTLE_TRIES):
+        async with reading(f"{method} {path}", limit_s=limit_s or self.timing.request_limit_s):
+            for attempt in range(self.timing.throttle_count):
                 try:
                     content = await self._send(method, path, query, data, headers)
                     break
@@ -109,14 +111,13 @@ class Kube:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        open_limit_s: float = REQUEST_LIMIT_S,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Open a long answer (watch, log); the reader sets the time limits of its own reads.
 
         Failures to open leave as ``KubeError``; those while reading are for the reader to turn
         with ``reading``.
         """
-        async with reading(f"GET {path}", limit_s=open_limit_s):
+        async with reading(f"GET {path}", limit_s=self.timing.request_limit_s):
             response = await self._open("GET", path, query, None, {"Accept": JSON})
         try:
             yield response
@@ -129,7 +130,6 @@ class Kube:
         *,
         query: Sequence[tuple[str, str]],
         protocols: Sequence[str],
-        open_limit_s: float = REQUEST_LIMIT_S,
     ) -> aiohttp.ClientWebSocketResponse:
         """Open a WebSocket to a pod's subresource; the caller closes it.
 
@@ -139,7 +139,7 @@ class Kube:
         headers = await self._headers({})
         self.requests += 1
         what = f"WebSocket {path}"
-        async with reading(what, limit_s=open_limit_s):
+        async with reading(what, limit_s=self.timing.request_limit_s):
             try:
                 return await self._session.ws_connect(
                     self.access.url + path,
@@ -205,9 +205,10 @@ class Kube:
             if attempt:
                 raise error
             return
-        if attempt == _THROTTLE_TRIES - 1:
+        if attempt == self.timing.throttle_count - 1:
             raise error
-        await asyncio.sleep(error.wait_s)
+        wait_s = self.timing.throttle_wait_s if error.wait_s is None else error.wait_s
+        await asyncio.sleep(min(wait_s, self.timing.throttle_max_wait_s))
 
 
 class _Throttled(Unavailable):
@@ -215,8 +216,7 @@ class _Throttled(Unavailable):
 
     def __init__(self, error: KubeError, retry_after: str | None) -> None:
         super().__init__(error.message, status=error.status, reason=error.reason)
-        seconds = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
-        self.wait_s = min(seconds, _MAX_RETRY_AFTER_S)
+        self.wait_s = float(retry_after) if retry_after and retry_after.isdigit() else None
 
 
 def reading(what: str, *, limit_s: float | None = None) -> AbstractAsyncContextManager[None]:

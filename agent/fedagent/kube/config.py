@@ -18,11 +18,9 @@ from typing import Any, Final
 import yaml
 
 from fedagent.kube.errors import KubeError
+from fedagent.kube.timing import KubeTiming
 
 ACCOUNT_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TOKEN_LIFE_S: Final = 60.0
-"""The kubelet rotates a pod's token; client-go, too, reads it again each minute."""
-_LOAD_LIMIT_S: Final = 30.0
 
 
 class BadConfig(KubeError):
@@ -31,9 +29,10 @@ class BadConfig(KubeError):
 
 @dataclass(slots=True)
 class BearerToken:
-    """The ``Authorization`` header, read again when it is older than ``TOKEN_LIFE_S``."""
+    """The ``Authorization`` header, read again when it is older than ``life_s``."""
 
     read: Callable[[], Awaitable[str]]
+    life_s: float
     monotonic: Callable[[], float] = time.monotonic
     _value: str = field(default="", repr=False)
     _read_at: float | None = None
@@ -41,7 +40,7 @@ class BearerToken:
     async def header(self) -> str:
         """Return the header's value, empty when the server takes client certificates alone."""
         now = self.monotonic()
-        if self._read_at is None or now - self._read_at > TOKEN_LIFE_S:
+        if self._read_at is None or now - self._read_at > self.life_s:
             self._value = await self.read()
             self._read_at = now
         return self._value
@@ -63,15 +62,21 @@ class ServerAccess:
     namespace: str = "default"
 
 
-async def load_access(kubeconfig: Path | None, *, context: str | None = None) -> ServerAccess:
+async def load_access(
+    kubeconfig: Path | None, *, context: str | None = None, timing: KubeTiming
+) -> ServerAccess:
     """Read the kubeconfig file, or the pod's service account when it is None; raises BadConfig."""
-    async with asyncio.timeout(_LOAD_LIMIT_S):
+    async with asyncio.timeout(timing.config_limit_s):
         if kubeconfig is None:
-            return await asyncio.to_thread(read_service_account, ACCOUNT_FOLDER, os.environ)
-        return await _read_kubeconfig(kubeconfig, context)
+            return await asyncio.to_thread(
+                read_service_account, ACCOUNT_FOLDER, os.environ, token_s=timing.token_s
+            )
+        return await _read_kubeconfig(kubeconfig, context, timing.token_s)
 
 
-def read_service_account(folder: Path, environ: Mapping[str, str]) -> ServerAccess:
+def read_service_account(
+    folder: Path, environ: Mapping[str, str], *, token_s: float
+) -> ServerAccess:
     """Read what the kubelet gives to every pod; raises BadConfig outside a pod."""
     host = environ.get("KUBERNETES_SERVICE_HOST", "")
     port = environ.get("KUBERNETES_SERVICE_PORT", "443")
@@ -82,7 +87,7 @@ def read_service_account(folder: Path, environ: Mapping[str, str]) -> ServerAcce
     return ServerAccess(
         url=f"https://{shown}:{port}",
         tls=ssl.create_default_context(cafile=folder / "ca.crt"),
-        token=BearerToken(_file_reader(folder / "token")),
+        token=BearerToken(_file_reader(folder / "token"), token_s),
         namespace=account.read_text().strip() if account.is_file() else "default",
     )
 
@@ -94,7 +99,7 @@ def _file_reader(path: Path) -> Callable[[], Awaitable[str]]:
     return read
 
 
-async def _read_kubeconfig(path: Path, context: str | None) -> ServerAccess:
+async def _read_kubeconfig(path: Path, context: str | None, token_s: float) -> ServerAccess:
     if not await asyncio.to_thread(path.is_file):
         raise BadConfig(f"there is no kubeconfig file {path}")
     # Imported off the loop: it takes most of a second.
@@ -109,7 +114,7 @@ async def _read_kubeconfig(path: Path, context: str | None) -> ServerAccess:
     return ServerAccess(
         url=str(configuration.host).rstrip("/"),
         tls=await asyncio.to_thread(_tls_of, configuration),
-        token=BearerToken(read_again),
+        token=BearerToken(read_again, token_s),
         server_name=getattr(configuration, "tls_server_name", None) or None,
         proxy=getattr(configuration, "proxy", None) or None,
         namespace=str(loader.current_context["context"].get("namespace") or "default"),

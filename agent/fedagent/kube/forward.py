@@ -19,7 +19,6 @@ from fedagent.kube.streams import CHANNELS
 log = structlog.get_logger()
 
 MAX_CONNECTIONS: Final = 32
-OPEN_LIMIT_S: Final = 15.0
 _CHUNK_BYTES: Final = 32 * 1024
 _DATA: Final = 0
 _ERROR: Final = 1
@@ -116,7 +115,7 @@ class _Forwarder:
 
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
         try:
-            async with asyncio.timeout(OPEN_LIMIT_S):
+            async with asyncio.timeout(self._kube.timing.forward_limit_s):
                 pod = self._pod if isinstance(self._pod, str) else await self._pod()
                 path = f"{PODS.path(namespace=self._namespace, name=pod)}/portforward"
                 query = [("ports", str(self._port))]

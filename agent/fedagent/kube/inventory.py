@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fedagent.kube.client import Json, Kube
@@ -103,11 +102,6 @@ async def may(kube: Kube, permission: Permission) -> bool:
     }
     answer = await kube.request("POST", _REVIEWS, body=body)
     return bool(answer.get("status", {}).get("allowed"))
-
-
-async def missing_permissions(kube: Kube, wanted: Iterable[Permission]) -> tuple[Permission, ...]:
-    """Return those of ``wanted`` that the agent's role does not give."""
-    return tuple([permission for permission in wanted if not await may(kube, permission)])
 
 
 def node_of(body: Json) -> Node:

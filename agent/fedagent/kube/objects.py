@@ -23,19 +23,17 @@ APPLY: Final = "application/apply-patch+yaml"
 
 
 class PatchStyle(StrEnum):
-    """How a patch is merged: by keys, by keys and list keys, or as a list of operations."""
+    """How a patch is merged: by keys, or as a list of operations."""
 
     MERGE = "application/merge-patch+json"
-    STRATEGIC = "application/strategic-merge-patch+json"
     JSON = "application/json-patch+json"
 
 
 class Propagation(StrEnum):
-    """What happens to what an object owns: deleted after it, before it, or left."""
+    """When what an object owns is deleted: after it, or before it."""
 
     BACKGROUND = "Background"
     FOREGROUND = "Foreground"
-    ORPHAN = "Orphan"
 
 
 async def get(kube: Kube, kind: Kind, name: str, *, namespace: str | None = None) -> Json:
@@ -147,34 +145,6 @@ async def delete(
     return True
 
 
-async def delete_matching(
-    kube: Kube,
-    kind: Kind,
-    *,
-    namespace: str | None,
-    labels: Mapping[str, str],
-    propagation: Propagation = Propagation.BACKGROUND,
-) -> int:
-    """Delete every object that bears the labels, one by one; return how many there were.
-
-    Raises ValueError without labels: that would be everything.
-    """
-    if not labels:
-        raise ValueError("delete_matching needs labels")
-    items = await list_all(kube, kind, namespace=namespace, labels=labels)
-    for item in items:
-        meta = item["metadata"]
-        await delete(
-            kube,
-            kind,
-            meta["name"],
-            namespace=meta.get("namespace"),
-            propagation=propagation,
-            uid=meta.get("uid"),
-        )
-    return len(items)
-
-
 async def wait_until(
     kube: Kube,
     kind: Kind,
@@ -182,7 +152,7 @@ async def wait_until(
     accept: Callable[[Json | None], bool],
     *,
     namespace: str | None = None,
-    limit_s: float = 60.0,
+    limit_s: float,
 ) -> bool:
     """Watch one object until ``accept`` likes it (None: it is not there); False after ``limit_s``.
 
@@ -198,7 +168,7 @@ async def wait_until(
 
 
 async def wait_gone(
-    kube: Kube, kind: Kind, name: str, *, namespace: str | None = None, limit_s: float = 60.0
+    kube: Kube, kind: Kind, name: str, *, namespace: str | None = None, limit_s: float
 ) -> bool:
     """Wait until an object is not there; False after ``limit_s``."""
     return await wait_until(

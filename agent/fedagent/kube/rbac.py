@@ -25,8 +25,6 @@ _BINDING: Final = "fate-lifecycle-manager-agent"
 _GROUP: Final = "rbac.authorization.k8s.io"
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _ACCOUNT: Final = "system:serviceaccount:"
-_TAKE_LIMIT_S: Final = 10.0
-_POLL_S: Final = 0.1
 
 
 class NamespaceAccess:
@@ -64,9 +62,9 @@ class NamespaceAccess:
             ) from error
         log.info("rights.taken", namespace=namespace, role=self._role)
         try:
-            async with asyncio.timeout(_TAKE_LIMIT_S):
+            async with asyncio.timeout(self._kube.timing.grant_limit_s):
                 while not await self.held(namespace):  # noqa: ASYNC110 - the server tells nobody
-                    await asyncio.sleep(_POLL_S)
+                    await asyncio.sleep(self._kube.timing.grant_poll_s)
         except TimeoutError:
             text = f"role {self._role} does not let the agent list Secrets in {namespace}: {cure}"
             raise Forbidden(text, reason="Forbidden") from None

@@ -1,4 +1,4 @@
-"""Run a command in a container, and read its log."""
+"""Run a command in a container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import aiohttp
 from fedagent.kube.client import Kube, reading
 from fedagent.kube.errors import KubeError, Unavailable
 from fedagent.kube.kinds import PODS
-from fedcore.byte_stream import read_limited
 
 CHANNELS: Final = "v4.channel.k8s.io"
 """Each frame begins with the number of its channel (Kubernetes, remotecommand)."""
@@ -21,9 +20,6 @@ STDOUT: Final = 1
 STDERR: Final = 2
 STATUS: Final = 3
 OUTPUT_LIMIT_BYTES: Final = 256 * 1024
-EXEC_LIMIT_S: Final = 30.0
-LOG_LIMIT_S: Final = 30.0
-
 
 _ENDS: Final = frozenset(
     {
@@ -74,7 +70,7 @@ async def execute(
     command: Sequence[str],
     *,
     container: str | None = None,
-    limit_s: float = EXEC_LIMIT_S,
+    limit_s: float,
     limit_bytes: int = OUTPUT_LIMIT_BYTES,
 ) -> ExecResult:
     """Run ``command`` in a container, without a shell and without input, and wait for its end.
@@ -95,41 +91,6 @@ async def execute(
         raise Unavailable(
             f"{command[0]} in {namespace}/{pod}: not over in {limit_s:g} s"
         ) from error
-
-
-async def read_log(
-    kube: Kube,
-    namespace: str,
-    pod: str,
-    *,
-    container: str | None = None,
-    tail: int = 200,
-    previous: bool = False,
-    since_s: int | None = None,
-    limit_bytes: int = OUTPUT_LIMIT_BYTES,
-) -> str:
-    """Read the last lines of a container's log; ``previous``: of its run before the last restart.
-
-    Raises NotFound for an unknown pod, Invalid when the container has no log (yet).
-    """
-    query = {"tailLines": str(tail), "limitBytes": str(limit_bytes)}
-    if container is not None:
-        query["container"] = container
-    if previous:
-        query["previous"] = "true"
-    if since_s is not None:
-        query["sinceSeconds"] = str(since_s)
-    path = f"{PODS.path(namespace=namespace, name=pod)}/log"
-    try:
-        async with (
-            asyncio.timeout(LOG_LIMIT_S),
-            kube.stream(path, query=query) as response,
-            reading(f"log of {namespace}/{pod}"),
-        ):
-            content = await read_limited(response.content.iter_any(), 2 * limit_bytes)
-    except TimeoutError as error:
-        raise Unavailable(f"log of {namespace}/{pod}: not read in {LOG_LIMIT_S:g} s") from error
-    return content.decode("utf-8", "replace")
 
 
 async def _collect(socket: aiohttp.ClientWebSocketResponse, limit_bytes: int) -> ExecResult:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -24,7 +24,7 @@ from fedagent.kube.client import Json, Kube, reading
 from fedagent.kube.errors import KubeError, Unavailable, error_of
 from fedagent.kube.kinds import Kind
 from fedagent.kube.lists import read_list, selector_query
-from fedcore.backoff import Backoff
+from fedagent.kube.timing import WatchTiming
 from fedcore.tasks import LoopHealth
 
 log = structlog.get_logger()
@@ -54,32 +54,6 @@ class WatchEvent:
         return str(self.body.get("metadata", {}).get("resourceVersion", ""))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchTiming:
-    """How long a watch lasts, how long it may be silent, and when it is begun anew."""
-
-    window_s: float = 30.0
-    """How long the server is asked to keep a watch open (``timeoutSeconds``). client-go asks for 5
-    to 10 minutes; a change that a deaf watch missed is seen at its end, so ours are shorter."""
-
-    grace_s: float = 10.0
-    """How long after the end of its window a watch may be silent before it counts as dead."""
-
-    pulse_s: float = 10.0
-    """How often a watch that is quiet within its time says that it is well."""
-
-    backoff: Backoff = Backoff(base_s=0.5, cap_s=30.0)
-    """Before a watch that failed is begun anew; client-go's reflector waits 0.8 to 30 s."""
-
-    @property
-    def silent_s(self) -> float:
-        """After so long without a word a watch is dead."""
-        return self.window_s + self.grace_s
-
-
-DEFAULT_TIMING: Final = WatchTiming()
-
-
 async def watch_once(
     kube: Kube,
     kind: Kind,
@@ -87,7 +61,7 @@ async def watch_once(
     query: Mapping[str, str],
     version: str,
     *,
-    timing: WatchTiming = DEFAULT_TIMING,
+    timing: WatchTiming | None = None,
     on_quiet: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[WatchEvent, None]:
     """Give the changes since ``version`` until the server ends the watch.
@@ -97,6 +71,7 @@ async def watch_once(
     back to ``version``, Unavailable when the connection breaks or is silent for
     ``timing.silent_s``.
     """
+    timing = timing or kube.timing.watch
     ask = dict(query) | {
         "watch": "true",
         "resourceVersion": version,
@@ -115,8 +90,8 @@ async def watch_once(
 class Informer:
     """A true copy of some objects, for as long as ``run`` runs.
 
-    ``changed`` is set at every change and at every new list; who waits for it clears it. When
-    several wait, each subscribes. ``synced`` is set once the first list is in. The copies lack
+    ``changed`` is set at every change and at every new list; the one who waits for it clears it.
+    ``synced`` is set once the first list is in. The copies lack
     ``metadata.managedFields``, which nobody reads and which is half of an object.
     """
 
@@ -130,7 +105,7 @@ class Informer:
         fields: Mapping[str, str] | None = None,
         loop_health: LoopHealth,
         rng: random.Random | None = None,
-        timing: WatchTiming = DEFAULT_TIMING,
+        timing: WatchTiming | None = None,
     ) -> None:
         what = (kind.plural, namespace, *(fields or {}).values())
         self.name = ".".join(("watch", *filter(None, what)))
@@ -142,9 +117,8 @@ class Informer:
         self._query = selector_query(kind, namespace, labels, fields)
         self._loop_health = loop_health
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._timing = timing
+        self._timing = timing or kube.timing.watch
         self._objects: dict[tuple[str, str], Json] = {}
-        self._subscribers: set[asyncio.Event] = set()
 
     def items(self) -> tuple[Json, ...]:
         """Return every object, oldest first in the order that they were seen."""
@@ -153,16 +127,6 @@ class Informer:
     def get(self, name: str, namespace: str | None = None) -> Json | None:
         """Return one object; the namespace defaults to the informer's own."""
         return self._objects.get((namespace or self._namespace or "", name))
-
-    @contextmanager
-    def subscribe(self) -> Iterator[asyncio.Event]:
-        """Give an event of one's own that is set at every change."""
-        event = asyncio.Event()
-        self._subscribers.add(event)
-        try:
-            yield event
-        finally:
-            self._subscribers.discard(event)
 
     async def run(self) -> None:
         """Keep the copy true for ever; failures are waited out with full jitter."""
@@ -220,7 +184,7 @@ class Informer:
     def _replace(self, items: list[Json]) -> None:
         self._objects = {_key(item): _slim(item) for item in items}
         self.synced.set()
-        self._tell()
+        self.changed.set()
 
     def _take(self, event: WatchEvent) -> None:
         if event.type is EventType.BOOKMARK:
@@ -229,12 +193,7 @@ class Informer:
             self._objects.pop(_key(event.body), None)
         else:
             self._objects[_key(event.body)] = _slim(event.body)
-        self._tell()
-
-    def _tell(self) -> None:
         self.changed.set()
-        for event in self._subscribers:
-            event.set()
 
     def _beat(self) -> None:
         self._loop_health.heartbeat(self.name)

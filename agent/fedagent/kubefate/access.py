@@ -26,6 +26,7 @@ from fedagent.kube.kinds import DEPLOYMENTS, SECRETS, SERVICES
 from fedagent.kube.objects import find, get, list_all
 from fedagent.kubefate.client import Credentials, KubeFate
 from fedagent.kubefate.errors import KubeFateError, Unavailable
+from fedagent.kubefate.timing import KubeFateTiming
 from fedcore.clock import Clock
 from fedcore.yaml_reader import YamlError, read_document
 
@@ -71,8 +72,16 @@ class AccessSettings:
 class Access:
     """The way to the KubeFATE services of a site: one open client for each namespace."""
 
-    def __init__(self, kube: Kube, settings: AccessSettings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        settings: AccessSettings,
+        *,
+        clock: Clock | None = None,
+        timing: KubeFateTiming | None = None,
+    ) -> None:
         self.mode = settings.mode
+        self.timing = timing if timing is not None else KubeFateTiming()
         self._kube = kube
         self._settings = settings
         self._clock = clock
@@ -117,7 +126,9 @@ class Access:
                 port_forward(self._kube, namespace, choose, PORT)
             )
             url = f"http://{local.host}:{local.port}"
-        client = KubeFate(url, credentials, host=self._settings.host, clock=self._clock)
+        client = KubeFate(
+            url, credentials, host=self._settings.host, clock=self._clock, timing=self.timing
+        )
         return await stack.enter_async_context(client)
 
     async def _by_url(self, stack: AsyncExitStack) -> KubeFate:
@@ -128,7 +139,14 @@ class Access:
             log.warning("kubefate.no_tls", url=settings.url)
         credentials = await asyncio.to_thread(read_credentials_file, settings.credentials_file)
         tls = await asyncio.to_thread(_tls_of, settings.ca_file)
-        client = KubeFate(settings.url, credentials, host=settings.host, tls=tls, clock=self._clock)
+        client = KubeFate(
+            settings.url,
+            credentials,
+            host=settings.host,
+            tls=tls,
+            clock=self._clock,
+            timing=self.timing,
+        )
         return await stack.enter_async_context(client)
 
     async def _service_url(self, namespace: str) -> str:

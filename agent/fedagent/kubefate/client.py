@@ -30,6 +30,7 @@ from fedagent.kubefate.records import (
     parse_cluster,
     parse_job,
 )
+from fedagent.kubefate.timing import KubeFateTiming
 from fedcore.byte_stream import read_limited
 from fedcore.clock import Clock, SystemClock
 from fedcore.http import CallErrors, network_call
@@ -37,11 +38,6 @@ from fedcore.http import CallErrors, network_call
 log = structlog.get_logger()
 R = TypeVar("R")
 
-TOKEN_LIFE_S: Final = 25 * 60.0
-CALL_LIMIT_S: Final = 30.0
-CONNECT_LIMIT_S: Final = 10.0
-UPLOAD_LIMIT_S: Final = 60.0
-CHART_LIST_LIMIT_S: Final = 60.0
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 MAX_CHART_LIST_BYTES: Final = 64 * 1024 * 1024
 """It holds the templates of every chart, base64: some hundreds of KB each."""
@@ -80,7 +76,7 @@ class KubeFate:
         host: str | None = None,
         tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
-        call_limit_s: float = CALL_LIMIT_S,
+        timing: KubeFateTiming | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.requests = 0
@@ -88,14 +84,14 @@ class KubeFate:
         self.restart_seen_at: datetime | None = None
         self._credentials = credentials
         self._clock: Clock = clock or SystemClock()
-        self._call_limit_s = call_limit_s
+        self.timing = timing if timing is not None else KubeFateTiming()
         self._token: _Token | None = None
         self._answered_s: float | None = None
         self._login_lock = asyncio.Lock()
         self._session = aiohttp.ClientSession(
             headers={"Host": host} if host else None,
             connector=aiohttp.TCPConnector(ssl=tls or True, limit=8),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_LIMIT_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timing.connect_limit_s),
         )
         # aiohttp sends PUT and DELETE again by itself when the connection breaks: that would begin
         # a second job. There is no public switch; its own TestClient uses this one.
@@ -170,14 +166,17 @@ class KubeFate:
     async def charts(self) -> tuple[ChartRow, ...]:
         """Return every chart. The answer is megabytes long: remember what it says."""
         answer = await self._call(
-            "GET", "/v1/chart/", limit_s=CHART_LIST_LIMIT_S, limit_bytes=MAX_CHART_LIST_BYTES
+            "GET",
+            "/v1/chart/",
+            limit_s=self.timing.chart_list_limit_s,
+            limit_bytes=MAX_CHART_LIST_BYTES,
         )
         return tuple(parse_chart(row) for row in _rows(answer))
 
     async def upload_chart(self, file_name: str, archive: bytes) -> str:
         """Upload a chart archive and return its uuid; one of the same version is replaced."""
         answer = await self._call(
-            "POST", "/v1/chart", upload=(file_name, archive), limit_s=UPLOAD_LIMIT_S
+            "POST", "/v1/chart", upload=(file_name, archive), limit_s=self.timing.upload_limit_s
         )
         uuid = answer.get("data", {}).get("helmUUID")
         if not isinstance(uuid, str) or not uuid:
@@ -204,7 +203,7 @@ class KubeFate:
         Refusal comes before anything is done, so the repetition is harmless.
         """
         call = network_call(
-            f"KubeFATE {method} {path}", errors=_ERRORS, limit_s=limit_s or self._call_limit_s
+            f"KubeFATE {method} {path}", errors=_ERRORS, limit_s=limit_s or self.timing.call_limit_s
         )
         async with call:
             for may_retry in (True, False):
@@ -230,7 +229,7 @@ class KubeFate:
     async def _current_token(self) -> _Token:
         async with self._login_lock:
             token = self._token
-            if token is None or self._clock.monotonic() - token.since_s > TOKEN_LIFE_S:
+            if token is None or self._clock.monotonic() - token.since_s > self.timing.token_s:
                 token = self._token = await self._log_in()
             return token
 

@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from fedagent.kube.ownership import CREATED_NAMESPACE, GENERATION, Owner
-from fedproto.agent.v1 import document_pb2
 
 Json = dict[str, Any]
 
@@ -51,20 +50,6 @@ class ServicePlan:
     scope: Scope = Scope.CLUSTER
     generation: int = 0
     """Of the document; it is written on what is applied last, which tells that all was."""
-
-    @classmethod
-    def from_spec(
-        cls, spec: document_pb2.EndpointSpec, *, scope: Scope = Scope.CLUSTER
-    ) -> ServicePlan:
-        """Read the body of an endpoint's document; the scope is the site's own choice."""
-        return cls(
-            namespace=spec.namespace,
-            service_image=spec.service_image,
-            database_image=spec.database_image,
-            storage_class=spec.storage_class,
-            storage_size=spec.storage_size or "2Gi",
-            scope=scope,
-        )
 
 
 def namespace(plan: ServicePlan, owner: Owner) -> Json:

@@ -49,11 +49,6 @@ from fedagent.kubefate.records import parse_time
 log = structlog.get_logger()
 
 _VERSION: Final = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)")
-ASK_LIMIT_S: Final = 5.0
-"""For an answer, a login included: the real service takes 1.25 s for that."""
-EVIDENCE_S: Final = 4.0
-"""An answer to anybody's request is worth this long; jobs are followed each 3 s."""
-_REMOVAL_LIMIT_S: Final = 60.0
 _TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
 """Before Kubernetes 1.24 every namespace holds one, made by Kubernetes itself."""
 
@@ -169,7 +164,7 @@ async def uninstall_service(
     owner: Owner,
     *,
     delete_volumes: bool = True,
-    limit_s: float = _REMOVAL_LIMIT_S,
+    limit_s: float,
 ) -> tuple[str, ...]:
     """Remove what this owner installed and return what is still there, in words.
 
@@ -238,14 +233,15 @@ async def _ask_version(
     access: Access, namespace: str, before: ServiceObservation | None
 ) -> tuple[str, str]:
     """Return the version and no message, or no version and the reason."""
+    timing = access.timing
     try:
         client = await access.client(namespace)
-        if before is not None and before.is_ready and client.has_answered_within(EVIDENCE_S):
+        if before is not None and before.is_ready and client.has_answered_within(timing.evidence_s):
             return before.version, ""
-        async with asyncio.timeout(ASK_LIMIT_S):
+        async with asyncio.timeout(timing.ask_limit_s):
             return await client.version(), ""
     except TimeoutError:
-        return "", f"KubeFATE gave no answer within {ASK_LIMIT_S:g} s"
+        return "", f"KubeFATE gave no answer within {timing.ask_limit_s:g} s"
     except Unauthorized as error:
         # The password may have been changed: it is read again at the next look.
         await access.forget(namespace)

@@ -143,14 +143,6 @@ async def test_a_deletion_says_whether_there_was_something(kube: Kube, namespace
     assert not await objects.delete(kube, CONFIGMAPS, "c", namespace=namespace)
 
 
-async def test_only_what_bears_the_labels_is_deleted(kube: Kube, namespace: str) -> None:
-    for name, owner in (("a", "x"), ("b", "x"), ("c", "y")):
-        await objects.create(kube, SECRETS, config(name, {"owner": owner}), namespace=namespace)
-    gone = await objects.delete_matching(kube, SECRETS, namespace=namespace, labels={"owner": "x"})
-    left = await objects.list_all(kube, SECRETS, namespace=namespace)
-    assert (gone, [item["metadata"]["name"] for item in left]) == (2, ["c"])
-
-
 async def test_text_in_a_secret_is_kept_as_base64(kube: Kube, namespace: str) -> None:
     body = {"metadata": {"name": "s"}, "type": "Opaque", "stringData": {"k": "v"}}
     made = await objects.create(kube, SECRETS, body, namespace=namespace)

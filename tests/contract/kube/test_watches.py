@@ -12,7 +12,8 @@ from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.lists import read_list
-from fedagent.kube.watches import EventType, Informer, WatchTiming, watch_once
+from fedagent.kube.timing import WatchTiming
+from fedagent.kube.watches import EventType, Informer, watch_once
 from fedcore.clock import SystemClock
 from fedcore.tasks import LoopHealth
 
@@ -45,10 +46,9 @@ async def informer(
 
 async def becomes(made: Informer, accept: Callable[[dict[str, Any]], bool]) -> None:
     async with time_limit():
-        with made.subscribe() as changed:
-            while not accept({i["metadata"]["name"]: i.get("data") for i in made.items()}):
-                await changed.wait()
-                changed.clear()
+        while not accept({i["metadata"]["name"]: i.get("data") for i in made.items()}):
+            await made.changed.wait()
+            made.changed.clear()
 
 
 async def test_an_informer_follows_what_happens(kube: Kube, namespace: str) -> None:
