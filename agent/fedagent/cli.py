@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from fedagent import run as runner
 from fedagent.settings import CONFIG_VARIABLE, AgentSettings
+from fedagent.timing import markdown
 from fedcore import log
 from fedcore.errors import ErrorCode, FedError
 
@@ -35,15 +36,17 @@ Token = Annotated[
 ]
 
 
-def _settings(config: Path | None = None, **given: Any) -> AgentSettings:
+def _settings(config: Path | None = None, **options: Any) -> AgentSettings:
     if config is not None:
         os.environ[CONFIG_VARIABLE] = str(config)
     try:
-        return AgentSettings(**{name: value for name, value in given.items() if value is not None})
+        return AgentSettings(
+            **{name: value for name, value in options.items() if value is not None}
+        )
     except ValidationError as error:
-        for one in error.errors():
-            where = ".".join(str(part) for part in one["loc"]) or "settings"
-            typer.echo(f"fedagent: {where}: {one['msg']}", err=True)
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"]) or "settings"
+            typer.echo(f"fedagent: {where}: {problem['msg']}", err=True)
         raise typer.Exit(2) from error
 
 
@@ -181,6 +184,12 @@ def retry(
     """Try a failed resource again at once."""
     settings = _settings(config, state=state)
     typer.echo(_run(runner.retry(settings, resource_id)))
+
+
+@app.command()
+def timing() -> None:
+    """Print every wait of the agent with its default, as the page docs/agent-timing.md."""
+    typer.echo(markdown())
 
 
 def _who() -> str:

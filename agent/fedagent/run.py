@@ -7,7 +7,7 @@ import json
 import platform
 import tomllib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,18 +16,17 @@ import structlog
 
 from fedagent.commands.routes import RouteCheck, answering
 from fedagent.domain.policy import Policy, Telemetry, default_policy, parse_policy
-from fedagent.domain.timing import PlanTiming
 from fedagent.journal import Journal, open_journal
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.errors import KubeError
 from fedagent.kube.inventory import read_cluster_uid, read_inventory
 from fedagent.kubefate.access import Access
 from fedagent.kubefate.manifests import Scope
-from fedagent.link.connection import AgentFacts, HubConnection
-from fedagent.link.enrolment import JoinRequest
-from fedagent.link.enrolment import join as enrol
-from fedagent.link.identity import Identities, Identity, IdentityFile, StoredIdentity
+from fedagent.link.calls import AgentCalls, AgentFacts
+from fedagent.link.enrolment import AgentEnrolment
+from fedagent.link.hub_client import LinkHubClient
 from fedagent.link.identity_secret import IdentitySecret
+from fedagent.link.session import Commands
 from fedagent.reconcile.build import Dependencies, assemble
 from fedagent.reconcile.probe import RouteProber
 from fedagent.reconcile.timing import ReconcileTiming
@@ -40,9 +39,15 @@ from fedcore.signals import stop_requested
 from fedcore.tasks import LoopHealth
 from fedcore.version import product_version
 from fedcore.yaml_reader import YamlError, read_document
+from fedlink.channel import LiveChannel
+from fedlink.connection import HubConnection
+from fedlink.enrolment import JoinRequest
+from fedlink.enrolment import join as enrol
+from fedlink.identity import CurrentIdentity, Identity, IdentityFile, IdentityStore
 from fedproto.agent.v1 import link_pb2, status_pb2
 
 log = structlog.get_logger()
+_PROGRAM: Final = "fedagent"
 _MAX_POLICY_BYTES: Final = 256 * 1024
 
 
@@ -63,37 +68,38 @@ async def join(
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(_connected(settings))
-        identities = _identities(settings, kube)
-        if await identities.exists():
-            known = await identities.load()
+        store = _identity_store(settings, kube)
+        if await store.exists():
+            joined = await store.load()
             raise Invalid(
-                f"this agent has joined as site {known.site_name}; "
-                f"remove {identities.place} to join again"
+                f"this agent has joined as site {joined.site_name}; "
+                f"remove {store.place} to join again"
             )
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        journal = await stack.enter_async_context(open_journal(settings.journal_path, clock=clock))
-        request = JoinRequest(
-            hub_address=hub_address,
+        journal = await stack.enter_async_context(_open_journal(settings, clock))
+        timing = settings.timing.link
+        calls = AgentEnrolment(
             token=token,
-            ca_fingerprint=ca_fingerprint,
             cluster_uid=await read_cluster_uid(kube),
             instance_id=journal.instance_id,
             agent_version=product_version(),
+            limit_s=timing.call_limit_s,
         )
-        return await enrol(request, identities)
+        request = JoinRequest(hub_address=hub_address, ca_fingerprint=ca_fingerprint)
+        return await enrol(request, calls, store, common_name=_PROGRAM, timing=timing)
 
 
 async def has_joined(settings: AgentSettings) -> bool:
-    """Tell whether there is an identity in its place."""
+    """Return whether there is an identity in its place."""
     if settings.identity_secret is None:
-        return await IdentityFile(settings.state).exists()
+        return await IdentityFile(settings.state, program=_PROGRAM).exists()
     async with _connected(settings) as kube:
-        return await _identities(settings, kube).exists()
+        return await _identity_store(settings, kube).exists()
 
 
-def _identities(settings: AgentSettings, kube: Kube) -> Identities:
+def _identity_store(settings: AgentSettings, kube: Kube) -> IdentityStore:
     if settings.identity_secret is None:
-        return IdentityFile(settings.state)
+        return IdentityFile(settings.state, program=_PROGRAM)
     namespace, _, name = settings.identity_secret.rpartition("/")
     return IdentitySecret(kube, namespace or kube.access.namespace, name)
 
@@ -102,7 +108,8 @@ def _identities(settings: AgentSettings, kube: Kube) -> Identities:
 async def _connected(settings: AgentSettings) -> AsyncIterator[Kube]:
     """Connect to the cluster; its errors become ours, with the act that mends them."""
     try:
-        async with connect(settings.kubeconfig, context=settings.context) as kube:
+        opened = connect(settings.kubeconfig, context=settings.context, timing=settings.timing.kube)
+        async with opened as kube:
             yield kube
     except KubeError as error:
         raise Unavailable(
@@ -117,48 +124,57 @@ async def running_agent(
     """Run an agent inside the context."""
     clock = clock if clock is not None else SystemClock()
     policy = load_policy(settings.policy)
-    loop_health = LoopHealth(clock)
-    timing = ReconcileTiming()
-    prober = RouteProber(timing.probe_connect_limit_s, timing.probe_handshake_limit_s)
+    timing = settings.timing
+    loop_health = LoopHealth(clock, timing.tasks)
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(_connected(settings))
-        identities = _identities(settings, kube)
-        identity = await identities.load()
-        journal = await stack.enter_async_context(open_journal(settings.journal_path, clock=clock))
-        access = Access(kube, settings.access(), clock=clock)
+        store = _identity_store(settings, kube)
+        identity = CurrentIdentity(await store.load(), store)
+        journal = await stack.enter_async_context(_open_journal(settings, clock))
+        access = Access(kube, settings.access(), clock=clock, timing=timing.kubefate)
         stack.push_async_callback(access.close)
-        check = RouteCheck(journal, prober.probe, lambda: connection.identity.roots_pem, clock)
-        facts = AgentFacts(
-            version=product_version(),
-            cluster_uid=await read_cluster_uid(kube),
-            inventory=_inventory(kube, policy),
-        )
-        connection = HubConnection(
-            journal,
-            StoredIdentity(identity, identities),
-            facts,
-            loop_health=loop_health,
-            clock=clock,
-            commands=answering(check),
-            on_connected=lambda: reconciler.hear_hub(),  # noqa: PLW0108 - it is made below
-        )
+        live = LiveChannel()
+        # The hub's client exists before the connection, which wakes the reconciler in turn.
         reconciler = assemble(
             Site(
                 journal=journal,
                 policy=policy,
                 loop_health=loop_health,
                 clock=clock,
-                hub_id=identity.hub_id,
-                plan_timing=PlanTiming(),
-                timing=timing,
+                hub_id=identity.value.hub_id,
+                plan_timing=timing.plan,
+                timing=timing.reconcile,
             ),
             Dependencies(
                 kube=kube,
                 access=access,
-                hub=connection,
+                hub=LinkHubClient(live, timing.link),
                 scope=Scope.NAMESPACE if settings.namespaced else Scope.CLUSTER,
                 role=settings.namespace_role,
             ),
+        )
+        facts = AgentFacts(
+            version=product_version(),
+            cluster_uid=await read_cluster_uid(kube),
+            inventory=_inventory(kube, policy),
+        )
+        calls = AgentCalls(
+            journal,
+            identity,
+            facts,
+            _commands(journal, identity, timing.reconcile, clock),
+            loop_health=loop_health,
+            clock=clock,
+            timing=timing.link,
+        )
+        connection = HubConnection(
+            identity,
+            calls,
+            live,
+            loop_health=loop_health,
+            clock=clock,
+            timing=timing.link,
+            on_connected=reconciler.hear_hub,
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         tasks = [
@@ -167,7 +183,21 @@ async def running_agent(
         ]
         for task in tasks:
             stack.callback(task.cancel)
-        yield RunningAgent(identity, journal, connection, loop_health)
+        yield RunningAgent(identity.value, journal, connection, loop_health)
+
+
+def _commands(
+    journal: Journal, identity: CurrentIdentity, timing: ReconcileTiming, clock: Clock
+) -> Commands:
+    """Build what answers the hub's commands."""
+    prober = RouteProber(timing.probe_connect_limit_s, timing.probe_handshake_limit_s)
+    return answering(RouteCheck(journal, prober.probe, identity.roots_pem, clock))
+
+
+def _open_journal(settings: AgentSettings, clock: Clock) -> AbstractAsyncContextManager[Journal]:
+    return open_journal(
+        settings.journal_path, clock=clock, busy_limit_s=settings.timing.journal_busy_limit_s
+    )
 
 
 def _inventory(kube: Kube, policy: Policy) -> Any:
@@ -236,7 +266,7 @@ async def _journal(settings: AgentSettings) -> AsyncIterator[Journal]:
     """Open the journal of an agent that may be running; NotFound where there is none."""
     if not settings.journal_path.exists():
         raise NotFound(f"there is no agent in {settings.state}: give --state")
-    async with open_journal(settings.journal_path, clock=SystemClock()) as journal:
+    async with _open_journal(settings, SystemClock()) as journal:
         yield journal
 
 

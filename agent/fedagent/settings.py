@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from pydantic_settings import (
 
 from fedagent.kube.rbac import DEFAULT_ROLE
 from fedagent.kubefate.access import AccessMode, AccessSettings
+from fedagent.timing import AgentTiming, with_changes
 from fedcore.ids import is_name
 
 CONFIG_VARIABLE = "FEDAGENT_CONFIG"
@@ -24,7 +26,9 @@ CONFIG_VARIABLE = "FEDAGENT_CONFIG"
 class AgentSettings(BaseSettings):
     """What a site's administrator decides about the agent."""
 
-    model_config = SettingsConfigDict(env_prefix="FEDAGENT_", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="FEDAGENT_", env_nested_delimiter="__", extra="forbid"
+    )
 
     state: Annotated[Path, Field(description="Folder of the agent's identity and journal.")] = Path(
         "fedagent-state"
@@ -65,6 +69,22 @@ class AgentSettings(BaseSettings):
         ),
     ] = DEFAULT_ROLE
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    timing: Annotated[
+        AgentTiming, Field(description="Every wait of the agent; see docs/agent-timing.md.")
+    ] = AgentTiming()
+
+    @field_validator("timing", mode="plain")
+    @classmethod
+    def _timing_is_of_waits(cls, value: object) -> AgentTiming:
+        if isinstance(value, AgentTiming):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError(  # noqa: TRY004 - pydantic turns ValueError into its own
+                "timing holds waits by component: see `fedagent timing`"
+            )
+        changed: AgentTiming = with_changes(AgentTiming(), value)
+        return changed
 
     @model_validator(mode="after")
     def _url_needs_url(self) -> AgentSettings:

@@ -45,7 +45,6 @@ MIN_PING_INTERVAL_S: Final = 10
 """Below the client's keepalive, or the server answers too_many_pings."""
 HANDSHAKE_TIMEOUT_S: Final = 10
 HELLO_TIMEOUT_S: Final = 10
-RPC_TIMEOUT_S: Final = 20
 
 HEARTBEAT_INTERVAL_S: Final = 15
 HEARTBEAT_MAX_INTERVAL_S: Final = 120
@@ -64,10 +63,6 @@ SITE_EVENTS_PER_HOUR: Final = 10_000
 """Kept for a site: a first installation of 60 parties makes about 2,000. More waits there."""
 EVENT_CHARGE_BYTES: Final = 1024
 """An event is charged as one for each of these that it begins: 240 MB a day at most."""
-
-RECONNECT_BASE_S: Final = 1.0
-RECONNECT_CAP_S: Final = 60.0
-RECONNECT_RESET_S: Final = 600.0
 
 MAX_SITE_CERTIFICATES_PER_DAY: Final = 200
 """Room for the first installation of 60 parties at one site; an agent that loops stops there."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.support.patience import time_limit, until
+from tests.support.patience import until
 
 from fedagent.kube.client import Kube
 from fedagent.kube.kinds import CONFIGMAPS
@@ -41,10 +41,7 @@ async def informer(
 
 
 async def becomes(made: Informer, accept: Callable[[set[str]], bool]) -> None:
-    async with time_limit():
-        while not accept(names(made)):
-            await made.changed.wait()
-            made.changed.clear()
+    await until(lambda: accept(names(made)))
 
 
 def names(made: Informer) -> set[str]:

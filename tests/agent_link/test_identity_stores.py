@@ -14,9 +14,9 @@ import pytest
 from fedagent.kube import objects
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import NAMESPACES, SECRETS
-from fedagent.link.identity import Identities, Identity, IdentityFile, make_key
 from fedagent.link.identity_secret import IdentitySecret
 from fedcore.errors import ErrorCode, FedError, Invalid, NotFound
+from fedlink.identity import Identity, IdentityFile, IdentityStore, make_key
 from fedsim.kube import Delays, KubeSettings, SimulatedKube
 
 PLACE, NAME = "agents", "fedagent-identity"
@@ -50,10 +50,10 @@ async def kube(simulated: SimulatedKube, tmp_path: Path) -> AsyncIterator[Kube]:
 
 
 @pytest.fixture(params=["file", "secret"])
-def opened(request: Any, kube: Kube, tmp_path: Path) -> Callable[[], Identities]:
+def opened(request: Any, kube: Kube, tmp_path: Path) -> Callable[[], IdentityStore]:
     """Open the same place anew, as another process does."""
     if request.param == "file":
-        return lambda: IdentityFile(tmp_path / "state")
+        return lambda: IdentityFile(tmp_path / "state", program="fedagent")
     return lambda: IdentitySecret(kube, PLACE, NAME)
 
 
@@ -169,7 +169,7 @@ async def test_a_secret_of_something_else_is_left_alone(kube: Kube) -> None:
 
 
 async def test_a_file_becomes_a_secret_by_kubectl(kube: Kube, tmp_path: Path) -> None:
-    file = IdentityFile(tmp_path / "state")
+    file = IdentityFile(tmp_path / "state", program="fedagent")
     await file.save(WHO)
     text = (tmp_path / "state" / "identity.json").read_bytes()
     data = {"identity.json": base64.b64encode(text).decode()}

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import stat
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from tests.support.principals import administrator
 
-from fedagent.link.enrolment import JoinRequest, join
-from fedagent.link.identity import IdentityFile, make_csr, make_key
+from fedagent.link.enrolment import AgentEnrolment
 from fedca.csr import parse_csr
 from fedcore.errors import Denied, ErrorCode, FedError, Invalid, Unavailable
 from fedhub.run import running_hub
 from fedhub.services import sites
 from fedhub.settings import HubSettings
+from fedlink import enrolment
+from fedlink.identity import IdentityFile, make_csr, make_key
+from fedlink.timing import LinkTiming
 
 
 @pytest.fixture
@@ -31,19 +33,35 @@ async def hub(tmp_path):
 
 @pytest.fixture
 def identities(tmp_path):
-    return IdentityFile(tmp_path / "agent")
+    return IdentityFile(tmp_path / "agent", program="fedagent")
+
+
+@dataclass(frozen=True)
+class Joining:
+    hub_address: str
+    token: str
+    ca_fingerprint: str
+
+
+async def join(joining, store):
+    calls = AgentEnrolment(
+        token=joining.token,
+        cluster_uid="cluster-1",
+        instance_id="instance-1",
+        agent_version="0.1.0",
+        limit_s=20.0,
+    )
+    request = enrolment.JoinRequest(joining.hub_address, joining.ca_fingerprint)
+    return await enrolment.join(request, calls, store, common_name="fedagent", timing=LinkTiming())
 
 
 async def request(hub, **changes):
     invitation = await sites.invite(hub, administrator(), "alpha")
     return replace(
-        JoinRequest(
+        Joining(
             hub_address=invitation.enrol_address,
             token=invitation.token,
             ca_fingerprint=invitation.ca_fingerprint,
-            cluster_uid="cluster-1",
-            instance_id="instance-1",
-            agent_version="0.1.0",
         ),
         **changes,
     )
@@ -72,7 +90,7 @@ async def test_a_used_token_with_another_key_is_refused(hub, identities, tmp_pat
     asked = await request(hub)
     await join(asked, identities)
     with pytest.raises(FedError) as refused:
-        await join(asked, IdentityFile(tmp_path / "thief"))
+        await join(asked, IdentityFile(tmp_path / "thief", program="fedagent"))
     assert refused.value.code is ErrorCode.UNAUTHENTICATED
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,8 +17,7 @@ from fedagent.journal import open_journal
 from fedagent.kube import objects
 from fedagent.kube.client import connect
 from fedagent.kube.kinds import NAMESPACES, SECRETS
-from fedagent.link.connection import AgentFacts, HubConnection
-from fedagent.link.identity import IdentityFile, StoredIdentity
+from fedagent.link.calls import AgentCalls, AgentFacts
 from fedagent.run import has_joined, join, running_agent
 from fedagent.settings import AgentSettings
 from fedcore.clock import SystemClock
@@ -28,6 +26,10 @@ from fedcore.tasks import LoopHealth
 from fedhub.run import running_hub
 from fedhub.services import sites
 from fedhub.settings import HubSettings
+from fedlink.channel import LiveChannel
+from fedlink.connection import HubConnection
+from fedlink.identity import CurrentIdentity, IdentityFile
+from fedlink.timing import LinkTiming
 from fedproto.agent.v1 import link_pb2
 from fedsim.kube import Delays, KubeSettings, SimulatedKube
 
@@ -93,7 +95,7 @@ async def test_a_renewal_that_another_process_stored_is_taken_up(
     asked = await sites.invite(hub, administrator(), "alpha")
     own = settings.model_copy(update={"identity_secret": None})
     identity = await join(own, asked.enrol_address, asked.token, asked.ca_fingerprint)
-    store, clock = IdentityFile(tmp_path / "agent"), SystemClock()
+    store, clock = IdentityFile(tmp_path / "agent", program="fedagent"), SystemClock()
 
     async def nothing() -> link_pb2.Inventory:
         return link_pb2.Inventory()
@@ -102,16 +104,24 @@ async def test_a_renewal_that_another_process_stored_is_taken_up(
         raise AssertionError(command)
 
     async with open_journal(own.journal_path, clock=clock) as journal:
-        connection = HubConnection(
+        current, timing, loop_health = (
+            CurrentIdentity(identity, store),
+            LinkTiming(),
+            LoopHealth(clock),
+        )
+        calls = AgentCalls(
             journal,
-            StoredIdentity(identity, store),
+            current,
             AgentFacts("0", "uid", nothing),
-            loop_health=LoopHealth(clock),
+            commands,
+            loop_health=loop_health,
             clock=clock,
-            commands=commands,
-            rng=random.Random(0),
+            timing=timing,
+        )
+        connection = HubConnection(
+            current, calls, LiveChannel(), loop_health=loop_health, clock=clock, timing=timing
         )
         renewed = replace(identity, chain_pem=identity.chain_pem + b"\n")
         await store.save(renewed)
-        await connection._renew()
-        assert connection.identity == renewed
+        await connection.renew()
+        assert current.value == renewed

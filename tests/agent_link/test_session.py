@@ -9,9 +9,11 @@ import pytest
 from tests.support.patience import until
 
 from fedagent.journal import open_journal
-from fedagent.link.session import Session, SessionEnded
+from fedagent.link.session import Session
 from fedcore.errors import Unavailable
 from fedcore.tasks import LoopHealth
+from fedlink.stream import FrameStream, SessionEnded
+from fedlink.timing import LinkTiming
 from fedproto.agent.v1 import document_pb2, event_pb2, link_pb2, status_pb2
 
 
@@ -83,8 +85,10 @@ def session(stream, journal, clock=None, trusted=None):
     async def on_trust(version, roots_pem):
         trusted.append((version, roots_pem))
 
+    timing = LinkTiming()
     return Session(
-        stream=stream,
+        stream=FrameStream(stream, link_pb2.HubFrame, clock=clock, timing=timing),
+        timing=timing,
         journal=journal,
         loop_health=LoopHealth(clock),
         clock=clock,

@@ -24,15 +24,18 @@ from tests.support.patience import time_limit
 
 from fedagent.commands.routes import RouteCheck, answering
 from fedagent.journal import open_journal
-from fedagent.link.identity import make_key
 from fedagent.link.session import Session
-from fedagent.link.validation import check_certificate, check_roots, checked
+from fedagent.link.validation import checked
 from fedagent.reconcile.certificates import chain_fault
 from fedagent.wire.decode import read_document
 from fedcore import limits
 from fedcore.clock import SystemClock
 from fedcore.errors import FedError, Invalid
 from fedcore.tasks import LoopHealth
+from fedlink.identity import make_key
+from fedlink.stream import FrameStream
+from fedlink.timing import LinkTiming
+from fedlink.trust import check_certificate, check_roots
 from fedproto.agent.v1 import document_pb2, link_pb2
 
 FRAMES = examples(150, 5_000)
@@ -76,8 +79,10 @@ def session(stream, journal):
 
     clock = SystemClock()
     check = RouteCheck(journal, probe, lambda: b"", clock)
+    timing = LinkTiming()
     return Session(
-        stream=stream,
+        stream=FrameStream(stream, link_pb2.HubFrame, clock=clock, timing=timing),
+        timing=timing,
         journal=journal,
         loop_health=LoopHealth(clock),
         clock=clock,

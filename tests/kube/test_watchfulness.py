@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -18,14 +17,16 @@ from tests.support.controlplane import ControlPlane, Planes, running_control_pla
 from tests.support.federation import Federation
 from tests.support.kubeapi import KubeApi, kubeconfig
 from tests.support.kubetier import RealPlace, Service, real_place
+from tests.support.lifecycle import QUICK_DIALS
 from tests.support.patience import time_limit
 
 from fedagent.kube import errors, objects
 from fedagent.kube.client import Kube, connect
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.lists import read_list
-from fedagent.kube.timing import WatchTiming
+from fedagent.kube.timing import KubeTiming, WatchTiming
 from fedagent.kube.watches import Informer, watch_once
+from fedagent.timing import AgentTiming
 from fedcore.clock import SystemClock
 from fedcore.tasks import LoopHealth
 
@@ -142,16 +143,10 @@ async def follows(made: Informer, kube: Kube) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def muted(
-    planes: Planes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Federation, Mute]]:
+async def muted(planes: Planes, tmp_path: Path) -> AsyncIterator[tuple[Federation, Mute]]:
     """A Ready exchange whose agent speaks to its cluster through a proxy, in short watches."""
-    timing = WatchTiming(window_s=1.0, grace_s=1.0)
-    monkeypatch.setattr(
-        "fedagent.reconcile.watch.Informer", functools.partial(Informer, timing=timing)
-    )
-    assert Kube.request.__kwdefaults__ is not None
-    monkeypatch.setitem(Kube.request.__kwdefaults__, "limit_s", 4.0)
+    watch = WatchTiming(window_s=1.0, grace_s=1.0)
+    timing = AgentTiming(kube=KubeTiming(request_limit_s=4.0, watch=watch), link=QUICK_DIALS)
     plane = await planes.get(3)
     port = urlsplit(plane.url).port
     assert port is not None
@@ -168,7 +163,8 @@ async def muted(
                 await place.allow_exec(WATCHED)
                 yield place
 
-        async with Federation(tmp_path, sites=("hq",), open_place=opener) as federation:
+        opened = Federation(tmp_path, sites=("hq",), open_place=opener, timing=timing)
+        async with opened as federation:
             exchange = {"site": "hq", "namespace": WATCHED}
             await federation.apply(federation.intent((), exchange=exchange))
             await federation.wait_ready()

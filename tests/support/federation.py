@@ -24,7 +24,7 @@ from tests.support.hubapi import (
     spooled_events_in,
     tables_naming,
 )
-from tests.support.lifecycle import Json, Part, ShiftedClock, make_brisk
+from tests.support.lifecycle import DEFAULT_TIMING, Json, Part, ShiftedClock
 from tests.support.patience import until
 from tests.support.place import SimulatedPlace, SitePlace, simulated_place
 from tests.support.processes import free_ports
@@ -34,6 +34,7 @@ from fedagent.kube.kinds import CONFIGMAPS, SECRETS
 from fedagent.kube.objects import find, get
 from fedagent.run import RunningAgent, join, running_agent
 from fedagent.settings import AgentSettings
+from fedagent.timing import AgentTiming
 from fedcore.clock import Clock
 from fedhub.run import RunningHub, running_hub
 from fedhub.settings import HubSettings
@@ -64,10 +65,10 @@ class Federation:
     """One hub and its sites. `sites` are opened by `open_place`; agents join and start by default.
 
     `clock` is the hub's and the agents'. `cuttable` puts a `Cutter` between each agent and the hub.
-    `hub_settings` go beyond the addresses: a database, a catalogue.
+    `hub_settings` go beyond the addresses: a database, a catalogue. `timing` is that of the agents.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tests vary
         self,
         folder: Path,
         *,
@@ -78,7 +79,9 @@ class Federation:
         heartbeat_s: float = 15.0,
         agent_settings: Mapping[str, Json] | None = None,
         hub_settings: Mapping[str, Any] | None = None,
+        timing: AgentTiming = DEFAULT_TIMING,
     ) -> None:
+        self.timing = timing
         self.folder = folder
         self.clock = clock or ShiftedClock()
         self.places: dict[str, SitePlace] = {}
@@ -104,7 +107,6 @@ class Federation:
         self.hub: Lifecycle = Part("hub", lambda: running_hub(self.hub_settings, clock=self.clock))
 
     async def __aenter__(self) -> Self:
-        make_brisk()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._opened)
             # Before the places: one that closes waits for whoever still talks to it.
@@ -169,8 +171,9 @@ class Federation:
 
     def settings_of(self, site: str) -> AgentSettings:
         """Return the settings of a site's agent."""
-        given: Json = {"state": self.folder / site / "agent"} | self.places[site].agent_settings()
-        return AgentSettings(**(given | self._agent_settings.get(site, {})))
+        common: Json = {"state": self.folder / site / "agent", "timing": self.timing}
+        settings = common | self.places[site].agent_settings()
+        return AgentSettings(**(settings | self._agent_settings.get(site, {})))
 
     async def join(self, site: str) -> None:
         """Invite a site and let its agent join."""

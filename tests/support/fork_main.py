@@ -13,8 +13,6 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from tests.support.lifecycle import make_brisk
-
 from fedagent.run import serve as serve_agent
 from fedagent.settings import AgentSettings
 from fedcore import log
@@ -97,7 +95,6 @@ def run_part(
     handle = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    make_brisk()
     log.configure(level="debug", json=True)
     if point is not None:
         arm(point)

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-import pytest
 from tests.support.patience import time_limit
 
 from fedagent.domain.timing import PlanTiming
 from fedagent.reconcile.timing import ReconcileTiming
-from fedcore import limits
+from fedagent.timing import AgentTiming
+from fedcore.backoff import Backoff
 from fedcore.clock import SystemClock
 from fedcore.timing import scaled
+from fedlink.timing import LinkTiming
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -120,21 +121,19 @@ class Part(Generic[T]):
                 await task
 
 
-def make_brisk() -> None:
-    """Shorten this process's waits between dials, which are made for the Internet."""
-    setattr(limits, "RECONNECT_BASE_S", 0.05)  # noqa: B010 - Final for everybody else
-    setattr(limits, "RECONNECT_CAP_S", 0.3)  # noqa: B010 - as above
-
-
 PATIENCE = 6.0
+QUICK_DIALS = LinkTiming(redial=Backoff(base_s=0.05, cap_s=0.3))
+"""The product's waits between dials are made for the Internet."""
+DEFAULT_TIMING = AgentTiming(link=QUICK_DIALS)
 
 
-def make_impatient(monkeypatch: pytest.MonkeyPatch, **plan_waits: float) -> None:
-    """Shorten the waits for KubeFATE in this process's agents: the simulated one is fast, too."""
-    plan_timing = replace(scaled(PlanTiming(), PATIENCE), **plan_waits)
-    monkeypatch.setattr("fedagent.run.PlanTiming", lambda: plan_timing)
-    timing = scaled(ReconcileTiming(), PATIENCE)
-    monkeypatch.setattr("fedagent.run.ReconcileTiming", lambda: timing)
+def impatient_timing(**plan_waits: float) -> AgentTiming:
+    """Return shorter waits of an agent for KubeFATE: the simulated one is fast, too."""
+    return AgentTiming(
+        plan=replace(scaled(PlanTiming(), PATIENCE), **plan_waits),
+        reconcile=scaled(ReconcileTiming(), PATIENCE),
+        link=QUICK_DIALS,
+    )
 
 
 def loopback_ip() -> str:

@@ -8,7 +8,6 @@ import pytest
 import structlog
 from tests.support.postgres import postgres_cluster
 
-from fedcore import limits
 from fedcore.log import mask_secrets
 
 __all__ = ["postgres_cluster"]
@@ -34,14 +33,6 @@ def system_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         )
         yield path
         structlog.reset_defaults()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def brisk() -> Iterator[None]:
-    """Put the waits of the wire back after the session: other folders test them."""
-    kept = limits.RECONNECT_BASE_S, limits.RECONNECT_CAP_S
-    yield
-    limits.RECONNECT_BASE_S, limits.RECONNECT_CAP_S = kept
 
 
 @pytest.hookimpl(hookwrapper=True)

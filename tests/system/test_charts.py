@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.charts import VERSION, OwnCharts
 from tests.support.federation import Federation
-from tests.support.lifecycle import make_impatient
+from tests.support.lifecycle import impatient_timing
 from tests.support.place import simulated_place
 
 from fedhub.services import charts as chart_service
@@ -20,7 +20,6 @@ PARTIES = ((9999, "hq"), (10000, "hq"))
 async def test_a_site_without_a_repository_gets_its_charts_from_the_hub_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_impatient(monkeypatch)
     charts = OwnCharts.in_folder(tmp_path / "catalogue")
     fetched: Counter[str] = Counter()
     original = chart_service.chunks
@@ -33,6 +32,7 @@ async def test_a_site_without_a_repository_gets_its_charts_from_the_hub_once(
     monkeypatch.setattr(chart_service, "chunks", counted)
     async with Federation(
         tmp_path,
+        timing=impatient_timing(),
         sites=("hq",),
         open_place=lambda name, at: simulated_place(name, at, service_settings={"offline": True}),
         hub_settings={"catalogue_dirs": (charts.catalogue,)},

@@ -19,7 +19,7 @@ from tests.support.charts import OwnCharts
 from tests.support.federation import Federation
 from tests.support.fork_main import DyingPoint
 from tests.support.forks import Fork
-from tests.support.lifecycle import make_impatient
+from tests.support.lifecycle import DEFAULT_TIMING, impatient_timing
 from tests.support.place import kubefate_settings, simulated_place
 
 from fedagent.kubefate.releases import read_releases
@@ -53,6 +53,8 @@ async def federation(
             service_settings={"offline": charts is not None},
         ),
         hub_settings=hub_settings,
+        # A KubeFATE that dies is waited for; what kills agent and hub is the product's own time.
+        timing=impatient_timing() if victim == "kubefate" else DEFAULT_TIMING,
     )
     if victim == "hub":
         fed.hub = Fork.hub(fed.hub_settings, folder / "hub.log")
@@ -103,7 +105,7 @@ AGENT_POINTS = (
     DyingPoint(ACT, "EnsureNamespace"),
     DyingPoint(ACT, "EnsureNamespace", after=True),
     DyingPoint(ACT, "IssueCertificate"),
-    DyingPoint("fedagent.link.connection:HubConnection.issue_certificate", after=True),
+    DyingPoint("fedagent.link.hub_client:LinkHubClient.issue_certificate", after=True),
     DyingPoint(ACT, "IssueCertificate", after=True),
     DyingPoint(ACT, "Submit"),
     DyingPoint("fedagent.reconcile.submit:Submitter._send"),
@@ -226,7 +228,7 @@ async def test_a_hub_killed_at_random_moments(
         assert "site.offline" not in {event["kind"] for event in await fed.events()}
 
 
-CHUNK = "fedagent.link.connection:_take_chunk"
+CHUNK = "fedagent.link.hub_client:_append"
 READ = "fedhub.store.charts:read"
 CHART_POINTS = {
     "agent": (
@@ -281,10 +283,7 @@ KUBEFATE_POINTS = (
 
 
 @pytest.mark.parametrize("point", KUBEFATE_POINTS, ids=str)
-async def test_a_kubefate_killed_at_a_step_boundary(
-    tmp_path: Path, point: DyingPoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_impatient(monkeypatch)
+async def test_a_kubefate_killed_at_a_step_boundary(tmp_path: Path, point: DyingPoint) -> None:
     async with federation(tmp_path, "kubefate") as (fed, service):
         service.point = point
         await service.start()
@@ -295,10 +294,7 @@ async def test_a_kubefate_killed_at_a_step_boundary(
 
 
 @pytest.mark.parametrize("seed", seeds())
-async def test_a_kubefate_killed_at_random_moments(
-    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_impatient(monkeypatch)
+async def test_a_kubefate_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     async with federation(tmp_path, "kubefate") as (fed, service):
         await service.start()

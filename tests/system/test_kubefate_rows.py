@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.federation import Federation
-from tests.support.lifecycle import make_impatient
+from tests.support.lifecycle import impatient_timing
 from tests.support.place import simulated_place
 
 from fedagent.kube.kinds import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, SECRETS, SERVICES
@@ -22,15 +22,10 @@ PARTY = 9999
 SPACE = f"fate-{PARTY}"
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_impatient(monkeypatch)
-
-
 @pytest.fixture
 async def fed(tmp_path: Path) -> AsyncIterator[Federation]:
     """One site with an exchange and a party that are Ready."""
-    async with Federation(tmp_path, sites=(SITE,)) as federation:
+    async with Federation(tmp_path, sites=(SITE,), timing=impatient_timing()) as federation:
         await federation.apply(intent(federation, PARTY))
         await federation.wait_ready()
         yield federation
@@ -98,7 +93,9 @@ async def test_what_an_install_lacked_is_told_after_kubefate_has_removed_the_evi
     def opener(name: str, folder: Path) -> Any:
         return simulated_place(name, folder, service_settings={"job_limit_s": 60.0})
 
-    async with Federation(tmp_path, sites=(SITE,), open_place=opener) as fed:
+    async with Federation(
+        tmp_path, sites=(SITE,), open_place=opener, timing=impatient_timing()
+    ) as fed:
         kube_faults = fed.place(SITE).simulated.faults
         kube_faults.set("image-error", "nginx")
         await fed.apply(intent(fed))
@@ -172,7 +169,7 @@ async def test_helms_secrets_that_were_deleted_cost_no_pod_and_no_route(fed: Fed
 async def test_a_node_port_that_is_taken_is_named_and_got_over_by_another(
     tmp_path: Path,
 ) -> None:
-    async with Federation(tmp_path, sites=(SITE,)) as fed:
+    async with Federation(tmp_path, sites=(SITE,), timing=impatient_timing()) as fed:
         kube = fed.places[SITE].kube
         port = {"name": "http", "port": 80, "nodePort": 30333}
         taken = {"metadata": {"name": "taken"}, "spec": {"type": "NodePort", "ports": [port]}}
@@ -190,7 +187,7 @@ async def test_a_node_port_that_is_taken_is_named_and_got_over_by_another(
 async def test_a_stop_that_is_lost_does_not_keep_the_newer_document_waiting(
     tmp_path: Path,
 ) -> None:
-    async with Federation(tmp_path, sites=(SITE,)) as fed:
+    async with Federation(tmp_path, sites=(SITE,), timing=impatient_timing()) as fed:
         place = fed.place(SITE)
         place.service.value.faults.set("stop-lost", "*")
         place.simulated.faults.set("image-error", "nginx")
@@ -205,7 +202,7 @@ async def test_a_stop_that_is_lost_does_not_keep_the_newer_document_waiting(
 
 
 async def test_a_claim_that_is_not_bound_is_named_until_it_is(tmp_path: Path) -> None:
-    async with Federation(tmp_path, sites=(SITE,)) as fed:
+    async with Federation(tmp_path, sites=(SITE,), timing=impatient_timing()) as fed:
         faults = fed.place(SITE).simulated.faults
         storage = {"storageClass": "standard"}
         values = {"persistence": True} | dict.fromkeys(

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.federation import Federation
-from tests.support.lifecycle import ShiftedClock
+from tests.support.lifecycle import QUICK_DIALS, ShiftedClock
 
 import fedagent
 import fedhub
 import fedproto
-from fedagent.kube.timing import WatchTiming
-from fedagent.kube.watches import Informer
-from fedagent.link.connection import HubConnection
-from fedagent.link.identity import Identity
+from fedagent.kube.timing import KubeTiming, WatchTiming
 from fedagent.reconcile.timing import ReconcileTiming
+from fedagent.timing import AgentTiming
 from fedcore import limits
 from fedcore.tasks import LoopHealth, TaskTiming, run_periodically
 from fedhub import loops
 from fedhub.services import standstill
+from fedlink.connection import HubConnection
+from fedlink.identity import Identity
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -146,25 +147,25 @@ def gate() -> Gate:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Federation]:
     """A Ready exchange whose loops turn often."""
-    timing = WatchTiming(window_s=0.6, grace_s=0.4)
+    timing = AgentTiming(
+        reconcile=ReconcileTiming(documents_poll_s=QUICK_S, max_wait_s=QUICK_S),
+        kube=KubeTiming(watch=WatchTiming(window_s=0.6, grace_s=0.4)),
+        link=replace(QUICK_DIALS, silence_intervals=20, outbox_poll_s=QUICK_S),
+        tasks=TaskTiming(pulse_s=PULSE_S),
+    )
     with pytest.MonkeyPatch.context() as patch:
         for where, value in {
             "fedhub.run.LoopHealth": PULSING,
-            "fedagent.run.LoopHealth": PULSING,
             "fedcore.limits.LEASE_INTERVALS": 20,
             "fedhub.services.standstill.HEARTBEAT_INTERVALS": 20,
-            "fedagent.run.ReconcileTiming": functools.partial(
-                ReconcileTiming, documents_poll_s=QUICK_S, max_wait_s=QUICK_S
-            ),
-            "fedagent.link.session._LOOK_AGAIN_S": QUICK_S,
-            "fedagent.reconcile.watch.Informer": functools.partial(Informer, timing=timing),
             "fedagent.reconcile.manager.run_periodically": gate.periodically,
-            "fedagent.link.connection.run_periodically": gate.periodically,
+            "fedlink.connection.run_periodically": gate.periodically,
             "fedhub.loops.run_periodically": gate.periodically,
         }.items():
             patch.setattr(where, value)
         folder = tmp_path_factory.mktemp("loops")
-        async with Federation(folder, sites=("hq",), heartbeat_s=0.3) as federation:
+        opened = Federation(folder, sites=("hq",), heartbeat_s=0.3, timing=timing)
+        async with opened as federation:
             await federation.apply(federation.intent(()))
             await federation.wait_ready()
             clock = TickingClock()
@@ -250,7 +251,7 @@ def force_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
         """Do nothing: each would make the agent dial again."""
 
     monkeypatch.setattr(Identity, "renew_at", lambda _: datetime(2000, 1, 1, tzinfo=UTC))
-    monkeypatch.setattr(HubConnection, "_renew", renew)
+    monkeypatch.setattr(HubConnection, "renew", renew)
 
 
 @pytest.mark.parametrize("loop", HUB)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.federation import Federation
-from tests.support.lifecycle import make_impatient
+from tests.support.lifecycle import impatient_timing
 
 from fedagent.kube.kinds import NAMESPACES, PODS
 from fedagent.kube.objects import find, list_all
@@ -22,11 +22,10 @@ Json = dict[str, Any]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Federation]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        make_impatient(monkeypatch, unready_limit_s=1.0)
-        folder = tmp_path_factory.mktemp("troubles")
-        async with Federation(folder, sites=("hq",)) as fed:
-            yield fed
+    folder = tmp_path_factory.mktemp("troubles")
+    timing = impatient_timing(unready_limit_s=1.0)
+    async with Federation(folder, sites=("hq",), timing=timing) as fed:
+        yield fed
 
 
 @pytest_asyncio.fixture(loop_scope="module")

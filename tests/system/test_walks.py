@@ -18,7 +18,7 @@ import structlog
 import yaml
 from tests.support.federation import Federation
 from tests.support.hubapi import Refused
-from tests.support.lifecycle import make_impatient
+from tests.support.lifecycle import impatient_timing
 
 from fedagent.kube.kinds import NAMESPACES
 from fedagent.kube.objects import list_all
@@ -176,12 +176,12 @@ async def check_end(walk: Walk) -> None:
 
 
 @pytest.mark.parametrize("seed", seeds())
-async def test_a_walk_ends_as_the_last_intent_says(
-    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_impatient(monkeypatch)
+async def test_a_walk_ends_as_the_last_intent_says(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    async with Federation(tmp_path, sites=SITES, cuttable=True, heartbeat_s=0.4) as fed:
+    opened = Federation(
+        tmp_path, sites=SITES, cuttable=True, heartbeat_s=0.4, timing=impatient_timing()
+    )
+    async with opened as fed:
         walk = Walk(fed, rng)
         for _ in range(STEPS):
             await walk.step()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.support.federation import Federation
-from tests.support.lifecycle import ShiftedClock
+from tests.support.lifecycle import QUICK_DIALS, ShiftedClock
 
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.objects import patch
-from fedagent.kube.timing import WatchTiming
-from fedagent.kube.watches import Informer
-from fedcore.tasks import LoopHealth, TaskTiming
+from fedagent.kube.timing import KubeTiming, WatchTiming
+from fedagent.timing import AgentTiming
+from fedcore.tasks import TaskTiming
 from fedsim.faults import FaultName
 
 QUICK = WatchTiming(window_s=0.6, grace_s=0.4)
@@ -25,15 +24,12 @@ EVIL = "sni:\n  - fqdn: evil.example.com\n    tunnel_route: 10.0.0.1:443\n"
 
 
 @pytest.fixture
-async def fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Federation]:
+async def fed(tmp_path: Path) -> AsyncIterator[Federation]:
     """A Ready exchange, watched in short windows."""
-    monkeypatch.setattr(
-        "fedagent.reconcile.watch.Informer", functools.partial(Informer, timing=QUICK)
+    timing = AgentTiming(
+        kube=KubeTiming(watch=QUICK), link=QUICK_DIALS, tasks=TaskTiming(pulse_s=0.05)
     )
-    monkeypatch.setattr(
-        "fedagent.run.LoopHealth", functools.partial(LoopHealth, timing=TaskTiming(pulse_s=0.05))
-    )
-    async with Federation(tmp_path, sites=("hq",), heartbeat_s=0.2) as federation:
+    async with Federation(tmp_path, sites=("hq",), heartbeat_s=0.2, timing=timing) as federation:
         await federation.apply(federation.intent(()))
         await federation.wait_ready()
         yield federation

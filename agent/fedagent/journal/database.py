@@ -13,7 +13,6 @@ import aiosqlite
 
 from fedcore.files import make_private
 
-_BUSY_TIMEOUT_S: Final = 5.0
 SCHEMA_VERSION: Final = 1
 # ``approvals`` of older agents were kept by generation alone, which covers any text: asked again.
 _SCHEMA: Final = """
@@ -90,10 +89,10 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(path: Path) -> AsyncIterator[Database]:
+async def open_database(path: Path, *, busy_limit_s: float) -> AsyncIterator[Database]:
     """Open or make the file (0600) and its tables; close at the end."""
     await asyncio.to_thread(make_private, path)
-    async with aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None) as connection:
+    async with aiosqlite.connect(path, timeout=busy_limit_s, isolation_level=None) as connection:
         await _prepare(connection)
         yield Database(connection)
 

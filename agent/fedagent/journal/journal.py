@@ -100,10 +100,15 @@ class Journal:
 
 @asynccontextmanager
 async def open_journal(
-    path: Path, *, clock: Clock, max_rows: int | None = None, max_bytes: int | None = None
+    path: Path,
+    *,
+    clock: Clock,
+    busy_limit_s: float = 5.0,
+    max_rows: int | None = None,
+    max_bytes: int | None = None,
 ) -> AsyncIterator[Journal]:
     """Open the agent's file and close it at the end. The bounds of the spool are for tests."""
-    async with open_database(path) as database:
+    async with open_database(path, busy_limit_s=busy_limit_s) as database:
         bounds = {
             name: value
             for name, value in (("max_rows", max_rows), ("max_bytes", max_bytes))

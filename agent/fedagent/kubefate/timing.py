@@ -16,7 +16,7 @@ class KubeFateTiming:
     while its only process is busy with Helm."""
 
     connect_limit_s: float = 10.0
-    """Until a TCP connection to the service is open, with a lost SYN repeated after 1, 3 and 7 s."""
+    """Until a TCP connection to the service is open, a lost SYN repeated after 1, 3 and 7 s."""
 
     upload_limit_s: float = 60.0
     """For the upload of one chart, up to 10 MB (``limits.MAX_CHART_BYTES``) over a port-forward."""

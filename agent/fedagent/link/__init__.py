@@ -1,1 +1,1 @@
-"""The way to the hub: join with a token, dial, stream, resume. Knows the journal, not reconcile."""
+"""What the agent says to its hub, over ``fedlink``. It knows the journal, not reconcile."""

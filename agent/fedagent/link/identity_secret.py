@@ -19,8 +19,8 @@ from fedagent.kube.errors import AlreadyExists, Conflict, Forbidden, KubeError
 from fedagent.kube.kinds import SECRETS
 from fedagent.kube.objects import create, find, replace
 from fedagent.kube.ownership import HUB_LABEL, MANAGED_BY_LABEL, MANAGER
-from fedagent.link.identity import Identity, make_key, read_identity, write_identity
 from fedcore.errors import ErrorCode, FedError, Invalid, NotFound, Unavailable
+from fedlink.identity import Identity, make_key, read_identity, write_identity
 
 log = structlog.get_logger()
 

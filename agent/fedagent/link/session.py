@@ -13,31 +13,22 @@ from fedagent.journal import Journal, SpoolPosition
 from fedagent.link.validation import checked
 from fedcore import limits
 from fedcore.clock import Clock
-from fedcore.errors import FedError, Unavailable
-from fedcore.exceptions import leaves
+from fedcore.errors import FedError
 from fedcore.tasks import LoopHealth, await_with_heartbeat, sleep_with_heartbeat
-from fedproto.agent.v1 import command_pb2, link_pb2, link_pb2_grpc
-from fedproto.transport import error_from_rpc
+from fedlink.stream import FrameStream, SessionEnded, cause_of_end
+from fedlink.timing import LinkTiming
+from fedproto.agent.v1 import command_pb2, link_pb2
 
 log = structlog.get_logger()
-Stream = grpc.aio.StreamStreamCall[link_pb2.AgentFrame, link_pb2.HubFrame]
+Stream = FrameStream[link_pb2.AgentFrame, link_pb2.HubFrame]
 Commands = Callable[[command_pb2.Command], Awaitable[command_pb2.CommandResult]]
 _STATUS_LIMIT = 50
-_LOOK_AGAIN_S = 30.0
 _RECEIVE, _STATUSES, _EVENTS, _HEARTBEATS = (
     "link.receive",
     "link.statuses",
     "link.events",
     "link.heartbeats",
 )
-
-
-class SessionEnded(FedError):
-    """The session is over; ``retry_after_s`` is the hub's wish, None lets the dialler decide."""
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 @dataclass(slots=True)
@@ -48,26 +39,20 @@ class Session:
     journal: Journal
     loop_health: LoopHealth
     clock: Clock
+    timing: LinkTiming
     commands: Commands
     on_trust: Callable[[int, bytes], Awaitable[None]]
     epoch: int = 0
     sent_through: int = 0
     acked_through: int = 0
-    heartbeat_s: float = limits.HEARTBEAT_INTERVAL_S
-    heard_at: float = 0.0
+    heartbeat_s: float = 0.0
     max_unacked: int = limits.MAX_UNACKED_BATCHES
     unacked_batches: int = 0
     acked: asyncio.Event = field(default_factory=asyncio.Event)
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def open(self, hello: link_pb2.Hello) -> link_pb2.Welcome:
         """Introduce the agent; raise when the hub does not answer in time or refuses."""
-        try:
-            async with asyncio.timeout(limits.HELLO_TIMEOUT_S):
-                await self._put(link_pb2.AgentFrame(hello=hello))
-                frame = await self._read()
-        except TimeoutError as error:
-            raise Unavailable("the hub did not answer Hello in time") from error
+        frame = checked(await self.stream.open(link_pb2.AgentFrame(hello=hello)))
         if frame.WhichOneof("body") != "welcome":
             raise SessionEnded(f"the hub answered Hello with {frame.WhichOneof('body')}")
         welcome = frame.welcome
@@ -78,8 +63,8 @@ class Session:
             )
         await self.journal.raise_epoch(welcome.epoch)
         self.epoch = welcome.epoch
-        self.heard_at = self.clock.monotonic()
-        self.heartbeat_s = welcome.heartbeat_interval_ms / 1000 or self.heartbeat_s
+        self.stream.note_heard()
+        self.heartbeat_s = welcome.heartbeat_interval_ms / 1000 or self.timing.heartbeat_s
         self.max_unacked = welcome.limits.max_unacked_batches or self.max_unacked
         await self._resume(welcome, await self.journal.spool.position())
         return welcome
@@ -103,45 +88,24 @@ class Session:
                 group.create_task(self._send_events(), name=_EVENTS)
                 group.create_task(self._send_heartbeats(), name=_HEARTBEATS)
         except* (FedError, grpc.aio.AioRpcError) as errors:
-            raise _first(errors) from None
+            raise cause_of_end(errors) from None
         finally:
             for name in (_RECEIVE, _STATUSES, _EVENTS, _HEARTBEATS):
                 self.loop_health.records.pop(name, None)
 
     async def _read(self) -> link_pb2.HubFrame:
-        try:
-            frame = await self.stream.read()
-            if not isinstance(frame, link_pb2.HubFrame):
-                code, details = await self.stream.code(), await self.stream.details()
-                raise SessionEnded(f"the hub closed the stream: {code.name} {details}")
-        except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from error
-        return checked(frame)
+        return checked(await self.stream.read())
 
     async def _write(self, frame: link_pb2.AgentFrame) -> None:
         frame.epoch = self.epoch
-        async with self._lock:
-            try:
-                async with asyncio.timeout(limits.RPC_TIMEOUT_S):
-                    await self._put(frame)
-            except TimeoutError as error:
-                raise Unavailable("the hub takes no frames") from error
-
-    async def _put(self, frame: link_pb2.AgentFrame) -> None:
-        """Write one frame; a stream that is over, or never was, is the hub's absence."""
-        try:
-            await self.stream.write(frame)
-        except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from error
-        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
-            raise Unavailable("the stream is closed") from error
+        await self.stream.write(frame)
 
     async def _receive(self) -> None:
         while True:
             frame = await await_with_heartbeat(_RECEIVE, self._read(), loop_health=self.loop_health)
             if frame.epoch not in {0, self.epoch}:
                 continue
-            self.heard_at = self.clock.monotonic()
+            self.stream.note_heard()
             await self._handle(frame)
 
     async def _handle(self, frame: link_pb2.HubFrame) -> None:
@@ -189,7 +153,7 @@ class Session:
             pending = await self.journal.statuses.unsent(_STATUS_LIMIT)
             if not pending:
                 await sleep_with_heartbeat(
-                    _STATUSES, _LOOK_AGAIN_S, loop_health=self.loop_health, wake=changed
+                    _STATUSES, self.timing.outbox_poll_s, loop_health=self.loop_health, wake=changed
                 )
                 changed.set()
                 continue
@@ -221,7 +185,9 @@ class Session:
             asyncio.create_task(self.acked.wait()),
         }
         try:
-            first = asyncio.wait(waits, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+            first = asyncio.wait(
+                waits, timeout=self.timing.outbox_poll_s, return_when=asyncio.FIRST_COMPLETED
+            )
             await await_with_heartbeat(_EVENTS, first, loop_health=self.loop_health)
         finally:
             for wait in waits:
@@ -232,9 +198,7 @@ class Session:
         sequence = 0
         while True:
             await sleep_with_heartbeat(_HEARTBEATS, self.heartbeat_s, loop_health=self.loop_health)
-            silent_s = self.clock.monotonic() - self.heard_at
-            if silent_s > limits.LEASE_INTERVALS * self.heartbeat_s:
-                raise Unavailable(f"the hub has been silent for {silent_s:.0f} s")
+            self.stream.check_heard(self.heartbeat_s)
             sequence += 1
             await self._write(link_pb2.AgentFrame(heartbeat=await self._heartbeat(sequence)))
 
@@ -247,22 +211,3 @@ class Session:
             health = heartbeat.loops.add(name=record.name, stalled=record.name in stalled)
             health.last_success_at.FromDatetime(record.last_success_at)
         return heartbeat
-
-
-def _first(errors: BaseExceptionGroup[Exception]) -> FedError:
-    """Pick what ended the session; a goodbye of the hub says more than a write that failed."""
-    causes = tuple(leaves(errors))
-    for error in causes:
-        if isinstance(error, SessionEnded):
-            return error
-    for error in causes:
-        if isinstance(error, FedError):
-            return error
-        if isinstance(error, grpc.aio.AioRpcError):
-            return error_from_rpc(error)
-    return Unavailable("the session ended")
-
-
-def stub_of(channel: grpc.aio.Channel) -> link_pb2_grpc.AgentLinkStub:
-    """Return the stub of a channel."""
-    return link_pb2_grpc.AgentLinkStub(channel)

@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-
 from fedcore import limits
 from fedcore.errors import FieldError, Invalid
 from fedproto.agent.v1 import document_pb2, link_pb2
@@ -23,8 +19,8 @@ _MAX_IDENTIFIER: Final = 64
 _MAX_DIGEST: Final = 128
 _MIN_HEARTBEAT_MS: Final = 50
 _MAX_HEARTBEAT_MS: Final = limits.HEARTBEAT_MAX_INTERVAL_S * 1000
-_MAX_RETRY_MS: Final = int(limits.RECONNECT_RESET_S * 1000)
-_MAX_TRUST_BYTES: Final = 64 * 1024
+_MAX_RETRY_MS: Final = 600_000
+"""A hub that goes away may ask for ten minutes of patience, no more."""
 
 
 def checked(frame: link_pb2.HubFrame) -> link_pb2.HubFrame:
@@ -39,33 +35,6 @@ def checked(frame: link_pb2.HubFrame) -> link_pb2.HubFrame:
         )
     _cut_times(frame)
     return frame
-
-
-def check_certificate(key_pem: bytes, chain_pem: bytes, roots_pem: bytes) -> None:
-    """Raise Invalid unless an agent can dial with what the hub answered.
-
-    Stored unchecked, a wrong answer would lock the agent out for good.
-    """
-    check_roots(roots_pem)
-    try:
-        leaf = x509.load_pem_x509_certificates(chain_pem)[0]
-        ours = serialization.load_pem_private_key(key_pem, password=None).public_key()
-        is_ours = leaf.public_key() == ours
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise Invalid("the hub answered with no certificate for this agent") from error
-    if not is_ours:
-        raise Invalid("the hub answered with a certificate for another key")
-
-
-def check_roots(roots_pem: bytes) -> None:
-    """Raise Invalid unless these are roots in PEM that a hub can be verified against."""
-    if len(roots_pem) > _MAX_TRUST_BYTES:
-        raise Invalid(f"the hub sent more than {_MAX_TRUST_BYTES} bytes of roots")
-    try:
-        roots_pem.decode("ascii")
-        x509.load_pem_x509_certificates(roots_pem)
-    except ValueError as error:
-        raise Invalid("the hub sent no usable roots") from error
 
 
 def _frame_errors(frame: link_pb2.HubFrame) -> Iterator[FieldError]:

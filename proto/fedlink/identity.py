@@ -1,7 +1,4 @@
-"""Who this agent is: key, certificate and the hub's roots, and the file of mode 0600 for them.
-
-The other place for them is a Secret: ``identity_secret.py``.
-"""
+"""Who a program is for its hub: key, certificate and the hub's roots, and where they are kept."""
 
 from __future__ import annotations
 
@@ -13,21 +10,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fedca.renewal import renew_at
-from fedcore.errors import Invalid, NotFound
+from fedcore.errors import FedError, Invalid, NotFound
 from fedcore.files import create_private, write_private
+from fedlink.trust import check_roots
 
+log = structlog.get_logger()
 _FILE: Final = "identity.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Everything an agent needs to dial its hub. ``key_pem`` never leaves the site."""
+    """Everything a program needs to dial its hub. ``key_pem`` never leaves the site."""
 
     hub_id: str
     site_id: str
@@ -42,33 +42,33 @@ class Identity:
 
     @property
     def hub_name(self) -> str:
-        """Name that the hub's certificate must bear."""
+        """Return the name that the hub's certificate must bear."""
         return f"hub.{self.trust_domain}"
 
     @property
     def certificate(self) -> x509.Certificate:
-        """The agent's own certificate."""
+        """Return the program's own certificate."""
         return x509.load_pem_x509_certificates(self.chain_pem)[0]
 
     def renew_at(self) -> datetime:
-        """When to renew: 2/3 of life, spread by the serial so that agents do not renew at once."""
+        """Return when to renew: 2/3 of life, spread by the serial so that not all renew at once."""
         leaf = self.certificate
         spread = (leaf.serial_number % 2001 - 1000) / 1000
         return renew_at(leaf.not_valid_before_utc, leaf.not_valid_after_utc, spread=spread)
 
 
-class Identities(Protocol):
-    """Where an agent keeps who it is. Every write is kept, or nothing of it is, at its return."""
+class IdentityStore(Protocol):
+    """Where a program keeps who it is. A write is kept as a whole at its return, or not at all."""
 
     @property
     def place(self) -> str:
-        """The place in words for people."""
+        """Return the place in words for people."""
 
     async def exists(self) -> bool:
-        """Tell whether the agent has joined."""
+        """Return whether the program has joined."""
 
     async def load(self) -> Identity:
-        """Read the identity; NotFound tells to join first, Invalid names what cannot be read."""
+        """Read the identity; raises NotFound before a join, Invalid for what cannot be read."""
 
     async def save(self, identity: Identity) -> None:
         """Replace the identity as a whole: a crash leaves the old or the new."""
@@ -80,40 +80,79 @@ class Identities(Protocol):
         """Forget the key of a join that is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredIdentity:
-    """An identity, and where it is kept."""
+class CurrentIdentity:
+    """The identity that a running program has at present, and the store that it is kept in.
 
-    identity: Identity
-    identities: Identities
+    Everybody who needs the certificate or the roots holds this object, so that a renewal reaches
+    them all.
+    """
+
+    def __init__(self, identity: Identity, store: IdentityStore) -> None:
+        self.value = identity
+        self.store = store
+
+    def roots_pem(self) -> bytes:
+        """Return the roots that the hub is verified against."""
+        return self.value.roots_pem
+
+    async def replace(self, identity: Identity) -> None:
+        """Store another identity, then take it up; where storing fails the old one stays."""
+        await self.store.save(identity)
+        self.value = identity
+
+    async def add_roots(self, version: int, roots_pem: bytes) -> None:
+        """Take up roots that the hub announces; the older ones stay until the hub drops them.
+
+        Raises Invalid for what is no root. Roots that cannot be stored hold for this life of the
+        process: the hub announces them again in each session.
+        """
+        if version <= self.value.trust_version:
+            return
+        check_roots(roots_pem)
+        identity = replace(self.value, roots_pem=roots_pem, trust_version=version)
+        try:
+            await self.replace(identity)
+        except FedError as error:
+            log.warning("trust.not_stored", reason=error.message)
+            self.value = identity
+
+    async def reload(self) -> bool:
+        """Take up what another process has stored meanwhile; return whether it has."""
+        stored = await self.store.load()
+        is_same = stored.chain_pem == self.value.chain_pem
+        if is_same or stored.agent_id != self.value.agent_id:
+            return False
+        self.value = stored
+        return True
 
 
 class IdentityFile:
-    """The agent's identity on disk."""
+    """An identity on disk, in a file of mode 0600. ``program`` names the command that joins."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, program: str) -> None:
         self._path = directory / _FILE
+        self._program = program
 
     @property
     def place(self) -> str:
-        """The file."""
+        """Return the file in words for people."""
         return f"file {self._path}"
 
     async def exists(self) -> bool:
-        """Tell whether the agent has joined."""
+        """Return whether the program has joined."""
         return await asyncio.to_thread(self._path.exists)
 
     async def load(self) -> Identity:
-        """Read the identity."""
+        """Read the identity; raises NotFound, Invalid."""
         try:
             content = await asyncio.to_thread(self._path.read_bytes)
         except FileNotFoundError:
-            text = f"no identity in {self._path.parent}: run `fedagent join` first"
+            text = f"no identity in {self._path.parent}: run `{self._program} join` first"
             raise NotFound(text) from None
         return read_identity(content, self.place)
 
     async def save(self, identity: Identity) -> None:
-        """Write the identity; on disk when the call returns."""
+        """Write the identity; it is on disk when the call returns."""
         await asyncio.to_thread(write_private, self._path, write_identity(identity))
 
     async def pending_key(self) -> bytes:
@@ -144,7 +183,7 @@ def make_csr(key_pem: bytes, common_name: str) -> bytes:
     """Make a PKCS#10 request for ``key_pem``; the hub takes nothing of it but the key."""
     key = serialization.load_pem_private_key(key_pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError("an agent's key is a P-256 key")
+        raise TypeError("the key of an identity is a P-256 key")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM)
