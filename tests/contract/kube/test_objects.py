@@ -240,7 +240,12 @@ async def test_a_deployment_that_recreates_ends_its_old_pods_first(
         old = before["metadata"]["name"]
         assert await objects.wait_gone(kube, PODS, old, namespace=namespace, limit_s=patient())
         assert await objects.wait_until(
-            kube, DEPLOYMENTS, "web", lambda body: is_complete(body, 1), namespace=namespace
+            kube,
+            DEPLOYMENTS,
+            "web",
+            lambda body: is_complete(body, 1),
+            namespace=namespace,
+            limit_s=patient(),
         )
         (before,) = await objects.list_all(kube, PODS, namespace=namespace, labels={"app": "web"})
         assert before["metadata"]["name"] != old
