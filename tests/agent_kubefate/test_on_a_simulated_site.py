@@ -96,9 +96,7 @@ class Site(BareSite):
             latest = await client.job(job.uuid)
             return latest if latest.is_over else None
 
-        ended = await until(ended_job)
-        assert ended is not None
-        return ended
+        return await until(ended_job)
 
 
 @pytest.fixture

@@ -442,9 +442,7 @@ class SimulatedSite:
                 return None
             return latest if is_accepted(latest) else None
 
-        status = await until(accepted, f"{resource_id}: {accept}", describe=lambda: latest)
-        assert status is not None
-        return status
+        return await until(accepted, f"{resource_id}: {accept}", describe=lambda: latest)
 
     async def events(self) -> list[event_pb2.Event]:
         found: list[event_pb2.Event] = []

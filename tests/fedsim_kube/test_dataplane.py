@@ -197,7 +197,7 @@ async def test_a_broken_table_kills_the_proxy_at_its_start(client, deployment, w
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
+        async with time_limit(0.2):
             await asyncio.open_connection(NODE_IP, port, ssl=context, server_hostname="a.b")
 
 

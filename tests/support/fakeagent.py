@@ -343,6 +343,4 @@ async def connect_again(agent: FakeAgent) -> FakeSession:
         except (FedError, AssertionError):
             return None
 
-    session = await until(attempt, f"{agent.name} is back")
-    assert session is not None
-    return session
+    return await until(attempt, f"{agent.name} is back")

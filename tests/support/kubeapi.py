@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from tests.support.patience import LIMIT_S, time_limit, until
+from tests.support.patience import time_limit, until
 
 Json = dict[str, Any]
 
@@ -115,9 +115,7 @@ class KubeApi:
             return False
         return True
 
-    async def wait(
-        self, path: str, accept: Callable[[Json], bool] = bool, *, limit_s: float = LIMIT_S
-    ) -> Json:
+    async def wait(self, path: str, accept: Callable[[Json], bool] = bool) -> Json:
         """Read an object until it is accepted; one that is not there yet is waited for."""
         latest: Json = {}
 
@@ -129,9 +127,7 @@ class KubeApi:
         def status() -> str:
             return json.dumps(latest.get("status", latest))[:2000]
 
-        body = await until(accepted, path, describe=status, limit_s=limit_s)
-        assert body is not None
-        return body
+        return await until(accepted, path, describe=status)
 
     async def wait_gone(self, path: str) -> None:
         """Return when the object does not exist any more."""

@@ -127,7 +127,7 @@ QUICK_DIALS = LinkTiming(redial=Backoff(base_s=0.05, cap_s=0.3))
 DEFAULT_TIMING = AgentTiming(link=QUICK_DIALS)
 
 
-def impatient_timing(**plan_waits: float) -> AgentTiming:
+def impatient_timing(**plan_waits: Any) -> AgentTiming:
     """Return shorter waits of an agent for KubeFATE: the simulated one is fast, too."""
     return AgentTiming(
         plan=replace(scaled(PlanTiming(), PATIENCE), **plan_waits),

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import pytest
 
@@ -38,23 +38,40 @@ def time_limit(limit_s: float = LIMIT_S) -> asyncio.Timeout:
     return asyncio.timeout(patient(limit_s))
 
 
+@overload
 async def until(
-    condition: Callable[[], T | Awaitable[T]],
+    condition: Callable[[], Awaitable[T | None]],
+    expected: str = ...,
+    *,
+    describe: Callable[[], object] | None = ...,
+    limit_s: float = ...,
+) -> T: ...
+@overload
+async def until(
+    condition: Callable[[], T | None],
+    expected: str = ...,
+    *,
+    describe: Callable[[], object] | None = ...,
+    limit_s: float = ...,
+) -> T: ...
+async def until(
+    condition: Callable[[], Any],
     expected: str = "",
     *,
-    describe: Callable[[], object | Awaitable[object]] | None = None,
+    describe: Callable[[], object] | None = None,
     limit_s: float = LIMIT_S,
-) -> T:
-    """Ask until the answer is true and return it.
+) -> Any:
+    """Ask until the answer is true and return it; what is asked may be a coroutine.
 
     After the limit the test fails with what was expected, the last answer, and what `describe`
     says. The pauses grow, so that a long wait costs little and a short one is not lengthened.
     """
-    answer: T | None = None
+    answer: Any = None
     loop = asyncio.get_running_loop()
     begun, pause_s = loop.time(), _FIRST_PAUSE_S
+    limit = asyncio.timeout(None)
     try:
-        async with asyncio.timeout(None) as limit:
+        async with limit:
             while True:
                 limit.reschedule(begun + patient(limit_s))
                 if answer := await _value_of(condition()):
@@ -68,5 +85,5 @@ async def until(
     pytest.fail(f"waited in vain: {expected or condition}; last answer: {answer!r}{state}")
 
 
-async def _value_of(value: T | Awaitable[T]) -> T:
+async def _value_of(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import text
@@ -139,7 +139,7 @@ class PostgresCluster:
         if done.returncode != 0:
             raise RuntimeError(f"{Path(argv[0]).name}: {done.stderr.decode(errors='replace')}")
 
-    def _identity(self) -> dict[str, object]:
+    def _identity(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {}
         user, group = self._owner()
