@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from tests.dataplane.ground import Address
 from tests.support.dataplane import Deployed, DeployedParty, Proxies
 from tests.support.patience import patient
+from tests.support.proxy_host import Address
 
 _CHUNK: Final = 65_536
 _END_LIMIT_S: Final = 5.0
@@ -36,8 +36,8 @@ class Backends:
 
     async def open_all(self, deployed: Deployed, proxies: Proxies) -> None:
         """Start every party's backends and the node ports of the exchange."""
-        await self.relay(deployed.ats, proxies.ground.ats)
-        await self.relay(deployed.nginx, proxies.ground.nginx)
+        await self.relay(deployed.ats, proxies.proxy_host.ats)
+        await self.relay(deployed.nginx, proxies.proxy_host.nginx)
         for party in deployed.parties:
             await self.open(party)
 

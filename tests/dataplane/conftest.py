@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.dataplane.federation import Bureau, KeyRing
-from tests.dataplane.ground import Ground
 from tests.dataplane.stage import NODE_IPS, namespaces_or_loopback
 from tests.support.dataplane import absent_programs
+from tests.support.proxy_host import ProxyHost
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,6 @@ def programs() -> None:
 
 
 @pytest.fixture
-def ground(programs: None, tmp_path: Path) -> Iterator[Ground]:
+def proxy_host(programs: None, tmp_path: Path) -> Iterator[ProxyHost]:
     with namespaces_or_loopback(tmp_path, NODE_IPS) as made:
         yield made

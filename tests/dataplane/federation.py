@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypedDict, Unpack
 
-from tests.dataplane.ground import Address
 from tests.planner.strategies import EXCHANGE_ID, leaving, party_resource, report, world
 from tests.support.dataplane import Deployed, DeployedParty, Files
+from tests.support.proxy_host import Address
 
 from fedca.authority import Authority, AuthoritySettings, IssueRequest, Subject
 from fedca.csr import make_csr_pem

@@ -12,9 +12,9 @@ import aiohttp
 import yaml
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
-from tests.dataplane.ground import Address
 from tests.support.dataplane import Deployed, DeployedParty, cut
 from tests.support.patience import patient, time_limit
+from tests.support.proxy_host import Address
 
 PROBE_LIMIT_S: Final = 3.0
 """A proxy that does not answer is asked again: this limit is the pause, not the end."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.dataplane.backends import Backends
-from tests.dataplane.ground import Address, Loopback
 from tests.support.dataplane import (
     TABLES,
     Deployed,
@@ -27,6 +26,7 @@ from tests.support.dataplane import (
 from tests.support.federation import Federation
 from tests.support.lifecycle import Json
 from tests.support.place import simulated_place
+from tests.support.proxy_host import Address, Loopback
 
 from fedagent.kube.kinds import CONFIGMAPS, PODS, SECRETS
 from fedagent.kube.objects import list_all
@@ -120,10 +120,10 @@ class Pods:
 @asynccontextmanager
 async def real_pods(fed: Federation, folder: Path) -> AsyncIterator[Pods]:
     """Start the proxies on what is deployed, without parties' brokers: a test opens those."""
-    ground = Loopback.make()
+    proxy_host = Loopback.make()
     try:
         found = await deployed(fed, ())
-        async with running_proxies(found, ground, folder, is_managed=True) as proxies:
+        async with running_proxies(found, proxy_host, folder, is_managed=True) as proxies:
             pods = Pods(fed, proxies, Backends(folder))
             pods.connect()
             try:
@@ -132,4 +132,4 @@ async def real_pods(fed: Federation, folder: Path) -> AsyncIterator[Pods]:
             finally:
                 await pods.backends.close_all()
     finally:
-        ground.close()
+        proxy_host.close()

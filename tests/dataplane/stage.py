@@ -13,9 +13,9 @@ from typing import Final, Unpack
 
 from tests.dataplane.backends import Backends
 from tests.dataplane.federation import Bureau, Entrance, Party, Ways, deployed_federation
-from tests.dataplane.ground import NETWORK, Ground, Loopback, Namespaces, NoNamespaceError
 from tests.dataplane.probes import WayOut
 from tests.support.dataplane import Deployed, Proxies, running_proxies
+from tests.support.proxy_host import NETWORK, Loopback, Namespaces, NoNamespaceError, ProxyHost
 
 NODES: Final = 12
 """Nodes that a stage has addresses for beside the exchange's, which is number 0."""
@@ -24,30 +24,30 @@ NODE_IPS: Final = tuple(f"{NETWORK}.{_FIRST_NODE + each}.1" for each in range(NO
 
 
 @contextlib.contextmanager
-def namespaces_or_loopback(folder: Path, ips: Iterable[str]) -> Iterator[Ground]:
+def namespaces_or_loopback(folder: Path, ips: Iterable[str]) -> Iterator[ProxyHost]:
     """Make way A's place with these addresses, or way B's where there are no namespaces; enter it.
 
     Only addresses of 127.0.0.0/8 can be had in the latter.
     """
-    ground: Namespaces | Loopback
+    proxy_host: Namespaces | Loopback
     try:
-        ground = Namespaces.make(folder, ips)
+        proxy_host = Namespaces.make(folder, ips)
     except (NoNamespaceError, OSError):
-        ground = Loopback.make()
+        proxy_host = Loopback.make()
     try:
-        with ground.entered():
-            yield ground
+        with proxy_host.entered():
+            yield proxy_host
     finally:
-        ground.close()
+        proxy_host.close()
 
 
 @contextlib.asynccontextmanager
 async def on_stage(
-    ground: Ground, folder: Path, deployed: Deployed, *, is_managed: bool = False
+    proxy_host: ProxyHost, folder: Path, deployed: Deployed, *, is_managed: bool = False
 ) -> AsyncIterator[tuple[Proxies, Backends]]:
     """Run the exchange's proxies on what was deployed, and all that stands behind them."""
     backends = Backends(folder)
-    async with running_proxies(deployed, ground, folder, is_managed=is_managed) as proxies:
+    async with running_proxies(deployed, proxy_host, folder, is_managed=is_managed) as proxies:
         try:
             await backends.open_all(deployed, proxies)
             yield proxies, backends
@@ -59,7 +59,7 @@ async def on_stage(
 class Stage:
     """The running proxies, what stands behind them, and what they were given."""
 
-    ground: Ground
+    proxy_host: ProxyHost
     proxies: Proxies
     backends: Backends
     bureau: Bureau
@@ -77,14 +77,14 @@ class Stage:
         return self.deployed
 
 
-def node_of(ground: Ground, number: int) -> str:
-    """Return the address of node ``number`` of a ground; 0 is the exchange's."""
-    return f"{ground.network}.{_FIRST_NODE + number}.1"
+def node_of(proxy_host: ProxyHost, number: int) -> str:
+    """Return the address of node ``number`` of a proxy_host; 0 is the exchange's."""
+    return f"{proxy_host.network}.{_FIRST_NODE + number}.1"
 
 
 @contextlib.asynccontextmanager
 async def staged(
-    ground: Ground,
+    proxy_host: ProxyHost,
     folder: Path,
     bureau: Bureau,
     parties: Iterable[Party],
@@ -93,7 +93,7 @@ async def staged(
     **ways: Unpack[Ways],
 ) -> AsyncIterator[Stage]:
     """Plan a federation and put it on the stage."""
-    entrance = Entrance.at(node_of(ground, 0))
+    entrance = Entrance.at(node_of(proxy_host, 0))
     deployed = await deployed_federation(parties, bureau, entrance, **ways)
-    async with on_stage(ground, folder, deployed, is_managed=is_managed) as (proxies, backends):
-        yield Stage(ground, proxies, backends, bureau, entrance, deployed)
+    async with on_stage(proxy_host, folder, deployed, is_managed=is_managed) as (proxies, backends):
+        yield Stage(proxy_host, proxies, backends, bureau, entrance, deployed)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.dataplane.ground import Address
 from tests.dataplane.probes import (
     Tunnel,
     WayOut,
@@ -19,6 +18,7 @@ from tests.dataplane.sites import Pods, deployed, open_federation, real_pods
 from tests.support.federation import DOMAIN, NAME, Federation
 from tests.support.lifecycle import Json, loopback_ip
 from tests.support.patience import until
+from tests.support.proxy_host import Address
 
 pytestmark = pytest.mark.dataplane
 

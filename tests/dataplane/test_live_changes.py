@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.dataplane.federation import Bureau, Party
-from tests.dataplane.ground import Ground
 from tests.dataplane.probes import Tunnel, WayOut, posted, presented, reached, to
 from tests.dataplane.stage import Stage, node_of, staged
 from tests.support.patience import until
+from tests.support.proxy_host import ProxyHost
 
 pytestmark = [pytest.mark.dataplane, pytest.mark.slow]
 NGINX_S = 10.0
@@ -19,8 +19,8 @@ NGINX_S = 10.0
 Asked = Callable[[], Awaitable[bool]]
 
 
-def some(ground: Ground, *ids: int) -> list[Party]:
-    return [Party.at(each, node_of(ground, each % 10 + 1)) for each in ids]
+def some(proxy_host: ProxyHost, *ids: int) -> list[Party]:
+    return [Party.at(each, node_of(proxy_host, each % 10 + 1)) for each in ids]
 
 
 def serves(stage: Stage, way: WayOut, party_id: int) -> Asked:
@@ -42,15 +42,15 @@ def has_left(way: WayOut, party_id: int) -> Asked:
 
 
 async def test_a_reload_adds_removes_and_moves_routes_and_cuts_no_tunnel(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    parties = some(ground, 9990, 9991, 9992)
-    async with staged(ground, tmp_path, bureau, parties, is_managed=True) as stage:
+    parties = some(proxy_host, 9990, 9991, 9992)
+    async with staged(proxy_host, tmp_path, bureau, parties, is_managed=True) as stage:
         way, roots = stage.way_of(9990), bureau.roots_pem
         kept = await Tunnel.open(way.ats, way.name(9991), roots)
         leaving = await Tunnel.open(way.ats, way.name(9992), roots)
 
-        parties = some(ground, 9990, 9991, 9992, 9993)
+        parties = some(proxy_host, 9990, 9991, 9992, 9993)
         await stage.backends.open((await stage.redeploy(parties)).party(9993))
         stage.proxies.reload_traffic_server()
         await until(serves(stage, way, 9993))
@@ -64,7 +64,7 @@ async def test_a_reload_adds_removes_and_moves_routes_and_cuts_no_tunnel(
         assert await leaving.echoes("still there")
 
         old = stage.deployed.party(9991)
-        moved = [*some(ground, 9990, 9993), Party.at(9991, node_of(ground, 11))]
+        moved = [*some(proxy_host, 9990, 9993), Party.at(9991, node_of(proxy_host, 11))]
         await stage.redeploy(moved)
         await stage.backends.open(stage.deployed.party(9991))
         await stage.backends.close(old.pulsar)
@@ -76,10 +76,10 @@ async def test_a_reload_adds_removes_and_moves_routes_and_cuts_no_tunnel(
 
 
 async def test_a_reload_of_a_broken_table_succeeds_and_keeps_the_old_routes(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    parties = some(ground, 9990, 9991)
-    async with staged(ground, tmp_path, bureau, parties, is_managed=True) as stage:
+    parties = some(proxy_host, 9990, 9991)
+    async with staged(proxy_host, tmp_path, bureau, parties, is_managed=True) as stage:
         way = stage.way_of(9990)
         broken = {"traffic-server-sni": {"sni.yaml": "sni:\n"}}
         stage.proxies.write({**stage.deployed.config_maps, **broken})
@@ -91,12 +91,12 @@ async def test_a_reload_of_a_broken_table_succeeds_and_keeps_the_old_routes(
 
 
 async def test_nginx_takes_additions_by_itself_and_forgets_a_party_only_when_reloaded(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    parties = some(ground, 9990, 9991)
-    async with staged(ground, tmp_path, bureau, parties) as stage:
+    parties = some(proxy_host, 9990, 9991)
+    async with staged(proxy_host, tmp_path, bureau, parties) as stage:
         way = stage.way_of(9990)
-        more = some(ground, 9990, 9991, 9992)
+        more = some(proxy_host, 9990, 9991, 9992)
         await stage.backends.open((await stage.redeploy(more)).party(9992))
         await until(answers(way, 9992))
 

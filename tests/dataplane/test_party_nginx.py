@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 from tests.dataplane.backends import Backends
 from tests.dataplane.federation import Bureau, Entrance, Party, deployed_federation
-from tests.dataplane.ground import Ground, Loopback
 from tests.dataplane.probes import posted, to
 from tests.dataplane.stage import node_of
 from tests.support.dataplane import Proxies
+from tests.support.proxy_host import Loopback, ProxyHost
 
 pytestmark = pytest.mark.dataplane
 FATE_FLOW: Final = ("127.64.0.1", 9380)
@@ -22,42 +22,44 @@ FATE_FLOW: Final = ("127.64.0.1", 9380)
 
 @asynccontextmanager
 async def party_nginx(
-    ground: Ground, folder: Path, bureau: Bureau, rename: str = ""
-) -> AsyncIterator[Ground]:
+    proxy_host: ProxyHost, folder: Path, bureau: Bureau, rename: str = ""
+) -> AsyncIterator[ProxyHost]:
     """Run party 9999's nginx; ``rename``: a table with this name in place of the exchange's IP."""
-    if isinstance(ground, Loopback):
+    if isinstance(proxy_host, Loopback):
         pytest.skip("the name `fateflow` needs namespaces: run the tests as root")
-    entrance = Entrance.at(node_of(ground, 0))
+    entrance = Entrance.at(node_of(proxy_host, 0))
     deployed = await deployed_federation(
-        [Party.at(9999, node_of(ground, 1)), Party.at(10000, node_of(ground, 2))], bureau, entrance
+        [Party.at(9999, node_of(proxy_host, 1)), Party.at(10000, node_of(proxy_host, 2))],
+        bureau,
+        entrance,
     )
     files = dict(deployed.party(9999).config_maps["nginx-config"])
     if rename:
         table = files["route_table.yaml"]
         files["route_table.yaml"] = table.replace(entrance.nginx[0], rename)
-    proxies, backends = Proxies(ground, folder, is_managed=False), Backends(folder)
+    proxies, backends = Proxies(proxy_host, folder, is_managed=False), Backends(folder)
     proxies.mount_nginx(files)
     try:
         await proxies.start_nginx()
         await backends.open_http(entrance.nginx, "the exchange")
         await backends.open_http(FATE_FLOW, "its own FATE-Flow")
-        yield ground
+        yield proxy_host
     finally:
         await proxies.stop()
         await backends.close_all()
 
 
 async def test_a_partys_nginx_sends_other_parties_to_the_exchange_and_keeps_its_own(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with party_nginx(ground, tmp_path, bureau):
-        assert await posted(ground.nginx, to(10000)) == (200, "the exchange")
-        assert await posted(ground.nginx, to(9999)) == (200, "its own FATE-Flow")
+    async with party_nginx(proxy_host, tmp_path, bureau):
+        assert await posted(proxy_host.nginx, to(10000)) == (200, "the exchange")
+        assert await posted(proxy_host.nginx, to(9999)) == (200, "its own FATE-Flow")
 
 
 async def test_a_name_in_its_table_would_have_a_party_answer_for_another(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
     """Why the planner writes IP addresses alone."""
-    async with party_nginx(ground, tmp_path, bureau, rename="exchange.example.com"):
-        assert await posted(ground.nginx, to(10000)) == (200, "its own FATE-Flow")
+    async with party_nginx(proxy_host, tmp_path, bureau, rename="exchange.example.com"):
+        assert await posted(proxy_host.nginx, to(10000)) == (200, "its own FATE-Flow")

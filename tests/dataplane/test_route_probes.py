@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.dataplane.federation import Bureau, KeyRing, Party, deployed_federation
-from tests.dataplane.ground import Address, Ground
 from tests.dataplane.probes import reached
 from tests.dataplane.stage import Stage, node_of, staged
 from tests.support.dataplane import end
 from tests.support.patience import until
+from tests.support.proxy_host import Address, ProxyHost
 
 from fedagent.domain.route_probes import NOT_SERVED, PARTY_DOWN, REACHABLE, UNREACHABLE
 from fedagent.reconcile.probe import RouteProber
@@ -20,8 +20,8 @@ from fedagent.reconcile.probe import RouteProber
 pytestmark = pytest.mark.dataplane
 
 
-def two(ground: Ground) -> list[Party]:
-    return [Party.at(each, node_of(ground, n)) for n, each in enumerate((9999, 10000), start=1)]
+def two(proxy_host: ProxyHost) -> list[Party]:
+    return [Party.at(each, node_of(proxy_host, n)) for n, each in enumerate((9999, 10000), start=1)]
 
 
 async def states(stage: Stage, *parties: int | str, handshake_limit_s: float = 4.0) -> list[str]:
@@ -33,42 +33,42 @@ async def states(stage: Stage, *parties: int | str, handshake_limit_s: float = 4
 
 
 async def test_a_good_route_is_proven_and_a_name_without_one_is_not_served(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         found = await states(stage, 9999, 10000, 4711)
         assert found == [REACHABLE, REACHABLE, NOT_SERVED]
 
 
 async def test_a_route_stays_proven_until_the_proxy_takes_the_table_without_it(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
-        await stage.redeploy(two(ground), removed=[10000])
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
+        await stage.redeploy(two(proxy_host), removed=[10000])
         assert await states(stage, 10000) == [REACHABLE]
         await stage.proxies.restart_traffic_server()
         assert await states(stage, 9999, 10000) == [REACHABLE, NOT_SERVED]
 
 
 async def test_a_party_whose_port_is_closed_is_down(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         await stage.backends.close(stage.deployed.party(10000).pulsar)
         assert await states(stage, 9999, 10000) == [REACHABLE, PARTY_DOWN]
 
 
 async def test_the_sentinel_is_taken_for_a_party_that_is_down(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         assert await states(stage, "sentinel") == [PARTY_DOWN]
 
 
 async def test_a_party_that_accepts_and_says_nothing_is_down_and_the_others_are_proven(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         address = stage.deployed.party(10000).pulsar
         await stage.backends.close(address)
         with socket.create_server(address):
@@ -77,28 +77,28 @@ async def test_a_party_that_accepts_and_says_nothing_is_down_and_the_others_are_
 
 
 async def test_a_party_with_a_certificate_of_another_hub_is_down(
-    ground: Ground, tmp_path: Path, bureau: Bureau, keys: KeyRing
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau, keys: KeyRing
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         stranger = await Bureau.open(keys)
-        other = await deployed_federation(two(ground), stranger, stage.entrance)
+        other = await deployed_federation(two(proxy_host), stranger, stage.entrance)
         await stage.backends.shut(stage.deployed.party(10000))
         await stage.backends.open(other.party(10000))
         assert await states(stage, 9999, 10000) == [REACHABLE, PARTY_DOWN]
 
 
 async def test_a_proxy_whose_port_is_closed_cannot_be_reached(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         await stage.backends.close(stage.deployed.ats)
         assert await states(stage, 9999, 4711) == [UNREACHABLE, UNREACHABLE]
 
 
 async def test_a_proxy_that_accepts_and_never_answers_serves_nothing(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         await stage.backends.close(stage.deployed.ats)
         with socket.create_server(stage.deployed.ats):
             shown = await states(stage, 9999, 4711, handshake_limit_s=0.5)
@@ -106,10 +106,10 @@ async def test_a_proxy_that_accepts_and_never_answers_serves_nothing(
 
 
 async def test_another_party_behind_a_route_is_no_fault_of_the_proxy(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
     """A reload or restart, which `not-served` leads to, would cut tunnels and mend nothing."""
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         here, there = stage.deployed.party(9999), stage.deployed.party(10000)
         await stage.backends.shut(here)
         await stage.backends.shut(there)
@@ -118,12 +118,12 @@ async def test_another_party_behind_a_route_is_no_fault_of_the_proxy(
 
 
 async def test_a_name_without_a_route_is_not_served_whatever_the_proxys_certificate_is(
-    ground: Ground, tmp_path: Path, bureau: Bureau, keys: KeyRing
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau, keys: KeyRing
 ) -> None:
     """Expired, or of an older root: a removed party would never count as gone."""
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         stranger = await Bureau.open(keys)
-        other = await deployed_federation(two(ground), stranger, stage.entrance)
+        other = await deployed_federation(two(proxy_host), stranger, stage.entrance)
         await stage.proxies.stop()
         stage.proxies.mount(stage.deployed.config_maps, other.secrets)
         await stage.proxies.start()
@@ -131,12 +131,12 @@ async def test_a_name_without_a_route_is_not_served_whatever_the_proxys_certific
 
 
 async def test_a_name_without_a_route_is_not_served_when_the_proxy_has_no_certificate_at_all(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
     """Traffic Server then refuses every handshake of its own and tunnels on."""
-    async with staged(ground, tmp_path, bureau, two(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         await end(stage.proxies.traffic_server)
-        (ground.seen("/etc/trafficserver") / "proxy.key.pem").unlink()
+        (proxy_host.host_path("/etc/trafficserver") / "proxy.key.pem").unlink()
         stage.proxies.traffic_server.spawn()
         way = stage.way_of(10000)
         await until(lambda: opens(way.ats, way.name(9999), bureau.roots_pem))

@@ -7,29 +7,29 @@ from pathlib import Path
 
 import pytest
 from tests.dataplane.federation import Bureau, KeyRing, Party
-from tests.dataplane.ground import Ground, Loopback
 from tests.dataplane.probes import check_every_route, posted, presented, reached, to
 from tests.dataplane.stage import node_of, staged
+from tests.support.proxy_host import Loopback, ProxyHost
 
 pytestmark = pytest.mark.dataplane
 
 
-def three(ground: Ground) -> list[Party]:
+def three(proxy_host: ProxyHost) -> list[Party]:
     ids = (9999, 10000, 10001)
-    return [Party.at(each, node_of(ground, n)) for n, each in enumerate(ids, start=1)]
+    return [Party.at(each, node_of(proxy_host, n)) for n, each in enumerate(ids, start=1)]
 
 
 async def test_every_party_reaches_every_other_by_name_with_its_certificate_checked(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, three(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host)) as stage:
         await check_every_route(stage.deployed)
 
 
 async def test_a_name_in_capitals_is_routed_and_arrives_as_it_was_sent(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, three(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host)) as stage:
         way = stage.way_of(9999)
         name = way.name(10000).upper()
         assert await reached(way.ats, name, stage.deployed.roots_pem) == "party 10000"
@@ -37,9 +37,9 @@ async def test_a_name_in_capitals_is_routed_and_arrives_as_it_was_sent(
 
 
 async def test_an_unknown_name_is_answered_with_the_proxys_own_certificate(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, three(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host)) as stage:
         way = stage.way_of(9999)
         for name in (way.name(4711), f"deeper.{way.name(10000)}", "10000.elsewhere.example.org"):
             assert await presented(way.ats, name) == (f"proxy.{way.domain}",)
@@ -49,20 +49,20 @@ async def test_an_unknown_name_is_answered_with_the_proxys_own_certificate(
 
 
 async def test_another_hubs_roots_do_not_verify_a_party(
-    ground: Ground, tmp_path: Path, bureau: Bureau, keys: KeyRing
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau, keys: KeyRing
 ) -> None:
     stranger = await Bureau.open(keys)
-    async with staged(ground, tmp_path, bureau, three(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host)) as stage:
         way = stage.way_of(9999)
         with pytest.raises(ssl.SSLCertVerificationError):
             await reached(way.ats, way.name(10000), stranger.roots_pem)
 
 
 async def test_a_removed_party_is_gone_from_both_proxies(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    parties = three(ground)
-    async with staged(ground, tmp_path, bureau, parties) as stage:
+    parties = three(proxy_host)
+    async with staged(proxy_host, tmp_path, bureau, parties) as stage:
         way = stage.way_of(9999)
         await stage.redeploy(parties, removed=[10000])
         await stage.proxies.stop()
@@ -76,18 +76,18 @@ async def test_a_removed_party_is_gone_from_both_proxies(
 
 
 async def test_a_party_that_has_reported_no_address_is_left_out_and_the_others_work(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, three(ground), unreported=[10001]) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host), unreported=[10001]) as stage:
         way = stage.way_of(9999)
         assert await presented(way.ats, way.name(10001)) == (f"proxy.{way.domain}",)
         assert await reached(way.ats, way.name(10000), bureau.roots_pem) == "party 10000"
 
 
 async def test_an_exchange_without_parties_stays_alive_and_its_sentinel_leads_nowhere(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, []) as stage:
+    async with staged(proxy_host, tmp_path, bureau, []) as stage:
         domain = "credit-risk.example.com"
         assert await presented(stage.deployed.ats, f"9999.{domain}") == (f"proxy.{domain}",)
         with pytest.raises((OSError, TimeoutError)):
@@ -97,10 +97,10 @@ async def test_an_exchange_without_parties_stays_alive_and_its_sentinel_leads_no
 
 
 async def test_the_first_party_of_an_empty_exchange_gets_its_route(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    party = Party.at(9999, node_of(ground, 1))
-    async with staged(ground, tmp_path, bureau, []) as stage:
+    party = Party.at(9999, node_of(proxy_host, 1))
+    async with staged(proxy_host, tmp_path, bureau, []) as stage:
         deployed = await stage.redeploy([party])
         await stage.backends.open(deployed.party(9999))
         await stage.proxies.restart_traffic_server()
@@ -109,12 +109,12 @@ async def test_the_first_party_of_an_empty_exchange_gets_its_route(
 
 
 async def test_an_advertised_address_wins_over_the_reported_one(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    outside = node_of(ground, 4)
+    outside = node_of(proxy_host, 4)
     advertise = {"pulsar": f"{outside}:6651", "nginx": f"{outside}:8000"}
-    nat = Party.at(10002, node_of(ground, 3), advertise=advertise)
-    async with staged(ground, tmp_path, bureau, [*three(ground)[:2], nat]) as stage:
+    nat = Party.at(10002, node_of(proxy_host, 3), advertise=advertise)
+    async with staged(proxy_host, tmp_path, bureau, [*three(proxy_host)[:2], nat]) as stage:
         assert stage.deployed.party(10002).pulsar == (outside, 6651)
         way = stage.way_of(9999)
         assert await reached(way.ats, way.name(10002), bureau.roots_pem) == "party 10002"
@@ -122,23 +122,23 @@ async def test_an_advertised_address_wins_over_the_reported_one(
 
 
 async def test_an_advertised_name_leads_where_the_exchanges_site_resolved_it_to(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    outside = node_of(ground, 4)
+    outside = node_of(proxy_host, 4)
     advertise = {"pulsar": "fate.bank.example:6651", "nginx": "fate.bank.example:8000"}
-    named = Party.at(10002, node_of(ground, 3), advertise=advertise)
+    named = Party.at(10002, node_of(proxy_host, 3), advertise=advertise)
     known = {"fate.bank.example": outside}
-    parties = [*three(ground)[:2], named]
-    async with staged(ground, tmp_path, bureau, parties, resolutions=known) as stage:
+    parties = [*three(proxy_host)[:2], named]
+    async with staged(proxy_host, tmp_path, bureau, parties, resolutions=known) as stage:
         way = stage.way_of(9999)
         assert await reached(way.ats, way.name(10002), bureau.roots_pem) == "party 10002"
         assert await posted(way.nginx, to(10002)) == (200, 10002)
 
 
 async def test_a_broker_that_was_down_is_reached_as_soon_as_it_is_back(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, three(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host)) as stage:
         way, party = stage.way_of(9999), stage.deployed.party(10000)
         await stage.backends.shut(party)
         with pytest.raises((ConnectionError, ssl.SSLError)):
@@ -150,10 +150,10 @@ async def test_a_broker_that_was_down_is_reached_as_soon_as_it_is_back(
 
 
 async def test_a_request_for_a_stranger_ends_in_an_error_and_hurts_nobody(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
     """The chart sends strangers to the exchange itself, by a name that nginx cannot use."""
-    async with staged(ground, tmp_path, bureau, three(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host)) as stage:
         door = stage.deployed.nginx
         for headers in (to(4711), to(9999, service="no-such"), {"service": "fateflow"}):
             status, _ = await posted(door, headers)
@@ -162,9 +162,9 @@ async def test_a_request_for_a_stranger_ends_in_an_error_and_hurts_nobody(
 
 
 async def test_the_environment_header_does_where_the_party_header_is_missing(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, three(ground)) as stage:
+    async with staged(proxy_host, tmp_path, bureau, three(proxy_host)) as stage:
         headers = {"dest-env": "10000", "service": "fateflow"}
         assert await posted(stage.deployed.nginx, headers) == (200, 10000)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.dataplane.federation import Bureau, Party, Ways
-from tests.dataplane.ground import Ground
 from tests.dataplane.probes import presented
 from tests.dataplane.stage import node_of, staged
 from tests.support.dataplane import cut, end
 from tests.support.patience import until
+from tests.support.proxy_host import ProxyHost
 
 from fedsim.kubefate import proxy_files
 
@@ -26,9 +26,9 @@ REFUSED = 33
 
 @pytest.mark.parametrize("table", [proxy_files.sni([]), "{}\n", "sni: {}\n"])
 async def test_a_table_without_entries_ends_traffic_server_at_its_start(
-    table: str, ground: Ground, tmp_path: Path, bureau: Bureau
+    table: str, proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, []) as stage:
+    async with staged(proxy_host, tmp_path, bureau, []) as stage:
         server = stage.proxies.traffic_server
         await end(server)
         tables = stage.deployed.config_maps
@@ -41,30 +41,32 @@ async def test_a_table_without_entries_ends_traffic_server_at_its_start(
         await stage.proxies.start_traffic_server()
 
 
-async def test_the_planner_never_writes_one(ground: Ground, tmp_path: Path, bureau: Bureau) -> None:
-    party = Party.at(9999, node_of(ground, 1))
-    async with staged(ground, tmp_path, bureau, [party]) as stage:
+async def test_the_planner_never_writes_one(
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
+) -> None:
+    party = Party.at(9999, node_of(proxy_host, 1))
+    async with staged(proxy_host, tmp_path, bureau, [party]) as stage:
         for gone in (Ways(removed=[9999]), Ways(unreported=[9999])):
             deployed = await stage.redeploy([party], **gone)
             table = yaml.safe_load(deployed.config_maps["traffic-server-sni"]["sni.yaml"])
             assert [each["fqdn"] for each in table["sni"]] == ["sentinel.credit-risk.example.com"]
             await stage.proxies.restart_traffic_server()
-            shown = await presented(stage.ground.ats, "9999.credit-risk.example.com")
+            shown = await presented(stage.proxy_host.ats, "9999.credit-risk.example.com")
             assert shown == ("proxy.credit-risk.example.com",)
 
 
 @pytest.mark.slow
 async def test_under_its_manager_a_dead_traffic_server_still_accepts_and_never_answers(
-    ground: Ground, tmp_path: Path, bureau: Bureau
+    proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
-    async with staged(ground, tmp_path, bureau, [], is_managed=True) as stage:
+    async with staged(proxy_host, tmp_path, bureau, [], is_managed=True) as stage:
         await end(stage.proxies.traffic_server)
         empty = {"traffic-server-sni": {"sni.yaml": proxy_files.sni([])}}
         stage.proxies.write({**stage.deployed.config_maps, **empty})
         stage.proxies.traffic_server.spawn()
         await until(stage.proxies.has_refused_a_table)
-        _, writer = await asyncio.open_connection(*stage.ground.ats)
+        _, writer = await asyncio.open_connection(*stage.proxy_host.ats)
         await cut(writer)
         with pytest.raises(TimeoutError):
-            await presented(stage.ground.ats, "9999.credit-risk.example.com")
+            await presented(stage.proxy_host.ats, "9999.credit-risk.example.com")
         stage.proxies.traffic_server.check()

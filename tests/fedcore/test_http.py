@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.patience import patient
+from tests.support.patience import patient, time_limit
 
 from fedcore.byte_stream import read_limited
 from fedcore.http import CallErrors, network_call
@@ -60,6 +60,6 @@ async def test_errors_of_the_caller_and_its_own_time_limits_pass() -> None:
     with pytest.raises(TimeoutError):
         async with (
             network_call("GET /x", limit_s=None, errors=ERRORS),
-            asyncio.timeout(0.01),
+            time_limit(0.01),
         ):
             await asyncio.sleep(60)

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.dataplane.ground import Address, Ground
 from tests.support.patience import patient, time_limit, until
 from tests.support.processes import Process
+from tests.support.proxy_host import Address, ProxyHost
 
 Files = Mapping[str, str]
 """The ``data`` of a ConfigMap or a Secret, as the Kubernetes API gives it."""
@@ -121,40 +121,40 @@ class Proxies:
     Only a managed one can be reloaded; alone, it serves after 0.1 s instead of 3 s.
     """
 
-    def __init__(self, ground: Ground, folder: Path, *, is_managed: bool) -> None:
-        self.ground = ground
+    def __init__(self, proxy_host: ProxyHost, folder: Path, *, is_managed: bool) -> None:
+        self.proxy_host = proxy_host
         program = ("traffic_manager", "--nosyslog") if is_managed else ("traffic_server",)
         self.traffic_server = Process(
-            program[0], ground.inside(*program), folder / "traffic-server.log", ground.env
+            program[0], proxy_host.inside(*program), folder / "traffic-server.log", proxy_host.env
         )
         self.nginx = Process(
-            "nginx", self._nginx_command(), folder / "nginx.log", {"PATH": ground.env["PATH"]}
+            "nginx", self._nginx_command(), folder / "nginx.log", {"PATH": proxy_host.env["PATH"]}
         )
 
     def mount(self, config_maps: Mapping[str, Files], secrets: Mapping[str, Files]) -> None:
         """Write all files of pods that have yet to start."""
-        seen = self.ground.seen
+        host_path = self.proxy_host.host_path
         for name, text in config_maps["traffic-server-config"].items():
-            (seen("/etc/trafficserver") / name).write_text(text)
+            (host_path("/etc/trafficserver") / name).write_text(text)
         for name, encoded in secrets["traffic-server-cert"].items():
             # As in the pod: records.config names this folder for the certificate, not for the key.
             for folder in ("/opt/proxy", "/etc/trafficserver"):
-                (seen(folder) / name).write_bytes(base64.b64decode(encoded))
+                (host_path(folder) / name).write_bytes(base64.b64decode(encoded))
         self.mount_nginx(config_maps["nginx-config"])
-        swap(seen("/etc/trafficserver/sni"), config_maps["traffic-server-sni"])
+        swap(host_path("/etc/trafficserver/sni"), config_maps["traffic-server-sni"])
 
     def mount_nginx(self, files: Files) -> None:
         """Write the files of an nginx, an exchange's or a party's, that has yet to start."""
-        home = self.ground.seen("/opt/nginx")
+        home = self.proxy_host.host_path("/opt/nginx")
         for name in ("conf/modifiable", "conf/vhost", "logs", "temp"):
             (home / name).mkdir(parents=True, exist_ok=True)
         shutil.copytree(LUA, home / "lua", dirs_exist_ok=True)
         shutil.copy("/etc/nginx/mime.types", home / "conf")
         (home / "conf/nginx.conf").write_text(files["nginx.conf"])
-        listen = ":".join(map(str, self.ground.nginx))
-        if self.ground.nginx[1] == _POD_PORT:
+        listen = ":".join(map(str, self.proxy_host.nginx))
+        if self.proxy_host.nginx[1] == _POD_PORT:
             listen = str(_POD_PORT)
-        vhost = _VHOST.format(home=self.ground.known("/opt/nginx"), listen=listen)
+        vhost = _VHOST.format(home=self.proxy_host.pod_path("/opt/nginx"), listen=listen)
         (home / "conf/vhost/http.conf").write_text(vhost)
         swap(home / "conf/modifiable", files)
 
@@ -165,7 +165,7 @@ class Proxies:
 
     def write_table(self, config_map: str, files: Files) -> None:
         """Let one ConfigMap of `TABLES` arrive."""
-        swap(self.ground.seen(TABLES[config_map]), files)
+        swap(self.proxy_host.host_path(TABLES[config_map]), files)
 
     async def start(self) -> None:
         """Start both and wait until both serve."""
@@ -178,7 +178,7 @@ class Proxies:
 
         async def is_serving() -> bool:
             self.nginx.check()
-            return await _accepts(self.ground.nginx)
+            return await _accepts(self.proxy_host.nginx)
 
         await until(is_serving, "nginx listens")
 
@@ -190,7 +190,7 @@ class Proxies:
         self.traffic_server.spawn()
         try:
             async with time_limit(SERVING_LIMIT_S):
-                while not await _answers(self.ground.ats):
+                while not await _answers(self.proxy_host.ats):
                     self.traffic_server.check()
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
@@ -211,8 +211,12 @@ class Proxies:
 
     def diagnostics(self) -> str:
         """Return what Traffic Server wrote about itself."""
-        folder = self.ground.seen("/var/log/trafficserver")
-        logs = [folder / "diags.log", self.ground.seen("/log/diags.log"), self.traffic_server.log]
+        folder = self.proxy_host.host_path("/var/log/trafficserver")
+        logs = [
+            folder / "diags.log",
+            self.proxy_host.host_path("/log/diags.log"),
+            self.traffic_server.log,
+        ]
         return "".join(each.read_text(errors="replace") for each in logs if each.exists())
 
     async def has_refused_a_table(self) -> bool:
@@ -226,18 +230,18 @@ class Proxies:
 
     def _run(self, *argv: str) -> None:
         subprocess.run(  # noqa: S603 - our own arguments, no shell
-            self.ground.inside(*argv),
-            env=self.ground.env,
+            self.proxy_host.inside(*argv),
+            env=self.proxy_host.env,
             check=True,
             capture_output=True,
             timeout=patient(),
         )
 
     def _nginx_command(self) -> tuple[str, ...]:
-        return self.ground.inside(*self._nginx_argv())
+        return self.proxy_host.inside(*self._nginx_argv())
 
     def _nginx_argv(self) -> tuple[str, ...]:
-        home = self.ground.known("/opt/nginx")
+        home = self.proxy_host.pod_path("/opt/nginx")
         loads = "".join(f"load_module {_MODULE_FOLDER}/{name}.so; " for name in MODULES)
         first = f"{loads}pid {home}/nginx.pid; daemon off;"
         return ("nginx", "-e", "stderr", "-p", home, "-c", "conf/nginx.conf", "-g", first)
@@ -245,10 +249,10 @@ class Proxies:
 
 @contextlib.asynccontextmanager
 async def running_proxies(
-    deployed: Deployed, ground: Ground, folder: Path, *, is_managed: bool = False
+    deployed: Deployed, proxy_host: ProxyHost, folder: Path, *, is_managed: bool = False
 ) -> AsyncIterator[Proxies]:
     """Run the exchange's proxies on what was deployed; ``folder`` takes their logs."""
-    proxies = Proxies(ground, folder, is_managed=is_managed)
+    proxies = Proxies(proxy_host, folder, is_managed=is_managed)
     proxies.mount(deployed.config_maps, deployed.secrets)
     try:
         await proxies.start()

@@ -32,7 +32,7 @@ _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Address = tuple[str, int]
 
 
-class Ground(Protocol):
+class ProxyHost(Protocol):
     """A place for the proxies. ``ats`` and ``nginx`` are the addresses of their pods."""
 
     ats: Address
@@ -40,10 +40,10 @@ class Ground(Protocol):
     network: str
     """The first two bytes of the addresses that its nodes have in tests that may choose them."""
 
-    def seen(self, path: str) -> Path:
+    def host_path(self, path: str) -> Path:
         """Return where the test sees what the proxies call ``path``."""
 
-    def known(self, path: str) -> str:
+    def pod_path(self, path: str) -> str:
         """Return what the proxies call the chart's ``path``."""
 
     def inside(self, *argv: str) -> tuple[str, ...]:
@@ -102,10 +102,10 @@ class Namespaces:
             time.sleep(0.005)
         raise NoNamespaceError("the namespaces' first process did not get ready")
 
-    def seen(self, path: str) -> Path:
+    def host_path(self, path: str) -> Path:
         return Path(f"/proc/{self.pid}/root{path}")
 
-    def known(self, path: str) -> str:
+    def pod_path(self, path: str) -> str:
         return path
 
     def inside(self, *argv: str) -> tuple[str, ...]:
@@ -156,25 +156,25 @@ class Loopback:
         https, http = free_ports(2)
         made = cls(folder, ("127.0.0.1", https), ("127.0.0.1", http))
         for path in ("/opt/proxy", "/opt/nginx", "/run", "/log", "/cache", "/data"):
-            made.seen(path).mkdir(parents=True)
-        config = made.seen("/etc/trafficserver")
+            made.host_path(path).mkdir(parents=True)
+        config = made.host_path("/etc/trafficserver")
         shutil.copytree("/etc/trafficserver", config)
         (config / "storage.config").write_text("")
         (folder / "runroot.yaml").write_text(_runroot(folder))
         return made
 
-    def seen(self, path: str) -> Path:
+    def host_path(self, path: str) -> Path:
         return self.folder / path.removeprefix("/")
 
-    def known(self, path: str) -> str:
-        return str(self.seen(path))
+    def pod_path(self, path: str) -> str:
+        return str(self.host_path(path))
 
     def inside(self, *argv: str) -> tuple[str, ...]:
         return argv
 
     @property
     def env(self) -> Mapping[str, str]:
-        proxy = self.known("/opt/proxy")
+        proxy = self.pod_path("/opt/proxy")
         plain = free_ports(1)[0]
         ports = f"{plain}:ip-in=127.0.0.1 {self.ats[1]}:ssl:ip-in=127.0.0.1"
         return {
@@ -182,7 +182,7 @@ class Loopback:
             "TS_RUNROOT": str(self.folder),
             "PROXY_CONFIG_HTTP_SERVER_PORTS": ports,
             "PROXY_CONFIG_SSL_SERVER_CERT_PATH": proxy,
-            "PROXY_CONFIG_SSL_SERVER_PRIVATE_KEY_PATH": self.known("/etc/trafficserver"),
+            "PROXY_CONFIG_SSL_SERVER_PRIVATE_KEY_PATH": self.pod_path("/etc/trafficserver"),
             "PROXY_CONFIG_SSL_CA_CERT_PATH": proxy,
             "PROXY_CONFIG_ADMIN_USER_ID": "#-1",  # stay who we are, root too
             "PROXY_CONFIG_CRASH_LOG_HELPER": "NULL",
