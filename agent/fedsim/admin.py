@@ -1,6 +1,6 @@
 """The admin endpoint's routes that both programs share: orders to misbehave.
 
-Served on a separate loopback port, without a token: whoever reaches it owns the simulation.
+Served on a separate loopback port without a token: it is for the person at this machine.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:
-    """Return the command line; of the two programs only the one that is asked for is read.
+    """Return the command line, which imports only the program that the arguments name.
 
     They share nothing, and a machine that plays several sites starts them by the dozen.
     """

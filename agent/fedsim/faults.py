@@ -157,15 +157,15 @@ class Fault:
 
 
 class Faults:
-    """The faults ordered of one process; asked, never waited on.
+    """The faults ordered of one process, which asks at the place where it would misbehave.
 
-    Workloads are named by glob, as ``name`` or ``namespace/name``. Random strikes come from
-    ``seed`` alone, so a run can be repeated.
+    Workloads are named by glob, as ``name`` or ``namespace/name``. Random strikes are the same in
+    each run.
     """
 
-    def __init__(self, service: Service, orders: Iterable[str] = (), *, seed: int = 0) -> None:
+    def __init__(self, service: Service, orders: Iterable[str] = ()) -> None:
         self._service = service
-        self._random = random.Random(seed)
+        self._random = random.Random(0)
         self._ordered: dict[FaultName, Fault] = {}
         self._listeners: list[Callable[[], None]] = []
         for kind in self.kinds():
@@ -198,12 +198,12 @@ class Faults:
         return fault
 
     def clear(self, name: str) -> None:
-        """Take an order back, one that is on at start too; nothing happens if there is none."""
+        """Cancel an order, also one that is on at start; does nothing if there is none."""
         self._ordered.pop(self._kind(name).name, None)
         self._notify()
 
     def clear_all(self) -> None:
-        """Take back every order."""
+        """Cancel every order."""
         self._ordered.clear()
         self._notify()
 
@@ -212,7 +212,7 @@ class Faults:
         return tuple(sorted(self._ordered.values(), key=lambda fault: fault.name))
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` after each order and each order taken back."""
+        """Call ``listener`` after each order and each cancellation."""
         self._listeners.append(listener)
 
     def is_on(self, name: FaultName) -> bool:

@@ -1,4 +1,4 @@
-"""Run a program of the simulated site until it is told to stop."""
+"""The life of a program of the simulated site: its ready file, and its end by a signal."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ events                  of scheduler, kubelet and controllers; a repeated one is
 serviceaccounts         a pod is refused without its own
 persistentvolumeclaims  bound to a volume that is a name alone; kept while a pod uses it
 deployments             roll-outs (``Recreate``, and all new before any old goes), conditions
-replicasets             their pods; a refusal is told as ``ReplicaFailure``
+replicasets             their pods; a refusal shows as ``ReplicaFailure``
 statefulsets            nothing
 jobs                    nothing
 ingresses               nothing

@@ -1,4 +1,4 @@
-"""Simulated time: real time, stretched or shortened by a scale that may change at any moment."""
+"""The cluster's clock: time stamps, and callbacks after some seconds."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-_RETRY_FROM_S = 1.0
-_SHORTEST_RETRY_S = 0.05  # at scale 0 a retry must not become a hot loop
-
 
 class Clock:
-    """Returns the time, and calls back after simulated seconds; belongs to the running loop."""
+    """Returns the time, and calls back later; belongs to the running loop."""
 
-    def __init__(self, *, scale: float = 1.0, seed: int = 0) -> None:
-        self.scale = scale
-        self._seed = seed
+    def __init__(self) -> None:
         self._timers: set[asyncio.TimerHandle] = set()
         self._pending: set[tuple[str, ...]] = set()
 
     def now(self) -> datetime:
-        """Return the time of day; it runs at its natural pace, whatever the scale."""
+        """Return the time of day."""
         return datetime.now(UTC)
 
     def stamp(self) -> str:
@@ -34,20 +29,17 @@ class Clock:
         return datetime.fromisoformat(stamp)
 
     def monotonic(self) -> float:
-        """Return seconds of real time that never go back."""
+        """Return seconds that never go back."""
         return asyncio.get_running_loop().time()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """Call ``callback`` after so many simulated seconds, unless the clock is stopped."""
+        """Call ``callback`` after so many seconds, unless the clock is stopped."""
 
         def run() -> None:
             self._timers.discard(timer)
             callback()
 
-        real_s = max(0.0, delay_s * self.scale)
-        if delay_s >= _RETRY_FROM_S:
-            real_s = max(real_s, _SHORTEST_RETRY_S)
-        timer = asyncio.get_running_loop().call_later(real_s, run)
+        timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), run)
         self._timers.add(timer)
 
     def call_once(self, key: tuple[str, ...], delay_s: float, callback: Callable[[], None]) -> None:
@@ -63,9 +55,8 @@ class Clock:
         self.call_later(delay_s, run)
 
     def pick(self, interval: tuple[float, float], *subject: str) -> float:
-        """Return a figure in the interval that depends on the seed and the subject alone."""
-        chance = random.Random("/".join((str(self._seed), *subject)))
-        return chance.uniform(*interval)
+        """Return a figure in the interval that depends on the subject alone."""
+        return random.Random("/".join(subject)).uniform(*interval)
 
     def stop(self) -> None:
         """Forget every callback."""

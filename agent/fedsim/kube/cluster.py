@@ -28,7 +28,7 @@ Mark = Callable[[str, str, str], None]
 class Cluster:
     """The parts of one simulated cluster.
 
-    ``mark`` asks a controller to look at an object, ``reload`` tells a pod's proxy to read its
+    ``mark`` asks a controller to look at an object, ``reload`` makes a pod's proxy read its
     tables again.
     """
 

@@ -26,7 +26,6 @@ from fedsim.kube.kinds import (
 )
 from fedsim.kube.namespaces import Namespaces
 from fedsim.kube.pods import Pods
-from fedsim.kube.services import Balancers
 from fedsim.kube.store import Change, ChangeType, Json
 from fedsim.kube.volumes import Claims
 from fedsim.kube.workloads import Deployments, ReplicaSets
@@ -60,7 +59,7 @@ class Controllers:
             "replicaset": ReplicaSets(cluster).reconcile,
             "deployment": Deployments(cluster).reconcile,
             "claim": Claims(cluster).reconcile,
-            "service": Balancers(cluster).reconcile,
+            "service": self._balancer,
             "namespace": self.namespaces.reconcile,
             "garbage": self._garbage.reconcile,
             "node": self._node,
@@ -131,6 +130,20 @@ class Controllers:
         for pod in self._cluster.store.list(PODS, namespace):
             if pod["status"].get("phase") == "Pending":
                 self.mark("pod", namespace, pod["metadata"]["name"])
+
+    def _balancer(self, namespace: str, name: str) -> None:
+        """Give a LoadBalancer Service without an address that of the settings; clear others'."""
+        cluster = self._cluster
+        service = cluster.store.get(SERVICES, namespace, name)
+        if service is None or service["metadata"].get("deletionTimestamp"):
+            return
+        address, status = cluster.settings.load_balancer_ip, service["status"]
+        balancer = status["loadBalancer"]
+        if service["spec"]["type"] != "LoadBalancer":
+            balancer = {}
+        elif address and not balancer.get("ingress"):
+            balancer = {"ingress": [{"ip": address, "ipMode": "VIP"}]}
+        cluster.registry.write_status(SERVICES, service, {**status, "loadBalancer": balancer})
 
     def _node(self, _: str, name: str) -> None:
         cluster = self._cluster

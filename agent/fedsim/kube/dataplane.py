@@ -17,7 +17,6 @@ from fedsim.kube.cluster import Cluster, is_ready
 from fedsim.kube.kinds import PODS, SERVICES
 from fedsim.kube.ports import NODE_PORTS, OPEN_TYPES, PortAllocator, bind
 from fedsim.kube.processes import Processes
-from fedsim.kube.services import target_port
 from fedsim.kube.store import Change, ChangeType, Json
 
 log = structlog.get_logger(__name__)
@@ -107,7 +106,7 @@ class DataPlane:
             pods = self._cluster.pods(metadata["namespace"], spec["selector"])
             pods = [pod for pod in pods if is_ready(pod)]
             for port in spec.get("ports") or ():
-                target = target_port(port)
+                target = port["targetPort"]
                 if not pods or not self._processes.answers(pods[0], target):
                     continue
                 for host, number in self._addresses(service, port):

@@ -50,7 +50,7 @@ class Garbage:
             self._cluster.mark("garbage", "", metadata["uid"])
 
     def reconcile(self, _: str, uid: str) -> None:
-        """Look after the dependents of one owner."""
+        """Delete the dependents of an owner that is gone or goes after them."""
         key = self._alive.get(uid)
         owner = self._cluster.store.get(*key) if key else None
         if owner is None or key is None:

@@ -19,7 +19,7 @@ class Namespaces:
         self._ca_pem = ca_pem
 
     def reconcile(self, _: str, name: str) -> None:
-        """Make what every namespace has, or delete what is left in one that goes."""
+        """Make what every namespace has, or delete what is left in a terminating one."""
         live = self._cluster.store.get(NAMESPACES, "", name)
         if live is None:
             return

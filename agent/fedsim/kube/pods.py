@@ -33,7 +33,7 @@ class _Run:
 
 
 class Pods:
-    """Looks after the pods of the one node; level-triggered, so that it may be asked any time."""
+    """Runs the pods of the one node; level-triggered: `reconcile` may be called any time."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -242,20 +242,18 @@ class Pods:
                 text = f"Stopping container {container['name']}"
                 cluster.recorder.normal(pod, "Killing", text, _KUBELET)
         waited_s = cluster.clock.monotonic() - run.stopping_since
-        left_s = cluster.settings.delays.stop_s * cluster.clock.scale - waited_s
+        left_s = cluster.settings.delays.stop_s - waited_s
         if left_s > 0:
-            self._wake(pod, left_s / cluster.clock.scale)
+            self._wake(pod, left_s)
         elif not pod["metadata"].get("finalizers"):
             cluster.registry.finish(PODS, pod)
 
     def _is_past(self, pod: Json, run: _Run, delay_s: float) -> bool:
         """Return whether a stage has lasted so long; if not, look again when it has."""
-        clock = self._cluster.clock
-        left_s = delay_s * clock.scale - (clock.monotonic() - run.since)
-        if left_s <= 0:
-            return True
-        self._wake(pod, left_s / clock.scale)
-        return False
+        left_s = delay_s - (self._cluster.clock.monotonic() - run.since)
+        if left_s > 0:
+            self._wake(pod, left_s)
+        return left_s <= 0
 
     def _wake(self, pod: Json, delay_s: float) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]

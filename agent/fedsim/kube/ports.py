@@ -21,14 +21,14 @@ class PortAllocator:
 
     With a data plane each node port in use is held by a bound socket, so that clusters that share
     a node address never allocate the same port twice; a port that something else holds is not
-    allocated. `take` lends the socket to whoever listens on it.
+    allocated. `take` lends the socket to the data plane, which listens on it.
     """
 
-    def __init__(self, store: Store, node_ip: str, *, seed: int = 0, binds: bool = True) -> None:
+    def __init__(self, store: Store, node_ip: str, *, binds: bool) -> None:
         self._store = store
         self._node_ip = node_ip
         self._binds = binds
-        self._random = random.Random(seed)
+        self._random = random.Random(0)
         self._held: dict[int, socket.socket] = {}
 
     def watch(self) -> None:

@@ -16,7 +16,7 @@ _KEPT_LINES = 2_000
 
 
 class Recorder:
-    """Writes Events as scheduler, kubelet and controllers do; one that recurs is counted."""
+    """Writes Events as scheduler, kubelet and controllers do; a repeated Event is counted."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store

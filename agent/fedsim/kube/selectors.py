@@ -50,7 +50,7 @@ def parse_selector(resource: Resource, query: Mapping[str, str]) -> Selector:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """Read ``a=b,c==d``; the server of Kubernetes knows more forms, which nobody sends here."""
+    """Read ``a=b,c==d``; the other forms of Kubernetes are refused, as no caller sends them."""
     pairs = {}
     for part in filter(None, text.split(",")):
         key, sign, value = part.partition("=")

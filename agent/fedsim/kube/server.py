@@ -43,8 +43,8 @@ class SimulatedKube:
 
     def __init__(self, settings: KubeSettings | None = None) -> None:
         self.settings = settings or KubeSettings()
-        self.faults = Faults(Service.KUBE, self.settings.faults, seed=self.settings.seed)
-        self.store = Store(history_limit=self.settings.history_limit)
+        self.faults = Faults(Service.KUBE, self.settings.faults)
+        self.store = Store()
         self.url = ""
         self.admin_url: str | None = None
         self._exits = contextlib.AsyncExitStack()
@@ -123,11 +123,9 @@ class SimulatedKube:
 
     def _build(self, exits: contextlib.AsyncExitStack) -> tuple[Cluster, PortAllocator]:
         settings = self.settings
-        clock = Clock(scale=settings.time_scale, seed=settings.seed)
+        clock = Clock()
         exits.callback(clock.stop)
-        ports = PortAllocator(
-            self.store, settings.node_ip, seed=settings.seed, binds=settings.data_plane
-        )
+        ports = PortAllocator(self.store, settings.node_ip, binds=settings.data_plane)
         exits.callback(ports.close)
         ports.watch()
         cluster = Cluster(
@@ -139,7 +137,7 @@ class SimulatedKube:
             recorder=Recorder(self.store, clock),
             mounts=Mounts(self.store, clock, settings.delays.mount_s),
             logs=PodLogs(),
-            chance=random.Random(f"{settings.seed}/{self.store.version}"),
+            chance=random.Random(self.store.version),
             forwards=list(settings.forwards),
         )
         return cluster, ports

@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """How long things take, in seconds of simulated time (`Clock.scale` stretches them all).
+    """How long things take, in seconds.
 
-    A pair is a range; the figure in it depends on the seed and the workload alone. The defaults
-    of the reload are those measured on Apache Traffic Server.
+    A pair is a range; the figure in it depends on the workload alone. The defaults of the reload
+    are those measured on Apache Traffic Server.
     """
 
     ready_s: tuple[float, float] = (1.0, 3.0)
@@ -63,7 +63,6 @@ class KubeSettings:
     """The options of one simulated cluster.
 
     ``admin_port`` None serves no admin endpoint; 0 means a free port, as for ``port``.
-    ``history_limit`` is the number of changes per resource that a watch can resume over.
     Without ``data_plane`` nothing listens on node ports, and allocation binds nothing.
     """
 
@@ -73,10 +72,7 @@ class KubeSettings:
     node_ip: str = "127.0.0.1"
     load_balancer_ip: str | None = None
     state: Path | None = None
-    seed: int = 0
-    time_scale: float = 1.0
     delays: Delays = field(default_factory=Delays)
     forwards: tuple[Forward, ...] = ()
     faults: tuple[str, ...] = ()
-    history_limit: int = 5000
     data_plane: bool = True

@@ -1,7 +1,7 @@
 """Objects with resource versions, and the bounded history that watches resume from.
 
-Stored objects are never changed in place: whoever wants another object clones it, changes the
-clone and puts that. So what `Store.get` and `Store.list` return may be kept and sent, not edited.
+Stored objects are never changed in place: a caller clones an object, changes the clone and
+puts that. So what `Store.get` and `Store.list` return may be kept and sent, not edited.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fedsim.kube.kinds import RESOURCES, Resource
 
 Json = dict[str, Any]
 FIRST_VERSION = 1000
+_KEPT_CHANGES = 5_000
 
 
 class ChangeType(StrEnum):
@@ -59,8 +60,7 @@ class TooOldError(Exception):
 class Log:
     """The last changes of one resource, in order."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._changes: list[Change] = []
         self._waiting: set[asyncio.Future[None]] = set()
         self.oldest = FIRST_VERSION
@@ -69,8 +69,8 @@ class Log:
     def append(self, change: Change) -> None:
         """Add a change, dropping the oldest half when twice the limit is reached."""
         self._changes.append(change)
-        if len(self._changes) >= 2 * self._limit:
-            self.compact(keep=self._limit)
+        if len(self._changes) >= 2 * _KEPT_CHANGES:
+            self.compact(keep=_KEPT_CHANGES)
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():
@@ -114,12 +114,12 @@ class Log:
 class Store:
     """All objects of the cluster, by resource, namespace and name."""
 
-    def __init__(self, *, history_limit: int = 5000) -> None:
+    def __init__(self) -> None:
         self.version = FIRST_VERSION
         self._objects: dict[str, dict[str, dict[str, Json]]] = {
             resource.plural: {} for resource in RESOURCES
         }
-        self._logs = {resource.plural: Log(history_limit) for resource in RESOURCES}
+        self._logs = {resource.plural: Log() for resource in RESOURCES}
         self._listeners: list[Callable[[Change], None]] = []
 
     def listen(self, listener: Callable[[Change], None]) -> None:

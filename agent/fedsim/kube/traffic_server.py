@@ -136,7 +136,9 @@ class TrafficServer:
     async def serve(self, client: socket.socket) -> None:
         """Serve one connection until it ends."""
         if self.is_dead:
-            await asyncio.get_running_loop().create_future()  # accepted by nobody: hangs
+            await (
+                asyncio.get_running_loop().create_future()
+            )  # the kernel accepts, the process does not: hangs
         name = await self._name(client)
         if name is None:
             return

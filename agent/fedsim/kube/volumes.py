@@ -50,7 +50,7 @@ class Claims:
             return
         born = cluster.clock.parse(metadata["creationTimestamp"])
         delay_s = cluster.settings.delays.claim_s
-        if delay_s and (cluster.clock.now() - born).total_seconds() < delay_s * cluster.clock.scale:
+        if (cluster.clock.now() - born).total_seconds() < delay_s:
             cluster.clock.call_once(("claim", *key), delay_s, lambda: cluster.mark("claim", *key))
             return
         self._provision(claim)

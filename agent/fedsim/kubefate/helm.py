@@ -197,7 +197,7 @@ class Helm:
         return _Work(step, records, Applier(self._api, namespace, name))
 
     async def _update(self, records: ReleaseRecords, revision: Revision) -> None:
-        """Write a revision's end; one that cannot be written is logged and no failure, as Helm's.
+        """Write how a revision ended. As in Helm, a failure to write it is logged and ignored.
 
         So an update that runs while its release is uninstalled makes the objects anew.
         """

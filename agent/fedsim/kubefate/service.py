@@ -37,7 +37,7 @@ class SimulatedKubeFATE:
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or WallClock()
-        self.faults = Faults(Service.KUBEFATE, settings.faults, seed=settings.seed)
+        self.faults = Faults(Service.KUBEFATE, settings.faults)
         self.url = ""
         self.admin_url = ""
         self._stack = AsyncExitStack()

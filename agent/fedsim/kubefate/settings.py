@@ -52,7 +52,6 @@ class Settings:
     """How often the Deployment ``kubefate`` is looked at; never scaled."""
     time_scale: float = 1.0
     """0.1 makes every job run ten times as fast; token lifetimes stay."""
-    seed: int = 0
     faults: tuple[str, ...] = ()
     """Orders to misbehave, as `fedsim.faults` reads them."""
 

@@ -71,7 +71,7 @@ class Table(Generic[R]):
         return row
 
     def save(self, row: R) -> None:
-        """Keep a changed row; a row that the table does not hold is let go, as SQL would."""
+        """Write a changed row; does nothing for a row that the table no longer holds, as SQL."""
         if row.id not in self._rows:
             return
         row.updated_at = self._clock.now()
