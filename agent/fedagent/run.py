@@ -28,9 +28,9 @@ from fedagent.link.hub_client import LinkHubClient
 from fedagent.link.identity_secret import IdentitySecret
 from fedagent.link.session import Commands
 from fedagent.reconcile.build import Dependencies, assemble
-from fedagent.reconcile.probe import RouteProber
+from fedagent.reconcile.route_prober import RouteProber
+from fedagent.reconcile.site import Site
 from fedagent.reconcile.timing import ReconcileTiming
-from fedagent.reconcile.worker import Site
 from fedagent.settings import AgentSettings
 from fedcore.clock import Clock, SystemClock
 from fedcore.errors import Invalid, NotFound, Unavailable
@@ -310,5 +310,5 @@ async def retry(settings: AgentSettings, resource_id: str) -> str:
     async with _journal(settings) as journal:
         if await journal.documents.get(resource_id) is None:
             raise NotFound(f"there is no resource {resource_id}; `fedagent status` lists them")
-        await journal.memories.retry(resource_id, SystemClock().now())
+        await journal.states.retry(resource_id, SystemClock().now())
         return f"{resource_id} will be tried again"

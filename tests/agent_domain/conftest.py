@@ -15,17 +15,10 @@ from fedagent.domain.document import (
     CertificateSpec,
     Chart,
     Component,
-    KeyAlgorithm,
-    KeyFormat,
     ParticipantDocument,
-    ParticipantKind,
     Proxy,
-    ProxyKind,
-    Repair,
     RouteEntry,
     Table,
-    TableKind,
-    WorkloadKind,
 )
 from fedagent.domain.observed import (
     AddressView,
@@ -45,11 +38,23 @@ from fedagent.domain.observed import (
     TableView,
     Workload,
 )
-from fedagent.domain.plan import plan
+from fedagent.domain.plan import plan_participant
 from fedagent.domain.policy import Policy, default_policy
 from fedagent.domain.removal import begins_removal
+from fedagent.domain.stage import PlanSettings
 from fedagent.domain.state import LastGoodConfig, Method, Outcome, Probe, ResourceState, Submission
 from fedagent.domain.timing import PlanTiming
+from fedcore.words import (
+    KeyAlgorithm,
+    KeyFormat,
+    ParticipantKind,
+    Phase,
+    ProbeState,
+    ProxyKind,
+    RepairPolicy,
+    TableKind,
+    WorkloadKind,
+)
 
 HUB = "hub-1"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -108,7 +113,7 @@ def make_document(
         addresses=(AddressSpec("ats", "traffic-server", "443"),),
         tables=(Table(TableKind.SNI, "traffic-server-sni", "sni.yaml", entries, frozenset()),),
         proxies=(Proxy(ProxyKind.TRAFFIC_SERVER, "traffic-server", TableKind.SNI),),
-        repair=Repair.AUTO,
+        repair=RepairPolicy.AUTO,
         delete_volumes=True,
         delete_namespace=True,
     )
@@ -120,7 +125,7 @@ class World:
     """Moves only by ``tick`` and ``do``. ``served`` is what the proxy process knows."""
 
     document: ParticipantDocument = field(default_factory=make_document)
-    memory: ResourceState = field(default_factory=ResourceState)
+    state: ResourceState = field(default_factory=ResourceState)
     now: datetime = START
     policy: Policy = field(default_factory=default_policy)
     timing: PlanTiming = field(default_factory=PlanTiming)
@@ -242,11 +247,11 @@ class World:
             if self.table is None
             else {"traffic-server-sni": TableView("traffic-server-sni", tuple(sorted(self.table)))}
         )
-        seen = dict(self.memory.table_seen)
+        seen = dict(self.state.table_seen)
         for name, view in digests.items():
             if seen.get(name, ("",))[0] != view.digest:
                 seen[name] = (view.digest, self.now)
-        self.memory = replace(self.memory, table_seen=seen)
+        self.state = replace(self.state, table_seen=seen)
         return ParticipantObserved(
             namespace=self.namespace,
             secrets=dict(self.secrets),
@@ -265,7 +270,7 @@ class World:
     def _kubefate(self) -> KubeFateView:
         if not self.is_up:
             return KubeFateView(ServiceAccess.UNREACHABLE, "connection refused", seen_at=self.now)
-        sent = self.memory.open_submission
+        sent = self.state.open_submission
         job = None
         if sent is not None and sent.job_id:
             job = self.jobs.get(sent.job_id)
@@ -281,21 +286,18 @@ class World:
         )
 
     def decide(self, observed: ParticipantObserved | None = None) -> do.Decision:
-        decision = plan(
-            self.document,
-            observed or self.observe(),
-            self.memory,
-            now=self.now,
-            policy=self.policy,
-            hub_id=HUB,
-            timing=self.timing,
+        settings = PlanSettings(HUB, self.policy, self.timing)
+        decision = plan_participant(
+            self.document, observed or self.observe(), self.state, settings, self.now
         )
-        if decision.phase is do.Phase.READY:
-            highest = max(self.memory.ready_generation, self.document.generation)
-            good = LastGoodConfig(self.document.generation, self.document.cluster_json)
-            self.memory = replace(self.memory, ready_generation=highest, good=good)
+        if decision.phase is Phase.READY:
+            highest = max(self.state.ready_generation, self.document.generation)
+            good = LastGoodConfig(
+                self.document.generation, self.document.cluster_json, self.document.chart
+            )
+            self.state = replace(self.state, ready_generation=highest, good=good)
         if begins_removal(self.document, decision):
-            self.memory = self.memory.without_live()
+            self.state = self.state.without_live()
         return decision
 
     def step(self) -> do.Decision:
@@ -306,7 +308,7 @@ class World:
         self.tick(0.1 if decision.actions else min(decision.next_check_s, 60.0))
         return decision
 
-    def settle(self, phase: do.Phase = do.Phase.READY, *, steps: int = 400) -> do.Decision:
+    def settle(self, phase: Phase = Phase.READY, *, steps: int = 400) -> do.Decision:
         decision = self.step()
         for _ in range(steps):
             if decision.phase is phase and not [
@@ -349,7 +351,7 @@ class World:
 
     def do_AdoptSubmission(self, action: do.AdoptSubmission) -> None:  # noqa: N802
         sent = action.submission
-        if not [item for item in self.memory.submissions if item.revision == sent.revision]:
+        if not [item for item in self.state.submissions if item.revision == sent.revision]:
             self._remember(sent)
         self._change(sent, job_id=action.job_id)
 
@@ -396,20 +398,20 @@ class World:
         self.probe(action)
 
     def note(self, note: Any) -> None:
-        proxies = dict(self.memory.proxies) | {note.deployment: note}
-        self.memory = replace(self.memory, proxies=proxies)
+        proxies = dict(self.state.proxies) | {note.deployment: note}
+        self.state = replace(self.state, proxies=proxies)
 
     def probe(self, action: do.ProbeRoutes) -> None:
         served = {item.key for item in self.served}
         probes = {
             key: item
-            for key, item in self.memory.probes.items()
+            for key, item in self.state.probes.items()
             if item.table_digest == action.table_digest
         }
         for key in (*action.keys, *action.gone):
-            state = "reachable" if key in served else "not-served"
+            state = ProbeState.REACHABLE if key in served else ProbeState.NOT_SERVED
             probes[key] = Probe(key, state, "", self.now, action.table_digest)
-        self.memory = replace(self.memory, probes=probes)
+        self.state = replace(self.state, probes=probes)
 
     def issue(self, name: str, life: timedelta = timedelta(days=30)) -> None:
         assert not self.namespace.terminating, "a namespace that is going takes nothing new"
@@ -418,21 +420,21 @@ class World:
         self.secrets[name] = SecretView(name, self.us, view, issued_at=self.now)
 
     def _remember(self, sent: Submission) -> None:
-        self.memory = replace(self.memory, submissions=(*self.memory.submissions, sent))
+        self.state = replace(self.state, submissions=(*self.state.submissions, sent))
 
     def _change(self, sent: Submission, **changes: Any) -> None:
-        self.memory = replace(
-            self.memory,
+        self.state = replace(
+            self.state,
             submissions=tuple(
                 replace(item, **changes) if item.revision == sent.revision else item
-                for item in self.memory.submissions
+                for item in self.state.submissions
             ),
         )
 
     def submit(self, action: do.Submit) -> None:
         generation = self.document.generation if action.good is None else action.good.generation
         sent = Submission(generation, action.attempt, action.method, self.now)
-        assert sent.revision not in {item.revision for item in self.memory.submissions}
+        assert sent.revision not in {item.revision for item in self.state.submissions}
         self._remember(sent)
         crash, self.crash = self.crash, ""
         if crash == "before" or not self.is_up:
@@ -489,7 +491,7 @@ class World:
         self.record, self.jobs, self.live_job, self.has_chart = None, {}, "", False
 
     def lose_journal(self) -> None:
-        self.memory = ResourceState()
+        self.state = ResourceState()
 
 
 @pytest.fixture

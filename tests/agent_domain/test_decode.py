@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from fedagent.domain.document import (
     EndpointDocument,
-    EndpointMode,
     ParticipantDocument,
-    Repair,
     RouteEntry,
     digest_of_entries,
 )
-from fedagent.wire.decode import read_document
+from fedagent.wire.decode import decode_document
 from fedcore.errors import Invalid
+from fedcore.words import EndpointMode, RepairPolicy
 from fedproto.agent.v1 import document_pb2
 
 CONTROLS = ("\n", "\r", "\t", "\x00", "\x1f", "\x7f", "\x85", "\x9f", "\u2028", "\u2029")
@@ -39,15 +38,15 @@ def participant(**changes: object) -> document_pb2.DesiredDocument:
 
 
 def test_a_participant_is_read() -> None:
-    document = read_document(participant(repair=document_pb2.REPAIR_POLICY_REPORT))
+    document = decode_document(participant(repair=document_pb2.REPAIR_POLICY_REPORT))
     assert isinstance(document, ParticipantDocument)
-    assert document.repair is Repair.REPORT
+    assert document.repair is RepairPolicy.REPORT
     assert document.cluster["chartName"] == "fate"
 
 
 def test_an_endpoint_without_a_mode_is_auto() -> None:
     spec = document_pb2.EndpointSpec(namespace="kube-fate")
-    document = read_document(document_pb2.DesiredDocument(endpoint=spec))
+    document = decode_document(document_pb2.DesiredDocument(endpoint=spec))
     assert isinstance(document, EndpointDocument)
     assert document.mode is EndpointMode.AUTO
 
@@ -66,7 +65,7 @@ def test_an_endpoint_without_a_mode_is_auto() -> None:
 )
 def test_what_cannot_be_used_is_named_by_its_path(changes: dict[str, object], path: str) -> None:
     with pytest.raises(Invalid) as caught:
-        read_document(participant(**changes))
+        decode_document(participant(**changes))
     assert path in {fault.path for fault in caught.value.errors}
 
 
@@ -86,27 +85,27 @@ def test_a_line_break_or_control_character_in_the_cluster_is_refused(
     cluster = {"name": "n", "namespace": "ns", "chartName": "fate", "chartVersion": "v1"}
     text = json.dumps(cluster | more(f"a{control}image: evil/x"))
     with pytest.raises(Invalid, match="control character") as caught:
-        read_document(participant(cluster_json=text))
+        decode_document(participant(cluster_json=text))
     assert not any(char in caught.value.message for char in CONTROLS)
 
 
 def test_text_of_people_in_the_cluster_is_read() -> None:
     cluster = {"name": "n", "namespace": "ns", "chartName": "fate", "chartVersion": "v1"}
     text = json.dumps(cluster | {"note": "Zürich, 日本 — “ok”"})
-    assert read_document(participant(cluster_json=text)).namespace == "ns"
+    assert decode_document(participant(cluster_json=text)).namespace == "ns"
 
 
 def test_the_agents_own_digest_changes_with_any_word_whatever_the_hub_says() -> None:
     one, same = participant(), participant()
     other = participant(federation_name="another")
     assert one.digest == other.digest
-    assert read_document(one).body_sha256 == read_document(same).body_sha256
-    assert read_document(one).body_sha256 != read_document(other).body_sha256
+    assert decode_document(one).body_sha256 == decode_document(same).body_sha256
+    assert decode_document(one).body_sha256 != decode_document(other).body_sha256
 
 
 def test_a_document_of_a_newer_hub_says_so() -> None:
     with pytest.raises(Invalid, match="body"):
-        read_document(document_pb2.DesiredDocument(resource_id="r"))
+        decode_document(document_pb2.DesiredDocument(resource_id="r"))
 
 
 @given(st.binary(max_size=300))
@@ -117,7 +116,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
     except Exception:  # noqa: BLE001 - protobuf's own errors are not what is tested
         return
     try:
-        read_document(message)
+        decode_document(message)
     except Invalid:
         return
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain.decision import Finding, Severity
+from fedagent.domain.decision import Finding
 from fedagent.domain.diagnosis import cause_named, cause_of
 from fedagent.domain.diagnosis import findings_of as diagnose
 from fedagent.domain.observed import (
@@ -20,6 +20,7 @@ from fedagent.domain.observed import (
     ServiceAccess,
 )
 from fedagent.domain.timing import PlanTiming
+from fedcore.words import Severity
 
 UP = KubeFateView(ServiceAccess.READY)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

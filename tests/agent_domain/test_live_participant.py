@@ -9,6 +9,7 @@ import pytest
 
 from fedagent.domain import decision as do
 from fedagent.domain.state import Method
+from fedcore.words import Phase
 
 
 def keys(world: Any) -> list[str]:
@@ -25,7 +26,7 @@ def test_a_lost_database_is_taken_up_with_what_last_worked_and_changed_afterward
 
     world.settle()
 
-    after = [(item.method, item.revision) for item in world.memory.submissions[1:]]
+    after = [(item.method, item.revision) for item in world.state.submissions[1:]]
     assert after == [(Method.INSTALL, "1.2"), (Method.UPDATE, "2.1")]
     assert world.pod == pod
     assert "9999.fed.example.com" in keys(world)
@@ -38,7 +39,7 @@ def test_a_lost_database_and_a_document_that_fails_leave_what_runs(world: Any, m
     world.document = make(2, (9999,))
     world.always_fails_at = 2
 
-    world.settle(do.Phase.FAILED)
+    world.settle(Phase.FAILED)
 
     assert world.pod == pod
     assert world.record is not None
@@ -90,15 +91,15 @@ def test_an_update_that_is_given_up_leaves_what_last_worked_in_force(
     world.document = make(9, (1, 2, 3, 4))
     world.always_fails_at = 9
 
-    decision = world.settle(do.Phase.FAILED)
+    decision = world.settle(Phase.FAILED)
 
     assert decision.reason == "NodePortTaken"
     assert "in force" in decision.message
     assert keys(world) == wanted
     assert world.pod == pod
-    sent = len(world.memory.submissions)
+    sent = len(world.state.submissions)
     world.run_for(600)
-    assert len(world.memory.submissions) == sent
+    assert len(world.state.submissions) == sent
     world.always_fails_at = 0
     world.document = make(10, (1, 2, 3))
     world.settle()
@@ -110,6 +111,6 @@ def test_a_deletion_that_finds_no_release_has_done_what_it_should(world: Any) ->
     world.document = replace(world.document, generation=2, absent=True)
     world.releases = []
 
-    world.settle(do.Phase.GONE)
+    world.settle(Phase.GONE)
 
-    assert not world.memory.failures(2)
+    assert not world.state.failures(2)

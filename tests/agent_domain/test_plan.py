@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from fedagent.domain import decision as do
-from fedagent.domain.document import Repair, RouteEntry
+from fedagent.domain.document import RouteEntry
 from fedagent.domain.observed import NamespaceView, OwnerView, RecordState, SecretView
 from fedagent.domain.policy import parse_policy
 from fedagent.domain.state import Method, Outcome
+from fedcore.words import Phase, ProbeState, RepairPolicy, StepState
 
 EVIL = (RouteEntry("evil.example.com", "10.9.9.9", 443),)
 
@@ -26,7 +27,7 @@ def test_the_steps_follow_each_other_and_end_ready(world: Any) -> None:
     for _ in range(40):
         decision = world.step()
         seen += kinds(decision)
-        if decision.phase is do.Phase.READY:
+        if decision.phase is Phase.READY:
             break
     assert seen == [
         "EnsureNamespace",
@@ -46,7 +47,7 @@ def test_the_steps_follow_each_other_and_end_ready(world: Any) -> None:
         "routes",
         "proxies",
     ]
-    assert all(step.state is do.StepState.DONE for step in decision.steps)
+    assert all(step.state is StepState.DONE for step in decision.steps)
 
 
 def test_a_ready_participant_has_nothing_to_do(world: Any) -> None:
@@ -74,7 +75,7 @@ def test_several_changes_become_one_update(world: Any, make: Any) -> None:
     for generation in (3, 4, 5):
         world.document = make(generation, tuple(range(generation)))
     world.settle()
-    methods = [item.method for item in world.memory.submissions]
+    methods = [item.method for item in world.state.submissions]
     assert methods == [Method.INSTALL, Method.UPDATE, Method.UPDATE]
 
 
@@ -83,11 +84,11 @@ def test_a_removed_route_is_proven_gone_and_an_added_one_served(world: Any, make
     world.settle()
     world.document = make(2, (2, 3))
     world.settle()
-    states = {key: probe.state for key, probe in world.memory.probes.items()}
+    states = {key: probe.state for key, probe in world.state.probes.items()}
     assert states == {
-        "1.fed.example.com": "not-served",
-        "2.fed.example.com": "reachable",
-        "3.fed.example.com": "reachable",
+        "1.fed.example.com": ProbeState.NOT_SERVED,
+        "2.fed.example.com": ProbeState.REACHABLE,
+        "3.fed.example.com": ProbeState.REACHABLE,
     }
 
 
@@ -101,7 +102,7 @@ def test_a_moved_route_is_not_proven_by_the_old_one_that_still_answers(
     reloaded_at = None
     for _ in range(200):
         decision = world.decide()
-        if decision.phase is do.Phase.READY and reloaded_at is not None:
+        if decision.phase is Phase.READY and reloaded_at is not None:
             break
         for action in decision.actions:
             if isinstance(action, do.ReloadProxy):
@@ -110,7 +111,7 @@ def test_a_moved_route_is_not_proven_by_the_old_one_that_still_answers(
             else:
                 world.do(action)
         world.tick(0.1 if decision.actions else decision.next_check_s)
-    assert decision.phase is do.Phase.READY
+    assert decision.phase is Phase.READY
     assert world.now - reloaded_at >= timedelta(seconds=7.5)
     assert world.now - reloaded_at <= timedelta(seconds=9)
 
@@ -122,7 +123,7 @@ def test_an_added_route_proves_that_the_whole_table_is_taken(world: Any, make: A
     reloaded_at = None
     for _ in range(200):
         decision = world.decide()
-        if decision.phase is do.Phase.READY and reloaded_at is not None:
+        if decision.phase is Phase.READY and reloaded_at is not None:
             break
         for action in decision.actions:
             if isinstance(action, do.ReloadProxy):
@@ -144,11 +145,11 @@ def test_a_reload_that_is_lost_ends_in_one_restart(world: Any, make: Any) -> Non
                 world.note(replace(action.note, applied_at=world.now))
             else:
                 world.do(action)
-        if decision.phase is do.Phase.READY and world.memory.ready_generation == 2:
+        if decision.phase is Phase.READY and world.state.ready_generation == 2:
             break
         world.tick(0.1 if decision.actions else decision.next_check_s)
     assert restarts == 1
-    assert world.memory.probes["1.fed.example.com"].state == "reachable"
+    assert world.state.probes["1.fed.example.com"].state == ProbeState.REACHABLE
 
 
 def test_a_proxy_that_never_serves_is_reported_and_restarted_only_once(
@@ -164,7 +165,7 @@ def test_a_proxy_that_never_serves_is_reported_and_restarted_only_once(
             world.do(action)
             world.served = ()
         world.tick(0.1 if decision.actions else decision.next_check_s)
-    assert decision.phase is do.Phase.DEGRADED
+    assert decision.phase is Phase.DEGRADED
     assert decision.reason == "RouteNotServed"
     assert restarts == 1
 
@@ -176,7 +177,7 @@ def test_a_rollback_to_the_wrong_revision_is_put_right_by_a_new_attempt(
     world.document = make(2, (1,))
     world.job_fails = "UPGRADE FAILED: connection refused"
     world.settle()
-    assert [item.revision for item in world.memory.submissions] == ["1.1", "2.1", "2.2"]
+    assert [item.revision for item in world.state.submissions] == ["1.1", "2.1", "2.2"]
     assert {item.key for item in world.served} >= {"1.fed.example.com"}
 
 
@@ -196,9 +197,9 @@ def test_a_lasting_failure_is_named_after_some_tries(
     for _ in range(400):
         world.job_fails = text
         decision = world.step()
-        if decision.phase is do.Phase.FAILED:
+        if decision.phase is Phase.FAILED:
             break
-    assert (decision.phase, decision.reason) == (do.Phase.FAILED, code)
+    assert (decision.phase, decision.reason) == (Phase.FAILED, code)
     assert len(world.installs) == tries
     world.job_fails = ""
     world.document = make(2)
@@ -209,10 +210,10 @@ def test_a_transient_failure_is_tried_for_ever_and_retry_forgives(world: Any) ->
     for _ in range(200):
         world.job_fails = "another operation (install/upgrade/rollback) is in progress"
         decision = world.step()
-        assert decision.phase is not do.Phase.FAILED
+        assert decision.phase is not Phase.FAILED
     assert len(world.installs) > 5
     world.job_fails = ""
-    world.memory = replace(world.memory, retried_at=world.now)
+    world.state = replace(world.state, retried_at=world.now)
     world.settle()
 
 
@@ -220,7 +221,7 @@ def test_a_job_that_the_service_forgot_to_end_is_got_over(world: Any) -> None:
     world.until_busy()
     world.restart_service()
     world.settle()
-    assert next(item.outcome for item in world.memory.submissions) is Outcome.STUCK
+    assert next(item.outcome for item in world.state.submissions) is Outcome.STUCK
 
 
 def test_a_lost_database_is_repaired_without_a_new_pod(world: Any, make: Any) -> None:
@@ -236,23 +237,25 @@ def test_a_lost_database_is_repaired_without_a_new_pod(world: Any, make: Any) ->
 def test_a_lost_database_is_only_told_when_repairs_are_left_to_people(
     world: Any, make: Any
 ) -> None:
-    world.document = make(repair=Repair.REPORT)
+    world.document = make(repair=RepairPolicy.REPORT)
     world.settle()
     world.lose_database()
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.DEGRADED, "DatabaseLost")
+    assert (decision.phase, decision.reason) == (Phase.DEGRADED, "DatabaseLost")
     assert decision.actions == ()
 
 
-@pytest.mark.parametrize("repair", list(Repair))
-def test_a_hand_edited_table_is_put_right_or_told(world: Any, make: Any, repair: Repair) -> None:
+@pytest.mark.parametrize("repair", list(RepairPolicy))
+def test_a_hand_edited_table_is_put_right_or_told(
+    world: Any, make: Any, repair: RepairPolicy
+) -> None:
     world.document = make(repair=repair)
     world.settle()
     world.tick(60)
     world.table = EVIL
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.DEGRADED, "Drift")
-    if repair is Repair.REPORT:
+    assert (decision.phase, decision.reason) == (Phase.DEGRADED, "Drift")
+    if repair is RepairPolicy.REPORT:
         assert decision.actions == ()
     else:
         world.settle()
@@ -262,11 +265,11 @@ def test_a_hand_edited_table_is_put_right_or_told(world: Any, make: Any, repair:
 def test_nothing_of_another_owner_is_touched_and_the_owner_is_named(world: Any) -> None:
     world.namespace = NamespaceView(exists=True, owner=OwnerView("hub-2", "p-9"))
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.REFUSED, "OwnedByAnother")
+    assert (decision.phase, decision.reason) == (Phase.REFUSED, "OwnedByAnother")
     assert "hub-2/p-9" in decision.message
     assert decision.actions == ()
     world.document = replace(world.document, absent=True)
-    assert world.decide().phase is do.Phase.GONE
+    assert world.decide().phase is Phase.GONE
 
 
 def test_a_secret_of_somebody_else_is_not_overwritten(world: Any) -> None:
@@ -284,7 +287,7 @@ def test_a_certificate_is_renewed_in_time_and_its_reader_restarted(world: Any) -
     world.tick(4 * 86_400)
     assert "IssueCertificate" not in early
     decision = world.decide()
-    assert decision.phase is do.Phase.READY
+    assert decision.phase is Phase.READY
     assert kinds(decision) == ["IssueCertificate"]
     pod = world.pod
     world.step()
@@ -296,7 +299,7 @@ def test_a_participant_whose_service_is_down_stays_ready_and_says_so(world: Any)
     world.settle()
     world.is_up = False
     decision = world.decide()
-    assert decision.phase is do.Phase.READY
+    assert decision.phase is Phase.READY
     assert [item.code for item in decision.findings] == ["KubeFateUnavailable"]
 
 
@@ -305,7 +308,7 @@ def test_a_change_waits_for_the_service(world: Any, make: Any) -> None:
     world.is_up = False
     world.document = make(2, (1,))
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.RECONFIGURING, "KubeFateUnavailable")
+    assert (decision.phase, decision.reason) == (Phase.RECONFIGURING, "KubeFateUnavailable")
     world.is_up = True
     world.settle()
 
@@ -313,7 +316,7 @@ def test_a_change_waits_for_the_service(world: Any, make: Any) -> None:
 def test_a_removal_leaves_nothing(world: Any) -> None:
     world.settle()
     world.document = replace(world.document, absent=True, generation=2)
-    decision = world.settle(do.Phase.GONE)
+    decision = world.settle(Phase.GONE)
     assert not world.namespace.exists
     assert not world.secrets
     assert world.record is None
@@ -325,16 +328,16 @@ def test_a_removal_waits_for_the_service_and_says_so(world: Any) -> None:
     world.is_up = False
     world.document = replace(world.document, absent=True, generation=2)
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.REMOVING, "KubeFateUnavailable")
+    assert (decision.phase, decision.reason) == (Phase.REMOVING, "KubeFateUnavailable")
     world.is_up = True
-    world.settle(do.Phase.GONE)
+    world.settle(Phase.GONE)
 
 
 def test_a_removal_goes_on_without_a_record(world: Any) -> None:
     world.settle()
     world.lose_database()
     world.document = replace(world.document, absent=True, generation=2)
-    world.settle(do.Phase.GONE)
+    world.settle(Phase.GONE)
     assert not world.pod
     assert not world.namespace.exists
 
@@ -345,18 +348,18 @@ def test_a_stranger_that_is_seen_only_with_rights_in_the_namespace_stops_the_ins
     world.namespace = NamespaceView(exists=True, owner=world.us)
     observed = replace(world.observe(), foreign=("Pod/log-x2",))
     decision = world.decide(observed)
-    assert (decision.phase, decision.reason) == (do.Phase.REFUSED, "OwnedByAnother")
+    assert (decision.phase, decision.reason) == (Phase.REFUSED, "OwnedByAnother")
     assert "Pod/log-x2" in decision.message
     world.settle()
     decision = world.decide(replace(world.observe(), foreign=("Pod/log-x2",)))
-    assert decision.phase is do.Phase.READY
+    assert decision.phase is Phase.READY
 
 
 def test_a_namespace_that_was_there_is_handed_back(world: Any) -> None:
     world.namespace = NamespaceView(exists=True)
     world.settle()
     world.document = replace(world.document, absent=True, generation=2)
-    world.settle(do.Phase.GONE)
+    world.settle(Phase.GONE)
     assert world.namespace == NamespaceView(exists=True)
     assert not world.secrets
 
@@ -364,32 +367,32 @@ def test_a_namespace_that_was_there_is_handed_back(world: Any) -> None:
 def test_the_policy_refuses_by_name(world: Any) -> None:
     world.policy = parse_policy({"namespaces": ["bank-*"]})
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.REFUSED, "namespaces")
+    assert (decision.phase, decision.reason) == (Phase.REFUSED, "namespaces")
     world.policy = parse_policy({"actions": {"install": "deny"}})
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.REFUSED, "actions.install")
+    assert (decision.phase, decision.reason) == (Phase.REFUSED, "actions.install")
     assert decision.actions == ()
 
 
 def test_a_manual_step_waits_for_a_person(world: Any) -> None:
     world.policy = parse_policy({"approval": {"install": "manual"}})
     decision = world.decide()
-    assert decision.phase is do.Phase.AWAITING_APPROVAL
+    assert decision.phase is Phase.AWAITING_APPROVAL
     assert decision.actions == ()
-    world.memory = replace(
-        world.memory, approvals=frozenset({(world.document.body_sha256, "install")})
+    world.state = replace(
+        world.state, approvals=frozenset({(world.document.body_sha256, "install")})
     )
     world.settle()
 
 
 def test_consent_to_one_text_covers_no_other_text_of_that_generation(world: Any) -> None:
     world.policy = parse_policy({"approval": {"install": "manual"}})
-    world.memory = replace(
-        world.memory, approvals=frozenset({(world.document.body_sha256, "install")})
+    world.state = replace(
+        world.state, approvals=frozenset({(world.document.body_sha256, "install")})
     )
-    assert world.decide().phase is not do.Phase.AWAITING_APPROVAL
+    assert world.decide().phase is not Phase.AWAITING_APPROVAL
     world.document = replace(world.document, body_sha256="another")
-    assert world.decide().phase is do.Phase.AWAITING_APPROVAL
+    assert world.decide().phase is Phase.AWAITING_APPROVAL
 
 
 def test_a_lost_journal_costs_nothing_but_a_reload(world: Any, make: Any) -> None:
@@ -437,7 +440,7 @@ def test_what_keeps_an_install_from_ending_is_the_reason_while_kubefate_waits(wo
     world.now += timedelta(minutes=4)
     world.jobs[world.live_job] = replace(world.jobs[world.live_job], changed_at=world.now)
     decision = world.decide(replace(world.observe(), pods=pods))
-    assert (decision.phase, decision.reason) == (do.Phase.DEPLOYING, "NotBecomingReady")
+    assert (decision.phase, decision.reason) == (Phase.DEPLOYING, "NotBecomingReady")
     assert "KubeFATE is installing: 0 of 2" in decision.message
     assert "ats runs and has not been ready for 4 min" in decision.message
 

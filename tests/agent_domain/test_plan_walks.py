@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fedagent.domain import decision as do
 from fedagent.domain.policy import parse_policy
+from fedcore.words import Phase
 
 TROUBLES = (
     "step",
@@ -80,7 +81,7 @@ def calm(world: Any) -> None:
     world.is_up = True
     world.crash = ""
     world.job_fails = ""
-    wanted = do.Phase.GONE if world.document.absent else do.Phase.READY
+    wanted = Phase.GONE if world.document.absent else Phase.READY
     world.settle(wanted, steps=600)
     decision = world.decide()
     assert decision.phase is wanted
@@ -130,7 +131,7 @@ def test_where_removals_are_denied_nothing_is_ever_taken_away_or_put_up_again(
     for what in walk:
         disturb(world, make, what, rng)
     world.is_up = True
-    world.settle(do.Phase.REFUSED if world.document.absent else do.Phase.READY)
+    world.settle(Phase.REFUSED if world.document.absent else Phase.READY)
     assert (world.pod, world.jobs) == (pod, jobs)
 
 

@@ -10,6 +10,7 @@ import pytest
 from fedagent.domain import decision as do
 from fedagent.domain.policy import parse_policy
 from fedagent.domain.state import Method, Outcome, ResourceState
+from fedcore.words import Phase, StepState
 
 DENIED = {"actions": {"remove": "deny"}}
 HELD = {"approval": {"remove": "manual"}}
@@ -37,9 +38,9 @@ def test_a_denied_removal_is_refused_whether_kubefate_answers_or_not(
     world.is_up = is_up
     take_away(world)
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.REFUSED, "actions.remove")
+    assert (decision.phase, decision.reason) == (Phase.REFUSED, "actions.remove")
     assert decision.actions == ()
-    assert {step.state for step in decision.steps} == {do.StepState.PENDING}
+    assert {step.state for step in decision.steps} == {StepState.PENDING}
     assert {step.message for step in decision.steps} == {""}
     for words in ("runs on", "fate-exchange", "2 of 2", "allow `remove`", "restart", "file"):
         assert words in decision.message
@@ -54,29 +55,29 @@ def test_a_held_removal_waits_for_a_person_whether_kubefate_answers_or_not(
     world.is_up = is_up
     take_away(world)
     decision = world.decide()
-    assert (decision.phase, decision.reason) == (do.Phase.AWAITING_APPROVAL, "Approval.remove")
+    assert (decision.phase, decision.reason) == (Phase.AWAITING_APPROVAL, "Approval.remove")
     assert decision.actions == ()
-    assert {step.state for step in decision.steps} == {do.StepState.PENDING}
+    assert {step.state for step in decision.steps} == {StepState.PENDING}
     assert "fedagent approve" in decision.message
     world.is_up = True
-    world.memory = replace(
-        world.memory, approvals=frozenset({(world.document.body_sha256, "remove")})
+    world.state = replace(
+        world.state, approvals=frozenset({(world.document.body_sha256, "remove")})
     )
-    world.settle(do.Phase.GONE)
+    world.settle(Phase.GONE)
 
 
 @pytest.mark.parametrize("rules", [DENIED, HELD])
 def test_what_is_not_there_any_more_needs_no_permission(world: Any, rules: dict[str, Any]) -> None:
     take_away(world)
     world.policy = parse_policy(rules)
-    assert world.decide().phase is do.Phase.GONE
+    assert world.decide().phase is Phase.GONE
     world.policy = parse_policy({})
     world.document = replace(world.document, absent=False, generation=3)
     world.settle()
     take_away(world)
-    world.settle(do.Phase.GONE)
+    world.settle(Phase.GONE)
     world.policy = parse_policy(rules)
-    assert world.decide().phase is do.Phase.GONE
+    assert world.decide().phase is Phase.GONE
 
 
 def test_a_removal_needs_leave_to_remove_and_no_other(world: Any) -> None:
@@ -84,7 +85,7 @@ def test_a_removal_needs_leave_to_remove_and_no_other(world: Any) -> None:
     world.policy = parse_policy({"actions": dict.fromkeys(("install", "update"), "deny")})
     world.lose_database()
     take_away(world)
-    world.settle(do.Phase.GONE)
+    world.settle(Phase.GONE)
 
 
 def test_a_denied_removal_that_is_taken_back_reinstalls_nothing(world: Any, make: Any) -> None:
@@ -96,7 +97,7 @@ def test_a_denied_removal_that_is_taken_back_reinstalls_nothing(world: Any, make
     put_back(world, make)
     world.settle()
     assert (world.pod, world.installs) == (pod, installs)
-    assert [item.method for item in world.memory.submissions] == [Method.INSTALL]
+    assert [item.method for item in world.state.submissions] == [Method.INSTALL]
 
 
 def until(world: Any, reached: Any) -> None:
@@ -111,10 +112,10 @@ def until(world: Any, reached: Any) -> None:
     "moment",
     [
         lambda world: world is not None,
-        lambda world: world.memory.last.method is Method.DELETE,
-        lambda world: world.live_job and world.memory.last.method is Method.DELETE,
+        lambda world: world.state.last.method is Method.DELETE,
+        lambda world: world.live_job and world.state.last.method is Method.DELETE,
         lambda world: world.record is None,
-        lambda world: world.memory.last.outcome is Outcome.SUCCEEDED and world.record is None,
+        lambda world: world.state.last.outcome is Outcome.SUCCEEDED and world.record is None,
         lambda world: not world.namespace.exists,
         lambda world: world.namespace.terminating,
     ],
@@ -140,8 +141,8 @@ def test_what_is_removed_is_no_more_taken_for_what_people_work_with(world: Any, 
     take_away(world)
     until(world, lambda: world.record is None)
     put_back(world, make)
-    assert world.memory.ready_generation == 0
-    assert world.memory.good is None
+    assert world.state.ready_generation == 0
+    assert world.state.good is None
     world.all_ready = False
     world.until_busy()
     names = {type(action).__name__ for action in world.run_for(200)}
@@ -158,9 +159,9 @@ def test_probes_of_an_exchange_that_was_removed_do_not_count_for_the_new_one(
     take_away(world)
     until(world, lambda: world.record is None)
     put_back(world, make, (7,))
-    assert world.memory.probes == {}
+    assert world.state.probes == {}
     world.settle()
-    assert world.memory.probes["7.fed.example.com"].at > world.pod_at
+    assert world.state.probes["7.fed.example.com"].at > world.pod_at
 
 
 def test_an_install_that_the_removal_cut_off_has_time_to_end_before_the_next(
@@ -170,7 +171,7 @@ def test_an_install_that_the_removal_cut_off_has_time_to_end_before_the_next(
     world.all_ready = False
     world.until_busy()
     take_away(world)
-    until(world, lambda: world.record is None and world.memory.open_submission is None)
+    until(world, lambda: world.record is None and world.state.open_submission is None)
     gone_at = world.now
     put_back(world, make)
     world.all_ready = True
@@ -186,7 +187,7 @@ def test_a_lost_journal_in_an_uninstall_that_is_taken_back_is_got_over(
     take_away(world)
     until(world, lambda: world.live_job)
     put_back(world, make)
-    world.memory = ResourceState()
+    world.state = ResourceState()
     adoptions = [item for item in world.run_for(10) if isinstance(item, do.AdoptSubmission)]
     assert len(adoptions) <= 1
     world.settle()

@@ -8,12 +8,13 @@ from typing import Any
 from fedagent.domain import decision as do
 from fedagent.domain.route_probes import probed_routes
 from fedagent.domain.state import Probe
+from fedcore.words import Phase, ProbeState, Severity
 
 KEY = "1.fed.example.com"
 
 
 def counted(world: Any) -> tuple[Probe, ...]:
-    routes = probed_routes(world.document, world.memory, world.timing)
+    routes = probed_routes(world.document, world.state, world.timing)
     assert routes is not None
     return routes.counted()
 
@@ -24,7 +25,7 @@ class Shown:
     def __init__(self, world: Any, state: str, *, foreign: bool = False) -> None:
         self.world = world
         self.answer = (state, foreign)
-        self.before = ("reachable", False)
+        self.before = (ProbeState.REACHABLE, False)
         self.taken_after_s = 0.0
         self.applied_at = world.now
         self.counted: list[str] = []
@@ -50,7 +51,7 @@ class Shown:
         elif isinstance(action, do.ProbeRoutes):
             taken = (world.now - self.applied_at).total_seconds() >= self.taken_after_s
             state, foreign = self.answer if taken else self.before
-            probes = dict(world.memory.probes)
+            probes = dict(world.state.probes)
             for key in action.keys:
                 old = probes.get(key)
                 same = old is not None and old.state == state
@@ -58,7 +59,7 @@ class Shown:
                 probes[key] = Probe(
                     key, state, "as seen", world.now, action.table_digest, foreign, since
                 )
-            world.memory = replace(world.memory, probes=probes)
+            world.state = replace(world.state, probes=probes)
         else:
             world.do(action)
 
@@ -69,13 +70,13 @@ def test_a_route_that_moved_to_a_wrong_certificate_is_never_told_proven(
     world.document = make(1, (1,))
     world.settle()
     world.document = make(2, (1,), base_port=31_000)
-    shown = Shown(world, "party-down", foreign=True)
+    shown = Shown(world, ProbeState.PARTY_DOWN, foreign=True)
     shown.taken_after_s = 6.0
     decision = shown.run(20)
-    assert set(shown.counted) == {"party-down"}
-    assert decision.phase is do.Phase.READY
+    assert set(shown.counted) == {ProbeState.PARTY_DOWN}
+    assert decision.phase is Phase.READY
     (finding,) = decision.findings
-    assert (finding.code, finding.severity) == ("WrongPartyCertificate", do.Severity.WARNING)
+    assert (finding.code, finding.severity) == ("WrongPartyCertificate", Severity.WARNING)
     assert "party 1 at 10.0.0.9:31001: as seen" in finding.message
     assert "fedctl routes" in finding.hint
     assert finding.about == f"Route/{KEY}"
@@ -83,12 +84,12 @@ def test_a_route_that_moved_to_a_wrong_certificate_is_never_told_proven(
 
 def test_a_party_that_is_silent_is_told_after_it_had_time_to_start(world: Any, make: Any) -> None:
     world.document = make(1, (1,))
-    shown = Shown(world, "party-down")
+    shown = Shown(world, ProbeState.PARTY_DOWN)
     assert shown.run(20).findings == ()
     decision = shown.run(30)
-    assert decision.phase is do.Phase.READY
+    assert decision.phase is Phase.READY
     assert [item.code for item in decision.findings] == ["PartyUnreachable"]
-    shown.answer = ("reachable", False)
+    shown.answer = (ProbeState.REACHABLE, False)
     assert shown.run(20).findings == ()
 
 
@@ -96,9 +97,9 @@ def test_a_probe_of_the_old_table_does_not_count_after_a_long_pause(world: Any, 
     world.document = make(1, (1,))
     world.settle()
     world.document = make(2, (1,), base_port=31_000)
-    shown = Shown(world, "not-served")
+    shown = Shown(world, ProbeState.NOT_SERVED)
     shown.taken_after_s = 6.0
     shown.run(5)
     world.tick(600)
     assert counted(world) == ()
-    assert world.decide().phase is not do.Phase.READY
+    assert world.decide().phase is not Phase.READY

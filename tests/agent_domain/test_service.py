@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from fedagent.domain.decision import Decision, InstallService, Phase, UninstallService
-from fedagent.domain.document import EndpointDocument, EndpointMode
+from fedagent.domain.decision import Decision, InstallService, UninstallService
+from fedagent.domain.document import EndpointDocument
 from fedagent.domain.observed import OwnerView, ServiceObserved
-from fedagent.domain.plan import plan
+from fedagent.domain.plan import plan_endpoint
 from fedagent.domain.policy import default_policy, parse_policy
+from fedagent.domain.stage import PlanSettings
 from fedagent.domain.state import ResourceState
 from fedagent.domain.timing import PlanTiming
+from fedcore.words import EndpointMode, Phase
 
 DOCUMENT = EndpointDocument(
     resource_id="e-1",
@@ -36,12 +37,9 @@ THEIRS = OwnerView("hub-2", "e-7")
 
 def decide(document: EndpointDocument = DOCUMENT, **seen: Any) -> Decision:
     policy = seen.pop("policy", default_policy())
-    memory = seen.pop("memory", ResourceState())
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    observed = ServiceObserved(**seen)
-    return plan(
-        document, observed, memory, now=now, policy=policy, hub_id="hub-1", timing=PlanTiming()
-    )
+    state = seen.pop("state", ResourceState())
+    settings = PlanSettings("hub-1", policy, PlanTiming())
+    return plan_endpoint(document, ServiceObserved(**seen), state, settings)
 
 
 def running(owner: OwnerView | None) -> dict[str, Any]:
@@ -86,16 +84,16 @@ def test_an_old_version_is_named() -> None:
 def test_a_service_that_falls_silent_is_degraded_not_installing() -> None:
     seen = running(OURS) | {"is_ready": False, "message": "no ready pod"}
     assert decide(**seen).phase is Phase.INSTALLING
-    assert decide(**seen, memory=ResourceState(ready_generation=1)).phase is Phase.DEGRADED
+    assert decide(**seen, state=ResourceState(ready_generation=1)).phase is Phase.DEGRADED
 
 
 def test_a_changed_document_applies_the_manifests_again() -> None:
     newer = replace(DOCUMENT, generation=2)
-    memory = ResourceState(ready_generation=1)
-    assert decide(newer, **running(OURS), memory=memory).actions == (InstallService(),)
+    state = ResourceState(ready_generation=1)
+    assert decide(newer, **running(OURS), state=state).actions == (InstallService(),)
     applied = running(OURS) | {"applied_generation": "2"}
-    assert decide(newer, **applied, memory=memory).phase is Phase.READY
-    assert decide(newer, **running(None), memory=memory).phase is Phase.READY
+    assert decide(newer, **applied, state=state).phase is Phase.READY
+    assert decide(newer, **running(None), state=state).phase is Phase.READY
 
 
 def test_what_our_installation_lacks_is_applied_again() -> None:

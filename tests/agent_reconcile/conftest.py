@@ -26,8 +26,8 @@ from fedagent.journal import Journal, open_journal
 from fedagent.kube.client import Kube
 from fedagent.kubefate.access import Access
 from fedagent.reconcile.build import Dependencies, assemble
+from fedagent.reconcile.site import Site
 from fedagent.reconcile.timing import ReconcileTiming
-from fedagent.reconcile.worker import Site
 from fedcore.clock import SystemClock
 from fedcore.errors import Unavailable
 from fedcore.tasks import LoopHealth

@@ -11,7 +11,7 @@ import pytest
 from fedagent.domain.observed import ParticipantObserved, PodView, ReleaseView, TableView
 from fedagent.domain.proxy_sync import first_notes
 from fedagent.domain.state import Method, Outcome, ProxyState, ResourceState, Submission
-from fedagent.wire.decode import read_document
+from fedagent.wire.decode import decode_document
 
 NOW = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
 SENT = Submission(1, 1, Method.INSTALL, NOW - timedelta(seconds=20), "job-1")
@@ -28,8 +28,8 @@ def pod(name: str, workload: str, seconds_old: float = 5.0) -> PodView:
     )
 
 
-def notes(docs: Any, memory: ResourceState, **changes: Any) -> dict[str, ProxyState]:
-    document = read_document(docs.exchange())
+def notes(docs: Any, state: ResourceState, **changes: Any) -> dict[str, ProxyState]:
+    document = decode_document(docs.exchange())
     tables = {
         table.config_map: TableView(table.config_map, table.entries) for table in document.tables
     }
@@ -39,8 +39,8 @@ def notes(docs: Any, memory: ResourceState, **changes: Any) -> dict[str, ProxySt
         releases=(ReleaseView(1, "deployed", created_at=NOW - timedelta(seconds=10)),),
     )
     # The document that came meanwhile has a route more than what was installed.
-    newer = read_document(docs.exchange(2, [(9999, "10.0.0.9", 30100, "10.0.0.9", 30101)]))
-    found = first_notes(newer, replace(observed, **changes), memory, NOW)
+    newer = decode_document(docs.exchange(2, [(9999, "10.0.0.9", 30100, "10.0.0.9", 30101)]))
+    found = first_notes(newer, replace(observed, **changes), state, NOW)
     return {note.deployment: note for note in found}
 
 
@@ -56,32 +56,32 @@ def test_pods_that_the_install_started_have_read_the_table_that_is_there(docs: A
 
 
 @pytest.mark.parametrize(
-    "memory",
+    "state",
     [
         ResourceState(),
         ResourceState(submissions=(replace(SENT, outcome=Outcome.SUCCEEDED),)),
         ResourceState(submissions=(replace(SENT, method=Method.UPDATE),)),
     ],
 )
-def test_only_an_install_under_way_is_sure_of_it(docs: Any, memory: ResourceState) -> None:
-    assert notes(docs, memory) == {}
+def test_only_an_install_under_way_is_sure_of_it(docs: Any, state: ResourceState) -> None:
+    assert notes(docs, state) == {}
 
 
 def test_older_pods_later_revisions_and_torn_tables_tell_nothing(docs: Any) -> None:
-    memory = ResourceState(submissions=(SENT,))
+    state = ResourceState(submissions=(SENT,))
     created_at = NOW - timedelta(seconds=10)
     old = (pod("ts-1", "traffic-server", 60), pod("n-1", "nginx"))
-    assert set(notes(docs, memory, pods=old)) == {"nginx"}
+    assert set(notes(docs, state, pods=old)) == {"nginx"}
     mixed = (pod("ts-0", "traffic-server", 60), pod("ts-1", "traffic-server"))
-    assert notes(docs, memory, pods=mixed) == {}
+    assert notes(docs, state, pods=mixed) == {}
     again = (ReleaseView(1, "superseded", created_at=created_at), ReleaseView(2, "deployed"))
-    assert notes(docs, memory, releases=again) == {}
-    assert notes(docs, memory, releases=(ReleaseView(2, "deployed", created_at=created_at),)) == {}
+    assert notes(docs, state, releases=again) == {}
+    assert notes(docs, state, releases=(ReleaseView(2, "deployed", created_at=created_at),)) == {}
     torn = {"traffic-server-sni": TableView("traffic-server-sni", (), "no list")}
-    assert notes(docs, memory, tables=torn) == {}
+    assert notes(docs, state, tables=torn) == {}
 
 
 def test_what_a_note_says_already_stays(docs: Any) -> None:
     known = ProxyState("nginx", ("uid-n-1",), "d", (), NOW, "reload")
-    memory = ResourceState(submissions=(SENT,), proxies={"nginx": known})
-    assert set(notes(docs, memory)) == {"traffic-server"}
+    state = ResourceState(submissions=(SENT,), proxies={"nginx": known})
+    assert set(notes(docs, state)) == {"traffic-server"}

@@ -14,25 +14,19 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from fedagent.domain.document import (
-    CertificateSpec,
-    KeyAlgorithm,
-    KeyFormat,
-    RouteEntry,
-    Table,
-    TableKind,
-)
+from fedagent.domain.document import CertificateSpec, RouteEntry, Table
+from fedagent.domain.table_file import TableError, read_table
 from fedagent.kube.kinds import DEPLOYMENTS, PODS
 from fedagent.kube.ownership import Owner
+from fedagent.kube.release_objects import foreign_objects
 from fedagent.reconcile.certificates import issue_secret, make_csr, make_key, read_secret, write_key
 from fedagent.reconcile.dns_cache import DnsCache
 from fedagent.reconcile.node_addresses import addresses_of
-from fedagent.reconcile.observer import foreign_objects
-from fedagent.reconcile.probe import RouteProber
-from fedagent.reconcile.tables import TableFault, read_table
-from fedagent.wire.decode import read_document
+from fedagent.reconcile.route_prober import RouteProber
+from fedagent.wire.decode import decode_document
 from fedagent.wire.events import events_between
 from fedcore.errors import Internal
+from fedcore.words import KeyAlgorithm, KeyFormat, ProbeState, TableKind
 from fedproto.agent.v1 import status_pb2
 
 NOW = datetime.now(UTC)
@@ -64,7 +58,7 @@ async def issued(hub: Any, wish: CertificateSpec = WISH) -> dict[str, Any]:
 async def test_a_secret_has_three_keys_its_owner_and_a_key_that_fits(hub: Any) -> None:
     body = await issued(hub)
     view = read_secret(WISH, body)
-    assert view.fault == ""
+    assert view.error == ""
     assert view.certificate is not None
     assert view.certificate.dns_names == WISH.dns_names
     assert str(view.owner) == "hub-1/party-1"
@@ -110,13 +104,13 @@ async def test_a_spoilt_secret_is_named_unusable(hub: Any, key: str, value: byte
         del body["data"][key]
     else:
         body["data"][key] = base64.b64encode(value).decode()
-    assert read_secret(WISH, body).fault
+    assert read_secret(WISH, body).error
 
 
 async def test_a_key_of_another_certificate_is_noticed(hub: Any) -> None:
     body, other = await issued(hub), await issued(hub)
     body["data"]["broker.key-pk8.pem"] = other["data"]["broker.key-pk8.pem"]
-    assert "another key" in read_secret(WISH, body).fault
+    assert "another key" in read_secret(WISH, body).error
 
 
 def table(kind: TableKind, *own: str) -> Table:
@@ -146,7 +140,7 @@ def test_tables_are_read_as_the_charts_write_them() -> None:
 def test_what_is_no_table_is_a_fault_or_empty_and_never_a_crash(text: str) -> None:
     try:
         assert read_table(table(TableKind.SNI), text) == ()
-    except TableFault:
+    except TableError:
         return
 
 
@@ -173,13 +167,13 @@ async def test_a_handshake_tells_served_from_not_served(hub: Any, tmp_path: Path
     names = ("9999.fed.example.com", "10000.fed.example.com")
     async with party(hub, tmp_path) as port:
         answers = await RouteProber(1.5, 4.0).probe("127.0.0.1", port, names, roots)
-    assert [answers[name].state for name in names] == ["reachable", "not-served"]
+    assert [answers[name].state for name in names] == [ProbeState.REACHABLE, ProbeState.NOT_SERVED]
 
 
 async def test_an_address_that_cannot_be_reached_is_unreachable(hub: Any) -> None:
     roots = hub.root.public_bytes(serialization.Encoding.PEM)
     answers = await RouteProber(1.5, 4.0).probe("127.0.0.1", 1, ("9999.fed.example.com",), roots)
-    assert answers["9999.fed.example.com"].state == "unreachable"
+    assert answers["9999.fed.example.com"].state == ProbeState.UNREACHABLE
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 403 Access Denied\r\n\r\n"])
@@ -201,7 +195,7 @@ async def test_a_dead_party_and_a_refused_route_are_the_partys_trouble(
         answers = await RouteProber(1.5, 4.0).probe(
             "127.0.0.1", port, ("9999.fed.example.com",), roots
         )
-    assert answers["9999.fed.example.com"].state == "party-down"
+    assert answers["9999.fed.example.com"].state == ProbeState.PARTY_DOWN
 
 
 async def test_a_proxy_that_refuses_every_name_alike_serves_no_route(hub: Any) -> None:
@@ -216,7 +210,7 @@ async def test_a_proxy_that_refuses_every_name_alike_serves_no_route(hub: Any) -
         answers = await RouteProber(1.5, 4.0).probe(
             "127.0.0.1", port, ("9999.fed.example.com",), roots
         )
-    assert answers["9999.fed.example.com"].state == "not-served"
+    assert answers["9999.fed.example.com"].state == ProbeState.NOT_SERVED
 
 
 async def test_a_name_keeps_its_last_address_while_nobody_answers() -> None:
@@ -254,7 +248,7 @@ def test_a_ready_nodes_external_address_is_preferred() -> None:
 
 
 def test_events_tell_what_changed_and_nothing_twice(docs: Any) -> None:
-    document = read_document(docs.exchange())
+    document = decode_document(docs.exchange())
     before = status_pb2.ResourceStatus(
         resource_id="exchange-1", observed_generation=1, phase=status_pb2.PHASE_DEPLOYING
     )

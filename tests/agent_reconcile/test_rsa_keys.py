@@ -9,9 +9,10 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fedagent.domain.document import CertificateSpec, KeyAlgorithm, KeyFormat
+from fedagent.domain.document import CertificateSpec
 from fedagent.kube.ownership import Owner
 from fedagent.reconcile.certificates import issue_secret, read_secret
+from fedcore.words import KeyAlgorithm, KeyFormat
 
 NAMES = ("9999.fed.example.com",)
 WISH = CertificateSpec(
@@ -59,7 +60,7 @@ def pem_of(modulus: int, exponent: int, parts: dict[str, int]) -> bytes:
 
 async def test_a_whole_key_is_taken_and_one_with_any_part_changed_is_not(docs: Any) -> None:
     body = await issued(docs)
-    assert read_secret(WISH, body).fault == ""
+    assert read_secret(WISH, body).error == ""
     key = serialization.load_pem_private_key(
         base64.b64decode(body["data"]["broker.key.pem"]), password=None
     )
@@ -67,23 +68,23 @@ async def test_a_whole_key_is_taken_and_one_with_any_part_changed_is_not(docs: A
     numbers = key.private_numbers()
     public = numbers.public_numbers
     whole = {name: getattr(numbers, name) for name in FIELDS}
-    assert fault_of(body, pem_of(public.n, public.e, whole)) == ""
+    assert error_of(body, pem_of(public.n, public.e, whole)) == ""
     for name in FIELDS:
         spoilt = pem_of(public.n, public.e, {**whole, name: whole[name] + 2})
-        assert fault_of(body, spoilt) == "its content cannot be read", name
+        assert error_of(body, spoilt) == "its content cannot be read", name
     trivial = {**whole, "p": 1, "q": public.n}
-    assert fault_of(body, pem_of(public.n, public.e, trivial)) == "its content cannot be read"
+    assert error_of(body, pem_of(public.n, public.e, trivial)) == "its content cannot be read"
 
 
-def fault_of(body: dict[str, Any], key_pem: bytes) -> str:
+def error_of(body: dict[str, Any], key_pem: bytes) -> str:
     data = {**body["data"], "broker.key.pem": base64.b64encode(key_pem).decode()}
-    return read_secret(WISH, {**body, "data": data}).fault
+    return read_secret(WISH, {**body, "data": data}).error
 
 
 async def test_another_whole_key_is_another_key(docs: Any) -> None:
     body, other = await issued(docs), await issued(docs)
     key_pem = base64.b64decode(other["data"]["broker.key.pem"])
-    assert "another key" in fault_of(body, key_pem)
+    assert "another key" in error_of(body, key_pem)
 
 
 async def test_a_key_of_another_size_is_another_key(docs: Any) -> None:
@@ -94,4 +95,4 @@ async def test_a_key_of_another_size_is_another_key(docs: Any) -> None:
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
-    assert "another key" in fault_of(body, pem)
+    assert "another key" in error_of(body, pem)

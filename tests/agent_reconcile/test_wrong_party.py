@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedagent.domain.document import CertificateSpec, KeyAlgorithm, KeyFormat
+from fedagent.domain.document import CertificateSpec
 from fedagent.domain.timing import PlanTiming
 from fedagent.kube.ownership import Owner
 from fedagent.reconcile.certificates import issue_secret
 from fedcore.clock import SystemClock
+from fedcore.words import KeyAlgorithm, KeyFormat
 from fedproto.agent.v1 import status_pb2
 from fedsim.kube import Delays
 

@@ -26,8 +26,8 @@ from fedagent.commands.routes import RouteCheck, answering
 from fedagent.journal import open_journal
 from fedagent.link.session import Session
 from fedagent.link.validation import checked
-from fedagent.reconcile.certificates import chain_fault
-from fedagent.wire.decode import read_document
+from fedagent.reconcile.certificates import chain_error
+from fedagent.wire.decode import decode_document
 from fedcore import limits
 from fedcore.clock import SystemClock
 from fedcore.errors import FedError, Invalid
@@ -133,7 +133,7 @@ async def test_no_frame_of_a_hub_ends_the_agent_or_spoils_its_journal(journal):
             assert await journal.documents.refs() == before, "nothing of a refused frame is kept"
         for message in await journal.documents.all():
             try:
-                read_document(message)
+                decode_document(message)
             except Invalid:
                 continue
     assert FRAMES / 20 < refused < FRAMES
@@ -239,13 +239,13 @@ def test_no_bent_certificate_does_more_than_be_refused():
         for chain, roots in ((pem, GOOD), (GOOD, pem), (pem + GOOD, GOOD)):
             with contextlib.suppress(Invalid):
                 check_certificate(KEY_PEM, chain, roots)
-            fault = chain_fault(chain, roots, KEY.public_key(), ("hub.federation.internal",))
+            fault = chain_error(chain, roots, KEY.public_key(), ("hub.federation.internal",))
             assert isinstance(fault, str)
 
 
 def test_a_key_of_an_odd_kind_is_refused():
     odd = ed25519.Ed25519PrivateKey.generate()
-    assert chain_fault(certificate(odd, KEY), GOOD, KEY.public_key(), ("x",))
+    assert chain_error(certificate(odd, KEY), GOOD, KEY.public_key(), ("x",))
     with pytest.raises(Invalid):
         check_certificate(KEY_PEM, certificate(odd, KEY), GOOD)
 

@@ -26,7 +26,7 @@ from tests.bad_input.session import SESSION
 
 import fedproto
 from fedagent.domain.policy import check_document, parse_policy
-from fedagent.wire.decode import read_document
+from fedagent.wire.decode import decode_document
 from fedcore.errors import FedError
 from fedcore.terminal_text import is_safe
 from fedhub.fleet.admission import check_hello
@@ -96,7 +96,7 @@ def mostly_honest(message, rng):
 
 
 def read_by_agent(message):
-    document = read_document(message)
+    document = decode_document(message)
     check_document(POLICY, document)
 
 

@@ -21,7 +21,7 @@ from tests.support.fakeagent import HUB_NAME
 from tests.support.hub import federation, party
 from tests.support.patience import patient, time_limit
 
-from fedagent.wire.decode import read_document
+from fedagent.wire.decode import decode_document
 from fedcore.errors import ErrorCode
 from fedproto.agent.v1 import (
     certificate_pb2,
@@ -166,7 +166,7 @@ async def test_no_frame_harms_anyone_but_its_sender(lab, pair):
     await all_lists(lab)
     await honest.agent.live.beat(5)
     for document in honest.agent.held.values():
-        read_document(document)
+        decode_document(document)
     assert [one["state"] for one in (await lab.rest.get("/api/v1/sites"))["items"]][1] == "Online"
 
 

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedagent.wire.decode import read_document
+from fedagent.wire.decode import decode_document
 from fedcore.errors import Invalid
 from fedcore.yaml_safety import unsafe_document_reason, unsafe_reason
 from fedhub.planner.intent import parse_intent
@@ -181,9 +181,9 @@ def document(more, *, absent=False):
 )
 def test_an_agent_does_not_rely_on_its_hub(text, more):
     with pytest.raises(Invalid) as caught:
-        read_document(document(more(text)))
+        decode_document(document(more(text)))
     assert caught.value.errors[0].path == "participant.cluster_json"
-    assert read_document(document(more(text), absent=True)).absent, "a removal is never hindered"
+    assert decode_document(document(more(text), absent=True)).absent, "a removal is never hindered"
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
@@ -192,4 +192,4 @@ def test_a_number_that_json_does_not_have_is_refused_by_the_agent(word):
     written = message.participant.cluster_json.replace(": 0}", f": {word}}}")
     message.participant.cluster_json = written
     with pytest.raises(Invalid, match="not JSON"):
-        read_document(message)
+        decode_document(message)

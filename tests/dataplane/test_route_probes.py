@@ -14,8 +14,8 @@ from tests.support.dataplane import end
 from tests.support.patience import until
 from tests.support.proxy_host import Address, ProxyHost
 
-from fedagent.domain.route_probes import NOT_SERVED, PARTY_DOWN, REACHABLE, UNREACHABLE
-from fedagent.reconcile.probe import RouteProber
+from fedagent.reconcile.route_prober import RouteProber
+from fedcore.words import ProbeState
 
 pytestmark = pytest.mark.dataplane
 
@@ -37,7 +37,7 @@ async def test_a_good_route_is_proven_and_a_name_without_one_is_not_served(
 ) -> None:
     async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         found = await states(stage, 9999, 10000, 4711)
-        assert found == [REACHABLE, REACHABLE, NOT_SERVED]
+        assert found == [ProbeState.REACHABLE, ProbeState.REACHABLE, ProbeState.NOT_SERVED]
 
 
 async def test_a_route_stays_proven_until_the_proxy_takes_the_table_without_it(
@@ -45,9 +45,9 @@ async def test_a_route_stays_proven_until_the_proxy_takes_the_table_without_it(
 ) -> None:
     async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         await stage.redeploy(two(proxy_host), removed=[10000])
-        assert await states(stage, 10000) == [REACHABLE]
+        assert await states(stage, 10000) == [ProbeState.REACHABLE]
         await stage.proxies.restart_traffic_server()
-        assert await states(stage, 9999, 10000) == [REACHABLE, NOT_SERVED]
+        assert await states(stage, 9999, 10000) == [ProbeState.REACHABLE, ProbeState.NOT_SERVED]
 
 
 async def test_a_party_whose_port_is_closed_is_down(
@@ -55,14 +55,14 @@ async def test_a_party_whose_port_is_closed_is_down(
 ) -> None:
     async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         await stage.backends.close(stage.deployed.party(10000).pulsar)
-        assert await states(stage, 9999, 10000) == [REACHABLE, PARTY_DOWN]
+        assert await states(stage, 9999, 10000) == [ProbeState.REACHABLE, ProbeState.PARTY_DOWN]
 
 
 async def test_the_sentinel_is_taken_for_a_party_that_is_down(
     proxy_host: ProxyHost, tmp_path: Path, bureau: Bureau
 ) -> None:
     async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
-        assert await states(stage, "sentinel") == [PARTY_DOWN]
+        assert await states(stage, "sentinel") == [ProbeState.PARTY_DOWN]
 
 
 async def test_a_party_that_accepts_and_says_nothing_is_down_and_the_others_are_proven(
@@ -73,7 +73,7 @@ async def test_a_party_that_accepts_and_says_nothing_is_down_and_the_others_are_
         await stage.backends.close(address)
         with socket.create_server(address):
             shown = await states(stage, 9999, 10000, handshake_limit_s=1.0)
-            assert shown == [REACHABLE, PARTY_DOWN]
+            assert shown == [ProbeState.REACHABLE, ProbeState.PARTY_DOWN]
 
 
 async def test_a_party_with_a_certificate_of_another_hub_is_down(
@@ -84,7 +84,7 @@ async def test_a_party_with_a_certificate_of_another_hub_is_down(
         other = await deployed_federation(two(proxy_host), stranger, stage.entrance)
         await stage.backends.shut(stage.deployed.party(10000))
         await stage.backends.open(other.party(10000))
-        assert await states(stage, 9999, 10000) == [REACHABLE, PARTY_DOWN]
+        assert await states(stage, 9999, 10000) == [ProbeState.REACHABLE, ProbeState.PARTY_DOWN]
 
 
 async def test_a_proxy_whose_port_is_closed_cannot_be_reached(
@@ -92,7 +92,7 @@ async def test_a_proxy_whose_port_is_closed_cannot_be_reached(
 ) -> None:
     async with staged(proxy_host, tmp_path, bureau, two(proxy_host)) as stage:
         await stage.backends.close(stage.deployed.ats)
-        assert await states(stage, 9999, 4711) == [UNREACHABLE, UNREACHABLE]
+        assert await states(stage, 9999, 4711) == [ProbeState.UNREACHABLE, ProbeState.UNREACHABLE]
 
 
 async def test_a_proxy_that_accepts_and_never_answers_serves_nothing(
@@ -102,7 +102,7 @@ async def test_a_proxy_that_accepts_and_never_answers_serves_nothing(
         await stage.backends.close(stage.deployed.ats)
         with socket.create_server(stage.deployed.ats):
             shown = await states(stage, 9999, 4711, handshake_limit_s=0.5)
-            assert shown == [NOT_SERVED, NOT_SERVED]
+            assert shown == [ProbeState.NOT_SERVED, ProbeState.NOT_SERVED]
 
 
 async def test_another_party_behind_a_route_is_no_fault_of_the_proxy(
@@ -114,7 +114,7 @@ async def test_another_party_behind_a_route_is_no_fault_of_the_proxy(
         await stage.backends.shut(here)
         await stage.backends.shut(there)
         await stage.backends.open(replace(here, pulsar=there.pulsar, nginx=there.nginx))
-        assert await states(stage, 10000) == [PARTY_DOWN]
+        assert await states(stage, 10000) == [ProbeState.PARTY_DOWN]
 
 
 async def test_a_name_without_a_route_is_not_served_whatever_the_proxys_certificate_is(
@@ -127,7 +127,7 @@ async def test_a_name_without_a_route_is_not_served_whatever_the_proxys_certific
         await stage.proxies.stop()
         stage.proxies.mount(stage.deployed.config_maps, other.secrets)
         await stage.proxies.start()
-        assert await states(stage, 9999, 4711) == [REACHABLE, NOT_SERVED]
+        assert await states(stage, 9999, 4711) == [ProbeState.REACHABLE, ProbeState.NOT_SERVED]
 
 
 async def test_a_name_without_a_route_is_not_served_when_the_proxy_has_no_certificate_at_all(
@@ -140,7 +140,7 @@ async def test_a_name_without_a_route_is_not_served_when_the_proxy_has_no_certif
         stage.proxies.traffic_server.spawn()
         way = stage.way_of(10000)
         await until(lambda: opens(way.ats, way.name(9999), bureau.roots_pem))
-        assert await states(stage, 9999, 4711) == [REACHABLE, NOT_SERVED]
+        assert await states(stage, 9999, 4711) == [ProbeState.REACHABLE, ProbeState.NOT_SERVED]
 
 
 async def opens(address: Address, name: str, roots_pem: bytes) -> bool:

@@ -18,6 +18,7 @@ from fedagent.journal.database import JournalTooNew
 from fedcore import limits
 from fedcore.clock import SystemClock
 from fedcore.errors import NotFound
+from fedcore.words import ProbeState
 from fedproto.agent.v1 import document_pb2, event_pb2, status_pb2
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -74,10 +75,10 @@ async def test_only_an_absent_document_is_forgotten_and_with_it_all_memory(
     journal: Journal,
 ) -> None:
     await journal.documents.put([document(), document("r-2", absent=True)])
-    await journal.memories.begin("r-2", Submission(1, 1, Method.INSTALL, NOW))
+    await journal.states.begin("r-2", Submission(1, 1, Method.INSTALL, NOW))
     assert await journal.documents.forget(["r-1", "r-2", "r-3"]) == ("r-2",)
     assert [item.resource_id for item in await journal.documents.all()] == ["r-1"]
-    assert (await journal.memories.load("r-2")).submissions == ()
+    assert (await journal.states.load("r-2")).submissions == ()
 
 
 async def test_a_status_that_says_the_same_is_not_sent_again(journal: Journal) -> None:
@@ -174,38 +175,38 @@ async def test_a_spool_that_was_set_back_begins_anew_with_what_it_holds(
 
 async def test_a_submission_cannot_be_begun_twice(journal: Journal) -> None:
     submission = Submission(4, 1, Method.INSTALL, NOW)
-    await journal.memories.begin("r-1", submission)
+    await journal.states.begin("r-1", submission)
     with pytest.raises(sqlite3.IntegrityError):
-        await journal.memories.begin("r-1", submission)
+        await journal.states.begin("r-1", submission)
 
 
 async def test_everything_remembered_comes_back_as_it_was(open_file: Any) -> None:
     journal = await open_file()
-    memories = journal.memories
+    states = journal.states
     submission = Submission(4, 1, Method.INSTALL, NOW)
-    await memories.begin("r-1", submission)
-    await memories.note_job("r-1", submission, "job-9")
-    await memories.end(
+    await states.begin("r-1", submission)
+    await states.note_job("r-1", submission, "job-9")
+    await states.end(
         "r-1", submission, outcome=Outcome.FAILED, cause="HelmFailed", message="no", at=NOW
     )
     note = ProxyState("nginx", ("u1",), "digest", ("a", "b"), NOW, "reload", ("c",), 2)
-    await memories.put_proxy("r-1", note)
-    probe = Probe("9999.example.com", "reachable", "yes", NOW, "digest")
-    await memories.put_probes("r-1", [probe])
+    await states.put_proxy("r-1", note)
+    probe = Probe("9999.example.com", ProbeState.REACHABLE, "yes", NOW, "digest")
+    await states.put_probes("r-1", [probe])
     steps = {"namespace": StepTimes(NOW, NOW + timedelta(seconds=1)), "chart": StepTimes(NOW)}
-    await memories.put_steps("r-1", 4, steps)
-    await memories.put_table_seen("r-1", {"cm": ("digest", NOW)})
-    await memories.put_ready("r-1", 3)
-    await memories.retry("r-1", NOW)
-    memory = await (await open_file()).memories.load("r-1")
-    assert memory.submissions == (
+    await states.put_steps("r-1", 4, steps)
+    await states.put_table_seen("r-1", {"cm": ("digest", NOW)})
+    await states.put_ready("r-1", 3)
+    await states.retry("r-1", NOW)
+    state = await (await open_file()).states.load("r-1")
+    assert state.submissions == (
         Submission(4, 1, Method.INSTALL, NOW, "job-9", Outcome.FAILED, "HelmFailed", "no", NOW),
     )
-    assert memory.proxies == {"nginx": note}
-    assert memory.probes == {probe.key: probe}
-    assert (memory.steps, memory.steps_generation) == (steps, 4)
-    assert memory.table_seen == {"cm": ("digest", NOW)}
-    assert (memory.ready_generation, memory.retried_at) == (3, NOW)
+    assert state.proxies == {"nginx": note}
+    assert state.probes == {probe.key: probe}
+    assert (state.steps, state.steps_generation) == (steps, 4)
+    assert state.table_seen == {"cm": ("digest", NOW)}
+    assert (state.ready_generation, state.retried_at) == (3, NOW)
 
 
 async def test_a_person_in_another_process_approves_and_it_is_noticed(open_file: Any) -> None:
@@ -218,7 +219,7 @@ async def test_a_person_in_another_process_approves_and_it_is_noticed(open_file:
     approval = await person.approvals.approve(approval_id, by="ada", at=NOW)
     assert (approval.kind, approval.approved_by) == ("install", "ada")
     assert await agent.data_version() != version
-    assert (await agent.memories.load("r-1")).approvals == frozenset({("sha-a", "install")})
+    assert (await agent.states.load("r-1")).approvals == frozenset({("sha-a", "install")})
     with pytest.raises(NotFound, match="fedagent approvals"):
         await person.approvals.approve("nothing", by="ada", at=NOW)
 
@@ -229,7 +230,7 @@ async def test_another_text_of_the_same_generation_is_asked_for_again(journal: J
     await approvals.approve(first, by="ada", at=NOW)
     second = await approvals.ask(Wanted("r-1", 2, "sha-b"), "install", summary="it", at=NOW)
     assert second != first
-    assert (await journal.memories.load("r-1")).approvals == frozenset({("sha-a", "install")})
+    assert (await journal.states.load("r-1")).approvals == frozenset({("sha-a", "install")})
 
 
 async def test_a_request_for_a_text_that_was_replaced_cannot_be_approved(journal: Journal) -> None:

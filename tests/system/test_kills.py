@@ -98,18 +98,23 @@ async def check_end(fed: Federation, *, once: bool = True) -> None:
     await fed.check_events()
 
 
+ENDPOINT_ACT = "fedagent.reconcile.endpoint_controller:EndpointController.act"
 ACT = "fedagent.reconcile.actor:Actor.act"
 AGENT_POINTS = (
-    DyingPoint("fedagent.reconcile.actor:Actor.serve", "InstallService"),
-    DyingPoint("fedagent.reconcile.actor:Actor.serve", "InstallService", after=True),
+    DyingPoint(ENDPOINT_ACT, "InstallService"),
+    DyingPoint(
+        "fedagent.reconcile.endpoint_controller:EndpointController.act",
+        "InstallService",
+        after=True,
+    ),
     DyingPoint(ACT, "EnsureNamespace"),
     DyingPoint(ACT, "EnsureNamespace", after=True),
     DyingPoint(ACT, "IssueCertificate"),
     DyingPoint("fedagent.link.hub_client:LinkHubClient.issue_certificate", after=True),
     DyingPoint(ACT, "IssueCertificate", after=True),
     DyingPoint(ACT, "Submit"),
-    DyingPoint("fedagent.reconcile.submit:Submitter._send"),
-    DyingPoint("fedagent.reconcile.submit:Submitter._send", nth=2, after=True),
+    DyingPoint("fedagent.reconcile.submitter:Submitter._send"),
+    DyingPoint("fedagent.reconcile.submitter:Submitter._send", nth=2, after=True),
     DyingPoint(ACT, "EndSubmission"),
     DyingPoint(ACT, "NoteProxy"),
     DyingPoint(ACT, "NoteProxy", after=True),

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
-from fedagent.domain.route_probes import (
-    NOT_SERVED,
-    PARTY_DOWN,
-    REACHABLE,
-    UNREACHABLE,
-    is_party_route,
-)
+from fedagent.domain.route_probes import is_party_route
 from fedagent.journal import Journal
-from fedagent.reconcile.probe import ProbeRoutesFn
+from fedagent.reconcile.route_prober import ProbeRoutesFn
 from fedcore.clock import Clock
 from fedcore.errors import FedError, NotFound
-from fedproto.agent.v1 import command_pb2, document_pb2, status_pb2
-
-STATES: Final[dict[str, status_pb2.ProbeState.ValueType]] = {
-    REACHABLE: status_pb2.PROBE_STATE_REACHABLE,
-    UNREACHABLE: status_pb2.PROBE_STATE_UNREACHABLE,
-    NOT_SERVED: status_pb2.PROBE_STATE_NOT_SERVED,
-    PARTY_DOWN: status_pb2.PROBE_STATE_PARTY_DOWN,
-}
+from fedproto.agent.v1 import command_pb2, document_pb2
+from fedproto.words import to_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +43,7 @@ class RouteCheck:
         probed = command_pb2.RoutesProbed()
         for name, answer in answers.items():
             probe = probed.probes.add(key=name, message=answer.message)
-            probe.state = STATES.get(answer.state, status_pb2.PROBE_STATE_UNSPECIFIED)
+            probe.state = to_wire(answer.state)
             probe.at.FromDatetime(self.clock.now())
         return probed
 

@@ -8,27 +8,10 @@ from enum import StrEnum
 from typing import Final
 
 from fedagent.domain.state import LastGoodConfig, Method, Outcome, ProxyState, Submission
+from fedcore.words import Phase, Severity, StepState
 
 MISSING: Final = "missing"
 """Reason of an IssueCertificate whose Secret is not there."""
-
-
-class Phase(StrEnum):
-    """Where a resource stands; the words of the wire."""
-
-    PLANNED = "Planned"
-    WAITING = "Waiting"
-    INSTALLING = "Installing"
-    DEPLOYING = "Deploying"
-    RECONFIGURING = "Reconfiguring"
-    UPGRADING = "Upgrading"
-    READY = "Ready"
-    DEGRADED = "Degraded"
-    REMOVING = "Removing"
-    GONE = "Gone"
-    FAILED = "Failed"
-    AWAITING_APPROVAL = "AwaitingApproval"
-    REFUSED = "Refused"
 
 
 class ActionKind(StrEnum):
@@ -41,23 +24,6 @@ class ActionKind(StrEnum):
     ADOPT = "adopt"
     NONE = "none"
     """Touches nothing at the site: following a job, probing a route."""
-
-
-class StepState(StrEnum):
-    """Where a step stands."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class Severity(StrEnum):
-    """Weight of a finding or an event."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fedagent.domain.decision import Finding, Severity
+from fedagent.domain.decision import Finding
 from fedagent.domain.observed import (
     ClaimView,
     EventView,
@@ -18,6 +18,7 @@ from fedagent.domain.observed import (
     ServiceAccess,
 )
 from fedagent.domain.timing import PlanTiming
+from fedcore.words import Severity
 
 _MAX_FINDINGS: Final = 20
 _MANY_RESTARTS: Final = 3
@@ -39,6 +40,8 @@ class Cause:
     tries: int = 5
 
 
+INSTALL_TIMED_OUT: Final = "InstallTimedOut"
+"""KubeFATE gave up on an install after an hour (pkg/job/cluster_install.go)."""
 RELEASE_LOST: Final = "ReleaseLost"
 """Helm knows nothing of a cluster that KubeFATE has a record of: its Secrets are gone."""
 UNKNOWN_CAUSE: Final = Cause("HelmFailed", is_lasting=True, hint="Read KubeFATE's log.", tries=5)
@@ -105,7 +108,7 @@ _CAUSES: Final[tuple[tuple[re.Pattern[str], Cause], ...]] = tuple(
         (
             r"status time ?out",
             Cause(
-                "InstallTimedOut",
+                INSTALL_TIMED_OUT,
                 is_lasting=True,
                 hint="The findings name what its pods lacked.",
                 tries=3,
@@ -138,7 +141,7 @@ def findings_of(
     observed: ParticipantObserved, now: datetime, timing: PlanTiming
 ) -> tuple[Finding, ...]:
     """Return what is wrong with the workloads, worst first, one per object and cause."""
-    found: dict[tuple[str, str], Finding] = {}
+    findings: dict[tuple[str, str], Finding] = {}
     for finding in (
         *_of_pods(observed.pods),
         *_of_unready(observed, now, timing),
@@ -146,16 +149,13 @@ def findings_of(
         *_of_claims(observed.claims),
         *_of_kubefate(observed.kubefate),
     ):
-        found.setdefault((finding.code, finding.about), finding)
+        findings.setdefault((finding.code, finding.about), finding)
     order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-    listed = sorted(found.values(), key=lambda item: (order[item.severity], item.about, item.code))
-    return tuple(listed[:_MAX_FINDINGS])
-
-
-def worst_of(observed: ParticipantObserved, now: datetime, timing: PlanTiming) -> Finding | None:
-    """Return the worst of what is wrong, when it is an error."""
-    found = findings_of(observed, now, timing)
-    return found[0] if found and found[0].severity is Severity.ERROR else None
+    ranked = sorted(
+        findings.values(),
+        key=lambda finding: (order[finding.severity], finding.about, finding.code),
+    )
+    return tuple(ranked[:_MAX_FINDINGS])
 
 
 def _of_unready(
@@ -178,9 +178,9 @@ def _of_unready(
 
 
 def _last_probe(events: Iterable[EventView], about: str) -> str:
-    """Return what the kubelet said last of a probe that failed."""
-    found = [item for item in events if (item.reason, item.about) == ("Unhealthy", about)]
-    last = max(found, key=lambda item: item.at.timestamp() if item.at else 0.0, default=None)
+    """Return the kubelet's last message about a probe that failed."""
+    failed = [event for event in events if (event.reason, event.about) == ("Unhealthy", about)]
+    last = max(failed, key=lambda event: event.at.timestamp() if event.at else 0.0, default=None)
     return "" if last is None else last.message[:_CUT]
 
 

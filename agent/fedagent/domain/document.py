@@ -1,4 +1,4 @@
-"""Desired documents as typed values; ``reading`` makes them, and they are trusted then."""
+"""Desired documents as typed values; ``wire.decode`` makes and checks them."""
 
 from __future__ import annotations
 
@@ -6,66 +6,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-
-class ParticipantKind(StrEnum):
-    """Exchange or FATE cluster."""
-
-    EXCHANGE = "exchange"
-    CLUSTER = "cluster"
-
-
-class TableKind(StrEnum):
-    """Who reads a route table."""
-
-    SNI = "sni"
-    NGINX = "nginx"
-    PULSAR = "pulsar"
-
-
-class ProxyKind(StrEnum):
-    """What must be told when its table has changed."""
-
-    TRAFFIC_SERVER = "traffic-server"
-    NGINX = "nginx"
-
-
-class WorkloadKind(StrEnum):
-    """Kubernetes' word for a workload."""
-
-    DEPLOYMENT = "Deployment"
-    STATEFUL_SET = "StatefulSet"
-
-
-class Repair(StrEnum):
-    """What is done about drift."""
-
-    AUTO = "auto"
-    REPORT = "report"
-
-
-class EndpointMode(StrEnum):
-    """How a site comes to its KubeFATE service."""
-
-    AUTO = "auto"
-    INSTALL = "install"
-    ADOPT = "adopt"
-
-
-class KeyAlgorithm(StrEnum):
-    """Kind of a private key made at the site."""
-
-    P256 = "P256"
-    RSA3072 = "RSA3072"
-
-
-class KeyFormat(StrEnum):
-    """How a private key is written into its Secret."""
-
-    PKCS8 = "PKCS8"
-    TRADITIONAL = "TRADITIONAL"
+from fedcore.words import (
+    EndpointMode,
+    KeyAlgorithm,
+    KeyFormat,
+    ParticipantKind,
+    ProxyKind,
+    RepairPolicy,
+    TableKind,
+    WorkloadKind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +28,11 @@ class Chart:
     version: str
     sha256: str
     from_hub: bool
+
+    def is_same(self, other: Chart) -> bool:
+        """Return whether both name the same archive; a digest counts where both are known."""
+        same_name = (self.name, self.version) == (other.name, other.version)
+        return same_name and ("" in {self.sha256, other.sha256} or self.sha256 == other.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +131,7 @@ class ParticipantDocument:
     tables: tuple[Table, ...] = ()
     proxies: tuple[Proxy, ...] = ()
     resolve_names: tuple[str, ...] = ()
-    repair: Repair = Repair.AUTO
+    repair: RepairPolicy = RepairPolicy.AUTO
     delete_volumes: bool = False
     delete_namespace: bool = False
 

@@ -1,170 +1,215 @@
-"""A request that was sent to KubeFATE: did it arrive, how does it go, how did it end."""
+"""A request that was sent to KubeFATE: whether it arrived, how it goes, how it ended.
+
+A submission is on disk before it is sent, so there is always one of these cases:
+
+the journal | KubeFATE                                   | what is done
+------------|--------------------------------------------|---------------------------------------------
+no job id   | has a job of this revision                 | take it up: only the answer was lost
+no job id   | was last read before it settled (3 s)      | look again
+no job id   | has the record at this revision, idle      | it succeeded
+no job id   | has the record at this revision, in motion | it is stuck: nothing works on it
+no job id   | has neither                                | it is lost, and is submitted again
+job id      | does not know the job                      | it is lost
+job id      | says that it is over                       | note the outcome and the cause
+job id      | shows no sign of life                      | it is stuck (see ``is_stuck``)
+job id      | installs over a live participant           | let go of it in time (``_detach``)
+job id      | installs what a newer document replaces    | stop it, when it will not succeed
+job id      | works on it                                | wait, and say how many are ready
+
+KubeFATE's own words for jobs are in ``pkg/modules/job.go``; how each kind of job ends, in
+``pkg/job/cluster_install.go``, ``pkg/job/job.go`` (update) and ``pkg/job/cluster_delete.go``.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from fedagent.domain.decision import (
-    AdoptSubmission,
-    DetachJob,
-    EndSubmission,
-    Phase,
-    StopJob,
-)
-from fedagent.domain.diagnosis import JOB_STUCK, cause_of, worst_of
+from fedagent.domain.decision import AdoptSubmission, DetachJob, EndSubmission, StopJob
+from fedagent.domain.diagnosis import INSTALL_TIMED_OUT, JOB_STUCK, cause_of
 from fedagent.domain.observed import BUSY_RECORD, JobState, JobView, RecordState
 from fedagent.domain.stage import PlanContext, StageResult
 from fedagent.domain.state import Method, Outcome, Submission
+from fedcore.words import Phase
 
 _INSTALLED: Final = "helm install Success"
+"""The state that an install job writes once Helm has applied the chart (cluster_install.go)."""
+_CHECKS: Final = "checkout Cluster status"
+"""The state that an install job writes anew at each of its checks (cluster_install.go)."""
 _NO_RELEASE: Final = "release: not found"
-"""KubeFATE has nothing to uninstall, and drops its record all the same."""
-_METHODS: Final = {
+"""Helm has nothing to uninstall. KubeFATE calls that a failure, and drops its record as well."""
+JOB_METHODS: Final = {
     Method.INSTALL: "ClusterInstall",
     Method.UPDATE: "ClusterUpdate",
     Method.DELETE: "ClusterDelete",
 }
+"""KubeFATE's word for what a job does (pkg/modules/job.go)."""
 _OUTCOMES: Final = {
     JobState.SUCCESS: Outcome.SUCCEEDED,
     JobState.ROLLBACK: Outcome.ROLLED_BACK,
     JobState.CANCELED: Outcome.CANCELED,
 }
+_VERBS: Final = {
+    Method.INSTALL: "installing",
+    Method.UPDATE: "updating",
+    Method.DELETE: "uninstalling",
+}
 
 
-def follow(ctx: PlanContext, sent: Submission) -> StageResult:
+def follow(ctx: PlanContext, submission: Submission) -> StageResult:
     """Return what is next for a request whose end is not known. KubeFATE answers."""
-    if not sent.job_id:
-        return _look_up(ctx, sent)
+    if not submission.job_id:
+        return _look_up(ctx, submission)
     job = ctx.observed.kubefate.job
-    if job is None or job.job_id != sent.job_id:
-        return _end(ctx, sent, Outcome.LOST, "JobLost", "KubeFATE no longer knows the job")
-    return _ended(ctx, sent, job) if job.is_over else _going(ctx, sent, job)
+    if job is None or job.job_id != submission.job_id:
+        text = "KubeFATE no longer knows the job"
+        return _end(ctx, submission, Outcome.LOST, "JobLost", text)
+    return _ended(ctx, submission, job) if job.is_over else _follow_job(ctx, submission, job)
 
 
-def _going(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult:
+def ready_count(ctx: PlanContext) -> int:
+    """Return how many of the document's components are ready."""
+    workloads = ctx.observed.workloads
+    return sum(
+        1
+        for component in ctx.document.components
+        if component.name in workloads and workloads[component.name].is_ready
+    )
+
+
+def is_stuck(ctx: PlanContext, job: JobView) -> bool:
+    """Return whether KubeFATE no longer works on a job that it calls running.
+
+    It resumes no job after a restart, and an install whose cluster.yaml it cannot parse stays
+    Running for ever (``pkg/job/cluster_install.go``). How long a job may be silent depends on how
+    often a live one of its kind writes:
+
+    job                                 | silence
+    ------------------------------------|--------------------
+    older than the service's pod        | job_restart_stuck_s
+    install that has begun its checks   | job_checks_stuck_s
+    install before that, or uninstall   | job_install_stuck_s
+    any other, every component is ready | job_ready_stuck_s
+    any other                           | job_limit_s
+    """
+    timing = ctx.timing
+    service_started_at = ctx.observed.kubefate.service_started_at
+    silent_s = 0.0 if job.changed_at is None else ctx.age_s(job.changed_at)
+    begun_at = job.started_at
+    if service_started_at is not None and begun_at is not None and service_started_at > begun_at:
+        return silent_s > timing.job_restart_stuck_s
+    if job.method == JOB_METHODS[Method.INSTALL] and job.state is JobState.RUNNING:
+        has_checks = any(text.startswith(_CHECKS) for text in job.states)
+        if silent_s > (timing.job_checks_stuck_s if has_checks else timing.job_install_stuck_s):
+            return True
+    if job.method == JOB_METHODS[Method.DELETE]:
+        return silent_s > timing.job_install_stuck_s
+    return silent_s > (timing.job_ready_stuck_s if _all_ready(ctx) else timing.job_limit_s)
+
+
+def _all_ready(ctx: PlanContext) -> bool:
+    components = ctx.document.components
+    return bool(components) and ready_count(ctx) == len(components)
+
+
+def _phase_of(ctx: PlanContext) -> Phase:
+    """Return the phase that people see while a request is under way."""
+    return Phase.REMOVING if ctx.document.absent else ctx.busy_phase
+
+
+def _look_up(ctx: PlanContext, submission: Submission) -> StageResult:
+    """Find out whether a request whose answer was lost has arrived."""
+    view = ctx.observed.kubefate
+    job, record = view.job, view.record
+    if job is not None and _is_of(job, submission):
+        return StageResult(
+            _phase_of(ctx),
+            "JobFound",
+            "took up a job whose answer was lost",
+            actions=(AdoptSubmission(submission, job.job_id),),
+        )
+    # Counted from what KubeFATE was asked last, not from now: an old answer proves nothing.
+    seen_at, begun_at = view.seen_at, submission.begun_at
+    if seen_at is None or (seen_at - begun_at).total_seconds() < ctx.timing.answer_settle_s:
+        return StageResult(_phase_of(ctx), "Settling", "looking whether KubeFATE took the request")
+    if submission.method is Method.DELETE:
+        if record is None:
+            return _end(ctx, submission, Outcome.SUCCEEDED)
+    elif record is not None and record.revision == submission.revision:
+        # A record that is in motion, or was rolled back, without a job of this revision.
+        if record.state in BUSY_RECORD or record.state is RecordState.ROLLBACK:
+            text = "the request arrived, and nothing works on it"
+            return _end(ctx, submission, Outcome.STUCK, JOB_STUCK.code, text)
+        return _end(ctx, submission, Outcome.SUCCEEDED)
+    text = "the request did not arrive"
+    return _end(ctx, submission, Outcome.LOST, "RequestLost", text)
+
+
+def _is_of(job: JobView, submission: Submission) -> bool:
+    if job.method != JOB_METHODS[submission.method]:
+        return False
+    # A delete job bears no revision: the one that is open must be ours.
+    if submission.method is Method.DELETE:
+        return not job.is_over
+    return job.revision == submission.revision
+
+
+def _ended(ctx: PlanContext, submission: Submission, job: JobView) -> StageResult:
+    outcome = _OUTCOMES.get(job.state, Outcome.FAILED)
+    if submission.method is Method.DELETE and _NO_RELEASE in job.error:
+        outcome = Outcome.SUCCEEDED
+    if outcome in {Outcome.SUCCEEDED, Outcome.CANCELED}:
+        return _end(ctx, submission, outcome)
+    code = cause_of(job.error).code
+    # "Timed out" names no cause; what the pods lacked does, and KubeFATE uninstalls them now.
+    if code == INSTALL_TIMED_OUT and ctx.worst_finding is not None:
+        code = ctx.worst_finding.code
+    message = job.error or f"the job ended as {job.state}"
+    return _end(ctx, submission, outcome, code, message)
+
+
+def _end(
+    ctx: PlanContext, submission: Submission, outcome: Outcome, cause: str = "", message: str = ""
+) -> StageResult:
+    return StageResult(
+        _phase_of(ctx),
+        cause or "JobEnded",
+        message or f"the {submission.method} job has ended",
+        actions=(EndSubmission(submission, outcome, cause, message),),
+    )
+
+
+def _follow_job(ctx: PlanContext, submission: Submission, job: JobView) -> StageResult:
     """Follow a job that is not over, unless it is dead or had better not go on."""
     if is_stuck(ctx, job):
         text = "KubeFATE stopped working on the job without ending it"
-        return _end(ctx, sent, Outcome.STUCK, JOB_STUCK.code, text)
-    if _is_over_live(ctx, sent):
-        return _detach(ctx, sent, job) or _running(ctx, sent, job)
-    if _is_hopeless(ctx, sent, job):
+        return _end(ctx, submission, Outcome.STUCK, JOB_STUCK.code, text)
+    is_over_live = submission.method is Method.INSTALL and ctx.state.ready_generation > 0
+    if is_over_live:
+        # Never stopped: stopping an install uninstalls, and people work with what it took over.
+        return _detach(ctx, submission, job) or _running(ctx, submission, job)
+    if _is_hopeless(ctx, submission, job):
         return StageResult(
-            phase_of(ctx, sent),
+            _phase_of(ctx),
             "JobReplaced",
             "stopping an install that cannot succeed, for the newer document",
             actions=(StopJob(job.job_id),),
             follows_job=job.job_id,
         )
-    return _running(ctx, sent, job)
+    return _running(ctx, submission, job)
 
 
-def phase_of(ctx: PlanContext, sent: Submission) -> Phase:
-    """Return the phase that people see while a request is under way."""
-    if ctx.document.absent or sent.method is Method.DELETE:
-        return Phase.REMOVING if ctx.document.absent else ctx.busy_phase
-    return ctx.busy_phase
+def _detach(ctx: PlanContext, submission: Submission, job: JobView) -> StageResult | None:
+    """Take an install over a live participant out of KubeFATE's hands, once Helm has applied it.
 
-
-def is_stuck(ctx: PlanContext, job: JobView) -> bool:
-    """Tell whether KubeFATE works on a Running job no more (it resumes none after a restart)."""
-    service_started_at = ctx.observed.kubefate.service_started_at
-    silent_s = 0.0 if job.changed_at is None else ctx.age_s(job.changed_at)
-    begun_at = job.started_at
-    if service_started_at is not None and begun_at is not None and service_started_at > begun_at:
-        return silent_s > ctx.timing.job_restart_stuck_s
-    if job.method == _METHODS[Method.INSTALL] and job.state is JobState.RUNNING:
-        checks = any(text.startswith("checkout Cluster status") for text in job.states)
-        if silent_s > (ctx.timing.job_checks_stuck_s if checks else ctx.timing.job_install_stuck_s):
-            return True
-    if job.method == _METHODS[Method.DELETE]:
-        return silent_s > ctx.timing.job_install_stuck_s
-    return silent_s > (ctx.timing.job_ready_stuck_s if _all_ready(ctx) else ctx.timing.job_limit_s)
-
-
-def _all_ready(ctx: PlanContext) -> bool:
-    workloads = ctx.observed.workloads
-    wanted = ctx.document.components
-    return bool(wanted) and all(
-        item.name in workloads and workloads[item.name].is_ready for item in wanted
-    )
-
-
-def _look_up(ctx: PlanContext, sent: Submission) -> StageResult:
-    """Find out whether a request whose answer was lost has arrived."""
-    view = ctx.observed.kubefate
-    job, record = view.job, view.record
-    if job is not None and _is_of(job, sent):
-        return StageResult(
-            phase_of(ctx, sent),
-            "JobFound",
-            "took up a job whose answer was lost",
-            actions=(AdoptSubmission(sent, job.job_id),),
-        )
-    if (
-        view.seen_at is None
-        or (view.seen_at - sent.begun_at).total_seconds() < ctx.timing.answer_settle_s
-    ):
-        text = "looking whether KubeFATE took the request"
-        return StageResult(phase_of(ctx, sent), "Settling", text)
-    if sent.method is Method.DELETE and record is None:
-        return _end(ctx, sent, Outcome.SUCCEEDED)
-    if record is not None and sent.method is not Method.DELETE:
-        arrived = record.revision == sent.revision
-        if arrived and record.state not in BUSY_RECORD and record.state is not RecordState.ROLLBACK:
-            return _end(ctx, sent, Outcome.SUCCEEDED)
-        if arrived:
-            text = "the request arrived, and nothing works on it"
-            return _end(ctx, sent, Outcome.STUCK, JOB_STUCK.code, text)
-    return _end(ctx, sent, Outcome.LOST, "RequestLost", "the request did not arrive")
-
-
-def _is_of(job: JobView, sent: Submission) -> bool:
-    if job.method != _METHODS[sent.method]:
-        return False
-    if sent.method is Method.DELETE:
-        return not job.is_over
-    return job.revision == sent.revision
-
-
-def _ended(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult:
-    outcome = _OUTCOMES.get(job.state, Outcome.FAILED)
-    if sent.method is Method.DELETE and _NO_RELEASE in job.error:
-        outcome = Outcome.SUCCEEDED
-    if outcome in {Outcome.SUCCEEDED, Outcome.CANCELED}:
-        return _end(ctx, sent, outcome)
-    cause = cause_of(job.error)
-    code = cause.code
-    if code == "InstallTimedOut":
-        worst = worst_of(ctx.observed, ctx.now, ctx.timing)
-        code = code if worst is None else worst.code
-    return _end(ctx, sent, outcome, code, job.error or f"the job ended as {job.state}")
-
-
-def _end(
-    ctx: PlanContext, sent: Submission, outcome: Outcome, cause: str = "", message: str = ""
-) -> StageResult:
-    return StageResult(
-        phase_of(ctx, sent),
-        cause or "JobEnded",
-        message or f"the {sent.method} job has ended",
-        actions=(EndSubmission(sent, outcome, cause, message),),
-    )
-
-
-def _is_over_live(ctx: PlanContext, sent: Submission) -> bool:
-    """Tell whether an install takes up a participant that people work with already."""
-    return sent.method is Method.INSTALL and ctx.memory.ready_generation > 0
-
-
-def _detach(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult | None:
-    """End an install over a live participant before KubeFATE gives up on it and uninstalls."""
-    is_newer = sent.generation < ctx.document.generation
-    limit_s = ctx.timing.detach_for_newer_s if is_newer else ctx.timing.detach_s
+    KubeFATE then only waits for components. It would uninstall them at its limit of an hour, while
+    a job whose row is deleted ends without that (``pkg/job/cluster_install.go``).
+    """
+    is_replaced = submission.generation < ctx.document.generation
+    limit_s = ctx.timing.detach_for_newer_s if is_replaced else ctx.timing.detach_s
     if _INSTALLED not in job.states or ctx.age_s(job.started_at) < limit_s:
         return None
     return StageResult(
-        phase_of(ctx, sent),
+        _phase_of(ctx),
         "JobDetached",
         "KubeFATE waits for components of a participant that runs; its job is let go",
         actions=(DetachJob(job.job_id),),
@@ -172,40 +217,30 @@ def _detach(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult | N
     )
 
 
-def _is_hopeless(ctx: PlanContext, sent: Submission, job: JobView) -> bool:
-    """Tell whether an install may be stopped: a newer document waits and this one does not come."""
-    if sent.method is not Method.INSTALL or sent.generation >= ctx.document.generation:
+def _is_hopeless(ctx: PlanContext, submission: Submission, job: JobView) -> bool:
+    """Return whether an install may be stopped: a newer document waits, and this one fails."""
+    if submission.method is not Method.INSTALL or job.state is not JobState.RUNNING:
         return False
-    if job.state is not JobState.RUNNING:
+    if submission.generation >= ctx.document.generation:
         return False
-    broken = worst_of(ctx.observed, ctx.now, ctx.timing) is not None
-    return broken or ctx.age_s(job.started_at) > ctx.timing.install_hopeless_s
+    is_broken = ctx.worst_finding is not None
+    return is_broken or ctx.age_s(job.started_at) > ctx.timing.install_hopeless_s
 
 
-def _running(ctx: PlanContext, sent: Submission, job: JobView) -> StageResult:
-    wanted = ctx.document.components
-    ready = sum(
-        1
-        for item in wanted
-        if item.name in ctx.observed.workloads and ctx.observed.workloads[item.name].is_ready
-    )
-    doing = {
-        Method.INSTALL: "installing",
-        Method.UPDATE: "updating",
-        Method.DELETE: "uninstalling",
-    }[sent.method]
-    reason, message = "JobRunning", f"KubeFATE is {doing}"
-    if sent.method is not Method.DELETE:
-        message += f": {ready} of {len(wanted)} components are ready"
-        worst = worst_of(ctx.observed, ctx.now, ctx.timing)
+def _running(ctx: PlanContext, submission: Submission, job: JobView) -> StageResult:
+    reason, message = "JobRunning", f"KubeFATE is {_VERBS[submission.method]}"
+    ready, total = ready_count(ctx), len(ctx.document.components)
+    if submission.method is not Method.DELETE:
+        message += f": {ready} of {total} components are ready"
+        worst = ctx.worst_finding
         if worst is not None:
             reason, message = worst.code, f"{message}; {worst.message}"
+    is_ending = ready == total or submission.method is Method.DELETE
+    timing = ctx.timing
     return StageResult(
-        phase_of(ctx, sent),
+        _phase_of(ctx),
         reason,
         message,
-        next_check_s=ctx.timing.recheck_ending_s
-        if ready == len(wanted) or sent.method is Method.DELETE
-        else ctx.timing.recheck_progress_s,
+        next_check_s=timing.recheck_ending_s if is_ending else timing.recheck_progress_s,
         follows_job=job.job_id,
     )

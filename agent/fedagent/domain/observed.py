@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from fedagent.domain.document import RouteEntry, WorkloadKind, digest_of_entries
+from fedagent.domain.document import RouteEntry, digest_of_entries
+from fedcore.words import WorkloadKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,12 @@ class CertificateView:
 
 @dataclass(frozen=True, slots=True)
 class SecretView:
-    """A Secret of the document. ``fault`` says why its content cannot be used."""
+    """A Secret of the document. ``error`` says why its content cannot be used."""
 
     name: str
     owner: OwnerView | None
     certificate: CertificateView | None = None
-    fault: str = ""
+    error: str = ""
     issued_at: datetime | None = None
 
 
@@ -160,7 +161,7 @@ class KubeFateView:
 
     @property
     def answers(self) -> bool:
-        """Tell whether the service can be worked with."""
+        """Whether the service can be worked with."""
         return self.access is ServiceAccess.READY
 
 
@@ -177,7 +178,7 @@ class Workload:
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether all wanted pods of the newest spec are ready."""
+        """Whether all pods of the newest spec are ready."""
         return self.is_current and self.desired > 0 and self.ready >= self.desired
 
 
@@ -232,25 +233,16 @@ class AddressView:
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """A route table as found in its ConfigMap; ``fault`` when it cannot be read."""
+    """A route table as its ConfigMap holds it; ``error`` says why it cannot be read."""
 
     config_map: str
     entries: tuple[RouteEntry, ...]
-    fault: str = ""
+    error: str = ""
 
     @property
     def digest(self) -> str:
         """SHA-256 over the sorted entries."""
         return digest_of_entries(self.entries)
-
-
-@dataclass(frozen=True, slots=True)
-class FileView:
-    """The table file as the proxy's pods see it. ``digest`` None: it could not be read."""
-
-    deployment: str
-    digest: str | None
-    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +269,8 @@ class ParticipantObserved:
 
     def pods_of(self, deployment: str) -> tuple[PodView, ...]:
         """Return the living pods of one workload, by name."""
-        found = [pod for pod in self.pods if pod.workload == deployment and not pod.terminating]
-        return tuple(sorted(found, key=lambda pod: pod.name))
+        pods = [pod for pod in self.pods if pod.workload == deployment and not pod.terminating]
+        return tuple(sorted(pods, key=lambda pod: pod.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,18 @@
-"""What must stand before an install: the namespace, the certificates, the chart."""
+"""What must stand before an install: the namespace, the certificates, the chart.
+
+lacking                                    | what is done
+-------------------------------------------|--------------------------------------
+a namespace that is ours: another owns it  | Refused, nothing is touched
+... it is being deleted                    | wait: it takes nothing new
+... it has no owner, and somebody uses it  | Refused, nothing is touched
+... it is ours, and somebody else came too | Refused while we have not used it yet
+... it is not there, or has no owner       | make it, or label it
+the agent's rights in it                   | grant them
+a Secret's ownership                       | Refused, nothing is touched
+a certificate, or one that can be used     | ask the hub for one
+a certificate, `repair: report`, was Ready | Degraded, nothing is done
+the chart's archive at KubeFATE            | upload it, where the hub has one
+"""
 
 from __future__ import annotations
 
@@ -10,22 +24,19 @@ from fedagent.domain.decision import (
     Action,
     EnsureNamespace,
     IssueCertificate,
-    Phase,
     UploadChart,
 )
-from fedagent.domain.document import CertificateSpec, Repair
+from fedagent.domain.document import CertificateSpec
 from fedagent.domain.observed import CertificateView
-from fedagent.domain.stage import (
-    PlanContext,
-    StageResult,
-    owned_by_another,
-    without_service,
-)
+from fedagent.domain.stage import PlanContext, StageResult, owned_by_another, without_service
 from fedca import renewal
+from fedcore.words import Phase, RepairPolicy
+
+_STRANGER = "nobody we know"
 
 
 def namespace(ctx: PlanContext) -> StageResult | None:
-    """Have the namespace there and ours; one that somebody uses is left alone."""
+    """Ensure that the namespace is there and ours; one that somebody uses is left alone."""
     view = ctx.observed.namespace
     name = ctx.document.namespace
     if view.exists and view.owner is not None and view.owner != ctx.us:
@@ -33,15 +44,10 @@ def namespace(ctx: PlanContext) -> StageResult | None:
     if view.terminating:
         message = f"namespace {name} is being deleted; a new one follows"
         return StageResult(ctx.busy_phase, "NamespaceTerminating", message)
-    if view.exists and view.owner is None:
-        occupant = _occupant(ctx)
-        if occupant:
-            return owned_by_another(
-                ctx, f"namespace {name} holds {occupant}, which", "nobody we know"
-            )
-    stranger = _late_stranger(ctx)
+    stranger = _occupant(ctx) if view.exists and view.owner is None else ""
+    stranger = stranger or _late_stranger(ctx)
     if stranger:
-        return owned_by_another(ctx, f"namespace {name} holds {stranger}, which", "nobody we know")
+        return owned_by_another(ctx, f"namespace {name} holds {stranger}, which", _STRANGER)
     if not view.exists or view.owner is None:
         return StageResult(
             ctx.busy_phase,
@@ -53,7 +59,7 @@ def namespace(ctx: PlanContext) -> StageResult | None:
 
 
 def rights(ctx: PlanContext) -> StageResult | None:
-    """Have the agent's own rights in the namespace, so that nothing in it is overlooked."""
+    """Ensure the agent's own rights in the namespace, so that nothing in it is overlooked."""
     if not ctx.observed.namespace.exists or ctx.observed.namespace.readable:
         return None
     text = f"taking the agent's rights in namespace {ctx.document.namespace}"
@@ -68,8 +74,8 @@ def _occupant(ctx: PlanContext) -> str:
     if observed.kubefate.occupant:
         return f"KubeFATE cluster {observed.kubefate.occupant}"
     if record is not None:
-        ours = record.owner == str(ctx.us)
-        return "" if ours else f"KubeFATE cluster {ctx.document.release_name}"
+        is_ours = record.owner == str(ctx.us)
+        return "" if is_ours else f"KubeFATE cluster {ctx.document.release_name}"
     if observed.releases:
         return f"Helm release {ctx.document.release_name}"
     return next(iter((*observed.objects, *observed.foreign)), "")
@@ -78,11 +84,12 @@ def _occupant(ctx: PlanContext) -> str:
 def _late_stranger(ctx: PlanContext) -> str:
     """Return what was overlooked in a namespace that we have claimed but not used yet.
 
-    Pods can be seen only with rights in the namespace, which come with the claim.
+    Pods can be seen only with rights in the namespace, which come with the claim. Once we have
+    installed there, a stranger's objects are no reason to stop looking after our own.
     """
     observed, view = ctx.observed, ctx.observed.namespace
     is_used = bool(
-        observed.kubefate.record or observed.releases or observed.objects or ctx.memory.submissions
+        observed.kubefate.record or observed.releases or observed.objects or ctx.state.submissions
     )
     if view.owner != ctx.us or view.made_by_us or is_used:
         return ""
@@ -90,37 +97,39 @@ def _late_stranger(ctx: PlanContext) -> str:
 
 
 def certificates(ctx: PlanContext) -> StageResult | None:
-    """Have every certificate in its Secret; renewal alone halts nothing."""
-    actions: list[IssueCertificate] = []
-    for wish in ctx.document.certificates:
-        view = ctx.observed.secrets.get(wish.secret_name)
+    """Ensure that every certificate is in its Secret; a mere renewal halts nothing."""
+    requests: list[IssueCertificate] = []
+    for spec in ctx.document.certificates:
+        view = ctx.observed.secrets.get(spec.secret_name)
         if view is not None and view.owner != ctx.us:
-            owner = view.owner if view.owner is not None else "nobody we know"
-            return owned_by_another(ctx, f"Secret {wish.secret_name}", owner)
-        reason = _why_issue(ctx, wish)
+            owner = view.owner if view.owner is not None else _STRANGER
+            return owned_by_another(ctx, f"Secret {spec.secret_name}", owner)
+        reason = _issue_reason(ctx, spec)
         if reason:
-            actions.append(IssueCertificate(wish.secret_name, reason))
-    if not actions:
+            requests.append(IssueCertificate(spec.secret_name, reason))
+    if not requests:
         return None
-    names = ", ".join(action.secret_name for action in actions)
-    if ctx.was_ready and ctx.document.repair is Repair.REPORT:
-        message = f"certificate {names} is {actions[0].reason}; repairs are left to you"
-        return StageResult(Phase.DEGRADED, "Drift", message, next_check_s=ctx.timing.recheck_idle_s)
-    wanted: tuple[Action, ...] = (*actions, *_chart_action(ctx))
-    message = f"certificate {names}: {actions[0].reason}; a new one is asked for"
-    return StageResult(ctx.busy_phase, "CertificateNeeded", message, actions=wanted)
+    names = ", ".join(request.secret_name for request in requests)
+    if ctx.was_ready and ctx.document.repair is RepairPolicy.REPORT:
+        message = f"certificate {names} is {requests[0].reason}; repairs are left to you"
+        idle_s = ctx.timing.recheck_idle_s
+        return StageResult(Phase.DEGRADED, "Drift", message, next_check_s=idle_s)
+    # The chart goes along: uploading it takes seconds in which the hub can sign.
+    actions: tuple[Action, ...] = (*requests, *_chart_action(ctx))
+    message = f"certificate {names}: {requests[0].reason}; a new one is asked for"
+    return StageResult(ctx.busy_phase, "CertificateNeeded", message, actions=actions)
 
 
 def renewals(ctx: PlanContext) -> tuple[IssueCertificate, ...]:
     """Return the certificates past two thirds of their life, to be renewed beside other work."""
-    found: list[IssueCertificate] = []
-    for wish in ctx.document.certificates:
-        view = ctx.observed.secrets.get(wish.secret_name)
-        if view is None or view.owner != ctx.us or _why_issue(ctx, wish):
+    due: list[IssueCertificate] = []
+    for spec in ctx.document.certificates:
+        view = ctx.observed.secrets.get(spec.secret_name)
+        if view is None or view.owner != ctx.us or _issue_reason(ctx, spec):
             continue
         if view.certificate is not None and ctx.now >= renew_at(view.certificate):
-            found.append(IssueCertificate(wish.secret_name, "due for renewal"))
-    return tuple(found)
+            due.append(IssueCertificate(spec.secret_name, "due for renewal"))
+    return tuple(due)
 
 
 def renew_at(certificate: CertificateView) -> datetime:
@@ -129,38 +138,39 @@ def renew_at(certificate: CertificateView) -> datetime:
     return renewal.renew_at(certificate.not_before, certificate.not_after, spread=2 * draw - 1)
 
 
-def _why_issue(ctx: PlanContext, wish: CertificateSpec) -> str:
-    view = ctx.observed.secrets.get(wish.secret_name)
+def _issue_reason(ctx: PlanContext, spec: CertificateSpec) -> str:
+    """Return why a certificate must be issued; empty when the one that is there can be used."""
+    view = ctx.observed.secrets.get(spec.secret_name)
     if view is None:
         return MISSING
-    if view.fault or view.certificate is None:
-        return f"unusable ({view.fault or 'empty'})"
+    if view.error or view.certificate is None:
+        return f"unusable ({view.error or 'empty'})"
     if ctx.now >= view.certificate.not_after:
         return "expired"
-    if sorted(view.certificate.dns_names) != sorted(wish.dns_names):
+    if sorted(view.certificate.dns_names) != sorted(spec.dns_names):
         return "of other names"
     return ""
 
 
 def chart(ctx: PlanContext) -> StageResult | None:
-    """Have the chart's archive at KubeFATE, where the hub has one and an install needs it."""
+    """Ensure that KubeFATE has the chart's archive, where the hub has one."""
     if not _lacks_chart(ctx):
         return None
     if not ctx.observed.kubefate.answers:
         return without_service(ctx)
-    named = f"{ctx.document.chart.name} {ctx.document.chart.version}"
+    chart_name = f"{ctx.document.chart.name} {ctx.document.chart.version}"
     return StageResult(
         ctx.busy_phase,
         "ChartNeeded",
-        f"giving chart {named} to KubeFATE",
+        f"giving chart {chart_name} to KubeFATE",
         actions=_chart_action(ctx),
     )
 
 
 def _lacks_chart(ctx: PlanContext) -> bool:
-    wanted = ctx.document.chart.from_hub and bool(ctx.document.chart.sha256)
-    hands_off = ctx.was_ready and ctx.document.repair is Repair.REPORT
-    return wanted and not ctx.observed.kubefate.chart_present and not hands_off
+    is_at_hub = ctx.document.chart.from_hub and bool(ctx.document.chart.sha256)
+    hands_off = ctx.was_ready and ctx.document.repair is RepairPolicy.REPORT
+    return is_at_hub and not ctx.observed.kubefate.chart_present and not hands_off
 
 
 def _chart_action(ctx: PlanContext) -> tuple[UploadChart, ...]:

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fedagent.domain.decision import Finding, Severity
-from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table, TableKind
+from fedagent.domain.decision import Finding
+from fedagent.domain.document import ParticipantDocument, Proxy, Table
 from fedagent.domain.state import Probe, ProxyState, ResourceState
 from fedagent.domain.timing import PlanTiming
+from fedcore.words import ProbeState, ProxyKind, Severity, TableKind
 
-REACHABLE: Final = "reachable"
-UNREACHABLE: Final = "unreachable"
-NOT_SERVED: Final = "not-served"
-PARTY_DOWN: Final = "party-down"
-
-_SETTLED: Final = frozenset({REACHABLE, UNREACHABLE, PARTY_DOWN})
-_OF_A_TABLE: Final = frozenset({REACHABLE, PARTY_DOWN})
+_SETTLED: Final = frozenset({ProbeState.REACHABLE, ProbeState.UNREACHABLE, ProbeState.PARTY_DOWN})
+_OF_A_TABLE: Final = frozenset({ProbeState.REACHABLE, ProbeState.PARTY_DOWN})
 """States that a route of an older table shows just as well."""
 WRONG_CERTIFICATE: Final = "WrongPartyCertificate"
 PARTY_UNREACHABLE: Final = "PartyUnreachable"
@@ -48,7 +44,7 @@ class ProbedRoutes:
         probe = self.probes.get(key)
         return probe if probe is not None and probe.table_digest == self.table.digest else None
 
-    def is_in(self, key: str, state: str) -> bool:
+    def is_in(self, key: str, state: ProbeState) -> bool:
         """Return whether the last probe of a route came to ``state``."""
         probe = self.probe_of(key)
         return probe is not None and probe.state == state
@@ -85,19 +81,19 @@ class ProbedRoutes:
         added = (self.probe_of(key) for key in applied.added if is_party_route(key))
         removed = (key for key in applied.removed if is_party_route(key))
         return any(item is not None and item.state in _SETTLED for item in added) or any(
-            self.is_in(key, NOT_SERVED) for key in removed
+            self.is_in(key, ProbeState.NOT_SERVED) for key in removed
         )
 
 
 def probed_routes(
-    document: ParticipantDocument, memory: ResourceState, timing: PlanTiming
+    document: ParticipantDocument, state: ResourceState, timing: PlanTiming
 ) -> ProbedRoutes | None:
     """Return the routes that a handshake can try: those of a Traffic Server; None without one."""
     for proxy in document.proxies:
         table = document.table(TableKind.SNI)
         if proxy.kind is ProxyKind.TRAFFIC_SERVER and table is not None:
-            applied = memory.proxies.get(proxy.deployment)
-            return ProbedRoutes(proxy, table, applied, memory.probes, timing)
+            applied = state.proxies.get(proxy.deployment)
+            return ProbedRoutes(proxy, table, applied, state.probes, timing)
     return None
 
 
@@ -111,7 +107,7 @@ def unreachable_parties(routes: ProbedRoutes | None, now: datetime) -> tuple[Fin
 def _warnings(routes: ProbedRoutes, now: datetime) -> Iterable[Finding]:
     addresses = {entry.key: f"{entry.host}:{entry.port}" for entry in routes.table.entries}
     for probe in routes.counted():
-        if probe.state != PARTY_DOWN or not is_party_route(probe.key):
+        if probe.state != ProbeState.PARTY_DOWN or not is_party_route(probe.key):
             continue
         down_s = (now - (probe.since or probe.at)).total_seconds()
         # A silent party may just be starting; a foreign certificate does not mend itself.

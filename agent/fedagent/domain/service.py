@@ -5,19 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fedagent.domain.decision import (
-    Action,
-    Decision,
-    InstallService,
-    Phase,
-    Step,
-    StepState,
-    UninstallService,
-)
-from fedagent.domain.document import EndpointDocument, EndpointMode
+from fedagent.domain.decision import Action, Decision, InstallService, Step, UninstallService
+from fedagent.domain.document import EndpointDocument
 from fedagent.domain.observed import OwnerView, ServiceObserved
+from fedagent.domain.stage import PlanSettings
 from fedagent.domain.state import ResourceState
 from fedagent.domain.timing import PlanTiming
+from fedcore.words import EndpointMode, Phase, StepState
 
 _STEP: Final = "service"
 
@@ -28,14 +22,18 @@ class ServicePlanContext:
 
     document: EndpointDocument
     observed: ServiceObserved
-    memory: ResourceState
-    hub_id: str
-    timing: PlanTiming
+    state: ResourceState
+    settings: PlanSettings
+
+    @property
+    def timing(self) -> PlanTiming:
+        """The waits and limits."""
+        return self.settings.timing
 
     @property
     def us(self) -> OwnerView:
         """The owner that our labels name."""
-        return OwnerView(self.hub_id, self.document.resource_id)
+        return OwnerView(self.settings.hub_id, self.document.resource_id)
 
 
 def plan_service(ctx: ServicePlanContext) -> Decision:
@@ -51,12 +49,12 @@ def plan_service(ctx: ServicePlanContext) -> Decision:
 
 
 def _not_ours(ctx: ServicePlanContext) -> Decision | None:
-    seen = ctx.observed
+    observed = ctx.observed
     namespace = ctx.document.namespace
-    if seen.owner is not None and seen.owner != ctx.us:
-        text = f"KubeFATE in namespace {namespace} belongs to {seen.owner}; it is left alone"
+    if observed.owner is not None and observed.owner != ctx.us:
+        text = f"KubeFATE in namespace {namespace} belongs to {observed.owner}; it is left alone"
         return _stop(ctx, Phase.REFUSED, "OwnedByAnother", text)
-    stranger = seen.is_installed and seen.owner is None
+    stranger = observed.is_installed and observed.owner is None
     if stranger and ctx.document.mode is EndpointMode.INSTALL:
         text = f"namespace {namespace} holds a KubeFATE that is not ours; mode adopt would use it"
         return _stop(ctx, Phase.REFUSED, "OwnedByAnother", text)
@@ -79,18 +77,18 @@ def _absent(ctx: ServicePlanContext) -> Decision:
 
 
 def _verify(ctx: ServicePlanContext) -> Decision:
-    seen = ctx.observed
+    observed = ctx.observed
     again = _apply_again(ctx)
     if again is not None:
         return again
-    if not seen.is_ready:
-        reason = "KubeFateUnavailable" if ctx.memory.ready_generation else "KubeFateStarting"
-        return _busy(ctx, reason, seen.message or "KubeFATE does not answer yet")
-    if not seen.version_enough:
-        text = f"KubeFATE {seen.version} is older than {ctx.document.minimum_version}"
+    if not observed.is_ready:
+        reason = "KubeFateUnavailable" if ctx.state.ready_generation else "KubeFateStarting"
+        return _busy(ctx, reason, observed.message or "KubeFATE does not answer yet")
+    if not observed.version_enough:
+        text = f"KubeFATE {observed.version} is older than {ctx.document.minimum_version}"
         return _stop(ctx, Phase.FAILED, "VersionTooOld", f"{text}; upgrade it")
-    how = "installed" if seen.owner == ctx.us else "adopted"
-    message = f"KubeFATE {seen.version} answers ({how}, reached by {seen.access})"
+    how = "installed" if observed.owner == ctx.us else "adopted"
+    message = f"KubeFATE {observed.version} answers ({how}, reached by {observed.access})"
     steps = (Step(_STEP, StepState.DONE),)
     return Decision(
         Phase.READY, "Ready", message, steps=steps, next_check_s=ctx.timing.recheck_service_s
@@ -99,31 +97,33 @@ def _verify(ctx: ServicePlanContext) -> Decision:
 
 def _apply_again(ctx: ServicePlanContext) -> Decision | None:
     """Apply our manifests where the document has changed, or a removal was taken back half-way."""
-    seen = ctx.observed
-    if seen.owner != ctx.us or seen.is_external:
+    observed = ctx.observed
+    if observed.owner != ctx.us or observed.is_external:
         return None
-    if seen.applied_generation != str(ctx.document.generation):
+    if observed.applied_generation != str(ctx.document.generation):
         return _busy(ctx, "Updating", "applying the service's manifests", (InstallService(),))
-    if seen.missing:
-        text = f"{', '.join(seen.missing)} is missing; the service's manifests are applied again"
+    if observed.missing:
+        text = (
+            f"{', '.join(observed.missing)} is missing; the service's manifests are applied again"
+        )
         return _busy(ctx, "ObjectsMissing", text, (InstallService(),))
     return None
 
 
 def _remove(ctx: ServicePlanContext) -> Decision:
-    seen = ctx.observed
-    if seen.is_external or not seen.is_installed or seen.owner != ctx.us:
-        message = "nothing of ours is left" if not seen.leftovers else "some objects are left"
+    observed = ctx.observed
+    if observed.is_external or not observed.is_installed or observed.owner != ctx.us:
+        message = "nothing of ours is left" if not observed.leftovers else "some objects are left"
         return Decision(
             Phase.GONE,
             "Removed",
             message,
             steps=(Step(_STEP, StepState.DONE),),
             next_check_s=ctx.timing.recheck_idle_s,
-            leftovers=seen.leftovers,
+            leftovers=observed.leftovers,
         )
-    if seen.in_use_by:
-        names = ", ".join(seen.in_use_by[:5])
+    if observed.in_use_by:
+        names = ", ".join(observed.in_use_by[:5])
         text = f"KubeFATE stays until {names} are removed"
         return Decision(Phase.REMOVING, "InUse", text, next_check_s=ctx.timing.recheck_kubefate_s)
     return Decision(
@@ -139,7 +139,7 @@ def _remove(ctx: ServicePlanContext) -> Decision:
 def _busy(
     ctx: ServicePlanContext, reason: str, message: str, actions: tuple[Action, ...] = ()
 ) -> Decision:
-    phase = Phase.DEGRADED if ctx.memory.ready_generation else Phase.INSTALLING
+    phase = Phase.DEGRADED if ctx.state.ready_generation else Phase.INSTALLING
     step = Step(_STEP, StepState.RUNNING, message)
     return Decision(
         phase, reason, message, actions, (step,), next_check_s=ctx.timing.recheck_soon_s

@@ -1,4 +1,8 @@
-"""The frame of a plan: stages in order, each done or the one that halts it."""
+"""The frame of a participant's plan: stages in order, up to the one that halts.
+
+A stage is a function that returns None when nothing is lacking for it, or a StageResult: why the
+plan stops there and what is done about it. Later stages are pending then.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fedagent.domain.decision import Action, Decision, Finding, Phase, Step, StepState
+from fedagent.domain.decision import Action, Finding, Step
 from fedagent.domain.diagnosis import findings_of
 from fedagent.domain.document import ParticipantDocument
 from fedagent.domain.observed import OwnerView, ParticipantObserved, ServiceAccess
+from fedagent.domain.policy import Policy
 from fedagent.domain.route_probes import ProbedRoutes, probed_routes
 from fedagent.domain.state import ResourceState, Submission
 from fedagent.domain.timing import PlanTiming, wait_after
+from fedcore.words import Phase, Severity, StepState
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What every plan of an agent depends on, whatever the resource."""
+
+    hub_id: str
+    policy: Policy
+    timing: PlanTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,35 +36,62 @@ class PlanContext:
 
     document: ParticipantDocument
     observed: ParticipantObserved
-    memory: ResourceState
+    state: ResourceState
     now: datetime
-    hub_id: str
-    timing: PlanTiming
+    settings: PlanSettings
+
+    @property
+    def timing(self) -> PlanTiming:
+        """The waits and limits."""
+        return self.settings.timing
 
     @property
     def us(self) -> OwnerView:
         """The owner that our labels name."""
-        return OwnerView(self.hub_id, self.document.resource_id)
+        return OwnerView(self.settings.hub_id, self.document.resource_id)
 
     @property
     def was_ready(self) -> bool:
-        """Tell whether this very generation was Ready before: what lacks now is drift."""
-        return self.memory.ready_generation >= self.document.generation
+        """Whether this very generation was Ready before, so that what lacks now is drift."""
+        return self.state.ready_generation >= self.document.generation
 
     @property
     def busy_phase(self) -> Phase:
-        """The phase while work goes on."""
+        """The phase while work goes on.
+
+        the participant                                      | phase
+        -----------------------------------------------------|--------------
+        was Ready with this generation                       | Degraded
+        was Ready with an older one and another chart        | Upgrading
+        was Ready with an older one and the same chart       | Reconfiguring
+        was never Ready, or its removal has begun since then | Deploying
+        """
         if self.was_ready:
             return Phase.DEGRADED
-        return Phase.RECONFIGURING if self.memory.ready_generation else Phase.DEPLOYING
+        if not self.state.ready_generation:
+            return Phase.DEPLOYING
+        good = self.state.good
+        is_upgrade = good is not None and not good.chart.is_same(self.document.chart)
+        return Phase.UPGRADING if is_upgrade else Phase.RECONFIGURING
 
     @property
     def routes(self) -> ProbedRoutes | None:
         """The routes that a handshake can try."""
-        return probed_routes(self.document, self.memory, self.timing)
+        return probed_routes(self.document, self.state, self.timing)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the workloads, worst first."""
+        return findings_of(self.observed, self.now, self.timing)
+
+    @property
+    def worst_finding(self) -> Finding | None:
+        """The worst of them, when it is an error."""
+        worst = next(iter(self.findings), None)
+        return worst if worst is not None and worst.severity is Severity.ERROR else None
 
     def age_s(self, moment: datetime | None) -> float:
-        """Return the seconds since ``moment``; without one, very many."""
+        """Return the seconds since ``moment``; without one, infinitely many."""
         return float("inf") if moment is None else (self.now - moment).total_seconds()
 
 
@@ -62,7 +104,7 @@ class StageResult:
     message: str
     actions: tuple[Action, ...] = ()
     next_check_s: float | None = None
-    """None: soon."""
+    """None: ``recheck_soon_s``."""
     failed: bool = False
     follows_job: str = ""
     findings: tuple[Finding, ...] = ()
@@ -76,36 +118,22 @@ Stage = Callable[[PlanContext], StageResult | None]
 
 
 def run_stages(
-    ctx: PlanContext,
-    stages: Sequence[tuple[str, Stage]],
-    otherwise: StageResult,
-    *,
-    beside: tuple[Action, ...] = (),
-) -> Decision:
-    """Go through the stages up to the one that halts; ``beside`` are actions at any rate."""
+    ctx: PlanContext, stages: Sequence[tuple[str, Stage]]
+) -> tuple[tuple[Step, ...], StageResult | None]:
+    """Run the stages up to the one that halts; return all steps and that stage's result."""
     steps: list[Step] = []
-    halt: StageResult | None = None
+    result: StageResult | None = None
     for name, stage in stages:
-        if halt is not None:
+        if result is not None:
             steps.append(Step(name, StepState.PENDING))
             continue
-        halt = stage(ctx)
-        if halt is None:
+        result = stage(ctx)
+        if result is None:
             steps.append(Step(name, StepState.DONE))
         else:
-            state = StepState.FAILED if halt.failed else StepState.RUNNING
-            steps.append(Step(name, state, halt.message))
-    end = halt if halt is not None else otherwise
-    return Decision(
-        phase=end.phase,
-        reason=end.reason,
-        message=end.message,
-        actions=(*end.actions, *beside),
-        steps=tuple(steps),
-        findings=(*end.findings, *findings_of(ctx.observed, ctx.now, ctx.timing)),
-        next_check_s=end.check_s(ctx.timing),
-        follows_job=end.follows_job,
-    )
+            step_state = StepState.FAILED if result.failed else StepState.RUNNING
+            steps.append(Step(name, step_state, result.message))
+    return tuple(steps), result
 
 
 def backoff_left_s(ctx: PlanContext, tries: int, last: Submission | None) -> float:
@@ -116,25 +144,29 @@ def backoff_left_s(ctx: PlanContext, tries: int, last: Submission | None) -> flo
     return max(0.0, wait_s - ctx.age_s(last.ended_at or last.begun_at))
 
 
-def owned_by_another(ctx: PlanContext, what: str, owner: object) -> StageResult:
-    """Return the halt for something that is not ours: named, never touched."""
+def owned_by_another(ctx: PlanContext, subject: str, owner: object) -> StageResult:
+    """Return the result for something that is not ours: it is named and never touched."""
     return StageResult(
         phase=Phase.REFUSED,
         reason="OwnedByAnother",
-        message=f"{what} belongs to {owner}; nothing of it is touched",
+        message=f"{subject} belongs to {owner}; nothing of it is touched",
         next_check_s=ctx.timing.recheck_idle_s,
         failed=True,
     )
 
 
 def without_service(ctx: PlanContext) -> StageResult | None:
-    """Return the halt of work that needs KubeFATE, which does not answer; None when all is done."""
+    """Return the result of work that needs KubeFATE while it does not answer.
+
+    None where the participant was Ready and nothing is under way: it runs on without KubeFATE, and
+    an outage of the service must not show as one of the participant.
+    """
     view = ctx.observed.kubefate
+    if ctx.was_ready and ctx.state.open_submission is None:
+        return None
     is_refused = view.access is ServiceAccess.UNAUTHORIZED
     reason = "KubeFateRefused" if is_refused else "KubeFateUnavailable"
-    if ctx.was_ready and ctx.memory.open_submission is None:
-        return None
-    nothing_yet = not ctx.memory.submissions and not ctx.memory.ready_generation
-    phase = Phase.WAITING if nothing_yet else ctx.busy_phase
+    is_untouched = not ctx.state.submissions and not ctx.state.ready_generation
+    phase = Phase.WAITING if is_untouched else ctx.busy_phase
     message = view.message or "KubeFATE does not answer; work goes on when it does"
     return StageResult(phase, reason, message, next_check_s=ctx.timing.recheck_kubefate_s)

@@ -1,6 +1,6 @@
 """What the agent remembers about one resource: the journal's rows as values.
 
-Everything else is observed. Losing this memory costs at most a needless proxy reload.
+Everything else is observed. Losing it costs at most a needless proxy reload.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+
+from fedagent.domain.document import Chart
+from fedcore.words import ProbeState
 
 
 class Method(StrEnum):
@@ -59,16 +62,17 @@ class Submission:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether its end is not known yet."""
+        """Whether its end is not known yet."""
         return self.outcome is None
 
 
 @dataclass(frozen=True, slots=True)
 class LastGoodConfig:
-    """The cluster.yaml with which the participant was last Ready, and of which generation."""
+    """What a participant was last Ready with: the cluster.yaml, and the chart it was for."""
 
     generation: int
     cluster_json: str
+    chart: Chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,10 @@ class StepTimes:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The last handshake with one SNI through an exchange. ``state`` is a word of ProbeState."""
+    """The last handshake with one SNI through an exchange."""
 
     key: str
-    state: str
+    state: ProbeState
     message: str
     at: datetime
     table_digest: str
@@ -160,12 +164,12 @@ class ResourceState:
 
     def failures(self, generation: int) -> tuple[Submission, ...]:
         """Return the failures in a row that end the list, of one generation, since a retry."""
-        found: list[Submission] = []
-        for item in reversed(self.of_generation(generation)):
-            if item.outcome not in FAILURES or self._is_forgiven(item):
+        failures: list[Submission] = []
+        for submission in reversed(self.of_generation(generation)):
+            if submission.outcome not in FAILURES or self._is_forgiven(submission):
                 break
-            found.append(item)
-        return tuple(reversed(found))
+            failures.append(submission)
+        return tuple(reversed(failures))
 
-    def _is_forgiven(self, item: Submission) -> bool:
-        return self.retried_at is not None and item.begun_at <= self.retried_at
+    def _is_forgiven(self, submission: Submission) -> bool:
+        return self.retried_at is not None and submission.begun_at <= self.retried_at

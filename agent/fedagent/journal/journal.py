@@ -10,7 +10,7 @@ from fedagent.journal.approvals import Approvals
 from fedagent.journal.database import Database, open_database, to_text
 from fedagent.journal.documents import Documents
 from fedagent.journal.spool import Spool
-from fedagent.journal.states import Memories
+from fedagent.journal.states import ResourceStates
 from fedagent.journal.statuses import Statuses, write_status
 from fedcore.clock import Clock
 from fedcore.ids import new_id
@@ -25,7 +25,7 @@ class Journal:
         self._clock = clock
         self.documents = Documents(database, clock)
         self.statuses = Statuses(database)
-        self.memories = Memories(database)
+        self.states = ResourceStates(database)
         self.approvals = Approvals(database)
         self.spool = spool
         self.instance_id = ""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import aiosqlite
 
+from fedagent.domain.document import Chart
 from fedagent.domain.state import (
     LastGoodConfig,
     Method,
@@ -21,13 +22,14 @@ from fedagent.domain.state import (
     Submission,
 )
 from fedagent.journal.database import Database, from_text, to_text
+from fedcore.words import ProbeState
 
 _KEPT_SUBMISSIONS: Final = 50
 _COLUMNS: Final = "generation, attempt, method, begun_at, job_id, outcome, cause, message, ended_at"
 
 
-class Memories:
-    """The journal's rows behind ``fedagent.domain.state.Memory``."""
+class ResourceStates:
+    """The journal's rows behind ``fedagent.domain.state.ResourceState``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,7 +51,7 @@ class Memories:
             " WHERE resource_id=? AND approved_at IS NOT NULL",
             (resource_id,),
         )
-        return _memory_of(
+        return _state_of(
             tuple(_submission_of(row) for row in rows),
             notes,
             frozenset((str(row[0]), str(row[1])) for row in approved),
@@ -133,7 +135,7 @@ class Memories:
                 await write_note(connection, resource_id, "good", asdict(good))
 
     async def forget_live(self, resource_id: str) -> None:
-        """Forget what ran: the notes that ``Memory.without_live`` leaves out."""
+        """Forget what ran: the notes that ``ResourceState.without_live`` leaves out."""
         async with self._database.write() as connection:
             await connection.execute(
                 "DELETE FROM notes WHERE resource_id=? AND name IN ('ready', 'good', 'probes')",
@@ -200,7 +202,7 @@ def _submission_of(row: aiosqlite.Row) -> Submission:
     )
 
 
-def _memory_of(
+def _state_of(
     submissions: tuple[Submission, ...],
     notes: Mapping[str, Any],
     approvals: frozenset[tuple[str, str]],
@@ -221,7 +223,7 @@ def _memory_of(
             name: (digest, from_text(at)) for name, (digest, at) in notes.get("tables", {}).items()
         },
         ready_generation=notes.get("ready", 0),
-        good=LastGoodConfig(**notes["good"]) if "good" in notes else None,
+        good=_good_of(notes["good"]) if "good" in notes else None,
     )
 
 
@@ -239,10 +241,14 @@ def _proxy_of(body: dict[str, Any]) -> ProxyState:
     )
 
 
+def _good_of(body: dict[str, Any]) -> LastGoodConfig:
+    return LastGoodConfig(body["generation"], body["cluster_json"], Chart(**body["chart"]))
+
+
 def _probe_of(body: dict[str, Any]) -> Probe:
     since = body.get("since")
     times = {"at": from_text(body["at"]), "since": None if since is None else from_text(since)}
-    return Probe(**{**body, **times})
+    return Probe(**{**body, **times, "state": ProbeState(body["state"])})
 
 
 def _times_of(body: dict[str, Any]) -> StepTimes:

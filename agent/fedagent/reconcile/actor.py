@@ -1,4 +1,4 @@
-"""Do one action. Each is idempotent: done twice, or half, it does no harm."""
+"""Do one action of a participant. Each is idempotent: done twice, or half, it does no harm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from fedagent.domain.decision import (
     EndSubmission,
     EnsureNamespace,
     ForgetRelease,
-    InstallService,
     IssueCertificate,
     NoteProxy,
     ProbeRoutes,
@@ -28,32 +27,28 @@ from fedagent.domain.decision import (
     RestartProxy,
     StopJob,
     Submit,
-    UninstallService,
     UploadChart,
 )
-from fedagent.domain.document import EndpointDocument, ParticipantDocument
+from fedagent.domain.document import ParticipantDocument
 from fedagent.domain.observed import ParticipantObserved
 from fedagent.domain.state import Probe, ResourceState
-from fedagent.journal import Journal
 from fedagent.kube.client import Kube
 from fedagent.kube.errors import AlreadyExists
 from fedagent.kube.kinds import NAMESPACES, PVCS, SECRETS, Kind
 from fedagent.kube.objects import apply, create, delete, find, patch
 from fedagent.kube.ownership import CREATED_NAMESPACE, Owner, OwnerRole, owner_of
 from fedagent.kube.rbac import NamespaceAccess
+from fedagent.kube.release_objects import RELEASE_KINDS
 from fedagent.kubefate.charts import check_archive
-from fedagent.kubefate.manifests import Scope, ServicePlan
+from fedagent.kubefate.manifests import Scope
 from fedagent.kubefate.releases import read_releases
-from fedagent.kubefate.service import install_service, uninstall_service
 from fedagent.reconcile.certificates import issue_secret, roots_of
 from fedagent.reconcile.hub_client import HubClient
 from fedagent.reconcile.kubefate_service import KubeFateService
-from fedagent.reconcile.observer import RELEASE_KINDS
-from fedagent.reconcile.probe import ProbeRoutesFn
 from fedagent.reconcile.proxies import Proxies
-from fedagent.reconcile.submit import Submitter
-from fedagent.reconcile.timing import ReconcileTiming
-from fedcore.clock import Clock
+from fedagent.reconcile.route_prober import ProbeRoutesFn
+from fedagent.reconcile.site import Site
+from fedagent.reconcile.submitter import Submitter
 
 log = structlog.get_logger()
 
@@ -67,6 +62,8 @@ class ClusterAccess:
     scope: Scope = Scope.CLUSTER
 
 
+PROXY_ROLE: Final = "ats"
+"""Role of the address at which an exchange's Traffic Server listens."""
 _KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in RELEASE_KINDS}
 
 
@@ -75,68 +72,29 @@ class Actor:
 
     def __init__(
         self,
+        site: Site,
         cluster: ClusterAccess,
-        journal: Journal,
-        desk: KubeFateService,
+        service: KubeFateService,
         *,
-        hub_id: str,
         hub: HubClient,
         probe: ProbeRoutesFn,
-        clock: Clock,
-        timing: ReconcileTiming,
     ) -> None:
-        self._rights = cluster.rights
-        self._timing = timing
+        self._site = site
+        self._journal = site.journal
         self._kube = cluster.kube
-        self._journal = journal
-        self._desk = desk
-        self._hub_id = hub_id
+        self._rights = cluster.rights
+        self._service = service
         self._hub = hub
         self._probe = probe
-        self._clock = clock
-        self._scope = cluster.scope
         self._uploads = asyncio.Lock()
-        self._proxies = Proxies(cluster.kube, timing.exec_limit_s)
-        self._submitter = Submitter(journal, desk, hub_id=hub_id, clock=clock)
-
-    async def serve(self, document: EndpointDocument, action: Action) -> tuple[str, ...]:
-        """Do one action of a KubeFATE service; return what a removal left."""
-        owner = Owner(self._hub_id, document.resource_id, OwnerRole.ENDPOINT)
-        match action:
-            case InstallService():
-                plan = self._plan(document)
-                await install_service(self._kube, plan, owner, rights=self._rights)
-            case UninstallService():
-                left = await uninstall_service(
-                    self._kube,
-                    self._desk.access,
-                    document.namespace,
-                    owner,
-                    delete_volumes=True,
-                    limit_s=self._timing.service_uninstall_limit_s,
-                )
-                await self._rights.give_back(document.namespace, owner)
-                return left
-            case _:
-                raise TypeError(f"{type(action).__name__} is no action of a service")
-        return ()
-
-    def _plan(self, document: EndpointDocument) -> ServicePlan:
-        return ServicePlan(
-            namespace=document.namespace,
-            service_image=document.service_image,
-            database_image=document.database_image,
-            storage_class=document.storage_class,
-            storage_size=document.storage_size,
-            scope=self._scope,
-            generation=document.generation,
-        )
+        self._proxies = Proxies(cluster.kube, site.timing.exec_limit_s)
+        self._submitter = Submitter(site, service)
 
     async def act(
         self,
         document: ParticipantDocument,
         observed: ParticipantObserved,
-        memory: ResourceState,
+        state: ResourceState,
         action: Action,
     ) -> None:
         """Do one action of a participant."""
@@ -144,20 +102,20 @@ class Actor:
             case Submit():
                 await self._submitter.submit(document, action)
             case AdoptSubmission():
-                await self._submitter.adopt(document, memory, action)
+                await self._submitter.adopt(document, state, action)
             case EndSubmission():
                 await self._submitter.end(document, action)
             case StopJob(job_id=job_id):
-                await (await self._desk.client()).stop_job(job_id)
+                await (await self._service.client()).stop_job(job_id)
             case DetachJob(job_id=job_id):
-                await (await self._desk.client()).delete_job(job_id)
+                await (await self._service.client()).delete_job(job_id)
                 log.warning("job.detached", job_id=job_id)
             case UploadChart():
                 await self._upload(document)
             case IssueCertificate(secret_name=name):
                 await self._certify(document, name)
             case ReloadProxy() | RestartProxy() | NoteProxy() | ProbeRoutes():
-                await self._act_on_proxy(document, observed, memory, action)
+                await self._act_on_proxy(document, observed, state, action)
             case _:
                 await self._act_on_objects(document, observed, action)
 
@@ -189,7 +147,7 @@ class Actor:
 
     def _owner(self, document: ParticipantDocument) -> Owner:
         return Owner(
-            self._hub_id,
+            self._site.hub_id,
             document.resource_id,
             OwnerRole.PARTICIPANT,
             document.federation_name,
@@ -232,8 +190,8 @@ class Actor:
         await delete(self._kube, kind, name, namespace=namespace, uid=uid)
 
     async def _delete_objects(self, namespace: str, objects: tuple[str, ...]) -> None:
-        for item in objects:
-            kind, _, name = item.partition("/")
+        for reference in objects:
+            kind, _, name = reference.partition("/")
             await delete(self._kube, _KINDS[kind], name, namespace=namespace)
         log.warning("objects.deleted", namespace=namespace, count=len(objects))
 
@@ -245,9 +203,9 @@ class Actor:
     ) -> None:
         if observed.kubefate.record is None:
             # A service that forgot the participant forgot its charts, too.
-            await self._journal.forget_charts(self._desk.key)
-        found = await read_releases(self._kube, document.namespace, document.release_name)
-        for release in found:
+            await self._journal.forget_charts(self._service.key)
+        releases = await read_releases(self._kube, document.namespace, document.release_name)
+        for release in releases:
             if release.revision in revisions:
                 await delete(self._kube, SECRETS, release.secret_name, namespace=document.namespace)
         log.warning("release.forgotten", release=document.release_name, revisions=revisions)
@@ -255,10 +213,10 @@ class Actor:
     async def _upload(self, document: ParticipantDocument) -> None:
         """Give KubeFATE the archive, once for all participants that use it."""
         async with self._uploads:
-            service, sha256 = self._desk.key, document.chart.sha256
+            service, sha256 = self._service.key, document.chart.sha256
             if await self._journal.chart_uuid(service, sha256):
                 return
-            client = await self._desk.client()
+            client = await self._service.client()
             archive = await self._hub.fetch_chart(sha256)
             check_archive(archive, sha256)
             name = f"{document.chart.name}-{document.chart.version}.tgz"
@@ -266,13 +224,13 @@ class Actor:
             await self._journal.put_chart(service, sha256, uuid)
 
     async def _certify(self, document: ParticipantDocument, secret_name: str) -> None:
-        wish = next(item for item in document.certificates if item.secret_name == secret_name)
+        spec = next(item for item in document.certificates if item.secret_name == secret_name)
         body = await issue_secret(
-            wish,
+            spec,
             self._owner(document),
             document.namespace,
             self._hub.issue_certificate,
-            now=self._clock.now(),
+            now=self._site.clock.now(),
         )
         await apply(self._kube, SECRETS, body, namespace=document.namespace)
 
@@ -280,63 +238,65 @@ class Actor:
         self,
         document: ParticipantDocument,
         observed: ParticipantObserved,
-        memory: ResourceState,
+        state: ResourceState,
         action: ReloadProxy | RestartProxy | NoteProxy | ProbeRoutes,
     ) -> None:
-        memories = self._journal.memories
+        states = self._journal.states
         match action:
             case NoteProxy(note=note):
-                await memories.put_proxy(document.resource_id, note)
+                await states.put_proxy(document.resource_id, note)
             case ReloadProxy(deployment=deployment, note=note):
-                before = memory.proxies.get(deployment)
+                before = state.proxies.get(deployment)
                 done = await self._proxies.reload(document, observed, note, before)
-                await memories.put_proxy(
-                    document.resource_id, replace(done, applied_at=self._clock.now())
+                await states.put_proxy(
+                    document.resource_id, replace(done, applied_at=self._site.clock.now())
                 )
-            case RestartProxy(deployment=deployment, note=wanted):
-                if wanted is not None:
-                    told = replace(wanted, applied_at=self._clock.now())
-                    await memories.put_proxy(document.resource_id, told)
+            case RestartProxy(deployment=deployment, note=note):
+                # Noted first: a crash after the restart must not lead to another one.
+                if note is not None:
+                    restarted = replace(note, applied_at=self._site.clock.now())
+                    await states.put_proxy(document.resource_id, restarted)
                 await self._proxies.restart(document, observed, deployment)
             case ProbeRoutes():
-                await self._probe_routes(document, observed, memory, action)
+                await self._probe_routes(document, observed, state, action)
 
     async def _probe_routes(
         self,
         document: ParticipantDocument,
         observed: ParticipantObserved,
-        memory: ResourceState,
+        state: ResourceState,
         action: ProbeRoutes,
     ) -> None:
-        address = next((item for item in observed.addresses if item.role == "ats"), None)
+        address = next((item for item in observed.addresses if item.role == PROXY_ROLE), None)
         roots = await self._roots(document)
         names = (*action.keys, *action.gone)
         if address is None or not roots:
             return
         answers = await self._probe(address.ip, address.port, names, roots)
-        now = self._clock.now()
-        kept = {
+        now = self._site.clock.now()
+        # Routes that are not tried now keep their probes of the same table.
+        probes = {
             key: probe
-            for key, probe in memory.probes.items()
+            for key, probe in state.probes.items()
             if probe.table_digest == action.table_digest
         }
         for name, answer in answers.items():
-            before = memory.probes.get(name)
-            same = before is not None and before.state == answer.state
-            kept[name] = Probe(
+            before = state.probes.get(name)
+            is_same = before is not None and before.state is answer.state
+            probes[name] = Probe(
                 name,
                 answer.state,
                 answer.message,
                 now,
                 action.table_digest,
                 foreign=answer.foreign,
-                since=(before.since or before.at) if before is not None and same else now,
+                since=(before.since or before.at) if before is not None and is_same else now,
             )
-        await self._journal.memories.put_probes(document.resource_id, tuple(kept.values()))
+        await self._journal.states.put_probes(document.resource_id, tuple(probes.values()))
 
     async def _roots(self, document: ParticipantDocument) -> bytes:
-        for wish in document.certificates:
-            body = await find(self._kube, SECRETS, wish.secret_name, namespace=document.namespace)
-            if body is not None and (roots := roots_of(wish, body)):
+        for spec in document.certificates:
+            body = await find(self._kube, SECRETS, spec.secret_name, namespace=document.namespace)
+            if body is not None and (roots := roots_of(spec, body)):
                 return roots
         return b""

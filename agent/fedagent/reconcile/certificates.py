@@ -19,10 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from fedagent.domain.document import CertificateSpec, KeyAlgorithm, KeyFormat
+from fedagent.domain.document import CertificateSpec
 from fedagent.domain.observed import CertificateView, OwnerView, SecretView
 from fedagent.kube.ownership import PREFIX, Owner, owner_of
 from fedcore.errors import Internal
+from fedcore.words import KeyAlgorithm, KeyFormat
 from fedproto.agent.v1 import certificate_pb2
 
 Issue = Callable[[str, str, bytes], Awaitable[certificate_pb2.CertificateResponse]]
@@ -37,27 +38,27 @@ _MAX_CHAIN: Final = 10
 
 
 async def issue_secret(
-    wish: CertificateSpec, owner: Owner, namespace: str, issue: Issue, *, now: datetime
+    spec: CertificateSpec, owner: Owner, namespace: str, issue: Issue, *, now: datetime
 ) -> dict[str, Any]:
     """Make a key, have it signed, and return the Secret's body, ready to be applied.
 
     Raises what ``issue`` raises, and Internal when the hub answers something that does not fit.
     """
-    key = await asyncio.to_thread(make_key, wish.key_algorithm)
-    csr = await asyncio.to_thread(make_csr, key, wish.dns_names)
-    answer = await issue(owner.resource_id, wish.secret_name, csr)
+    key = await asyncio.to_thread(make_key, spec.key_algorithm)
+    csr = await asyncio.to_thread(make_csr, key, spec.dns_names)
+    answer = await issue(owner.resource_id, spec.secret_name, csr)
     chain, roots = answer.certificate_chain_pem, answer.trust.roots_pem
-    fault = chain_fault(chain, roots, key.public_key(), wish.dns_names)
-    if fault:
-        raise Internal(f"the hub's certificate for {wish.secret_name} does not fit: {fault}")
+    error = chain_error(chain, roots, key.public_key(), spec.dns_names)
+    if error:
+        raise Internal(f"the hub's certificate for {spec.secret_name} does not fit: {error}")
     data = {
-        wish.certificate_key: chain,
-        wish.private_key_key: write_key(key, wish.key_format),
-        wish.ca_key: roots,
+        spec.certificate_key: chain,
+        spec.private_key_key: write_key(key, spec.key_format),
+        spec.ca_key: roots,
     }
     return {
         "metadata": {
-            "name": wish.secret_name,
+            "name": spec.secret_name,
             "namespace": namespace,
             "labels": owner.labels(),
             "annotations": {ISSUED_AT: now.isoformat()},
@@ -82,17 +83,17 @@ def make_csr(key: PrivateKey, dns_names: tuple[str, ...]) -> bytes:
     return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def write_key(key: PrivateKey, wanted: KeyFormat) -> bytes:
+def write_key(key: PrivateKey, key_format: KeyFormat) -> bytes:
     """Write a private key as PEM in the format that its reader understands."""
     style = (
         serialization.PrivateFormat.PKCS8
-        if wanted is KeyFormat.PKCS8
+        if key_format is KeyFormat.PKCS8
         else serialization.PrivateFormat.TraditionalOpenSSL
     )
     return key.private_bytes(serialization.Encoding.PEM, style, serialization.NoEncryption())
 
 
-def chain_fault(
+def chain_error(
     chain_pem: bytes, roots_pem: bytes, public_key: Any, dns_names: tuple[str, ...]
 ) -> str:
     """Return what is wrong with a chain for this key and these names; empty when nothing is."""
@@ -103,21 +104,21 @@ def chain_fault(
             return "it is for another key"
         if sorted(names_of(chain[0])) != sorted(dns_names):
             return "it bears other names"
-        return _path_fault(chain, roots)
-    except ValueError as error:
-        return str(error)
+        return _path_error(chain, roots)
+    except ValueError as reason:
+        return str(reason)
 
 
 def _certificates(pem: bytes) -> list[x509.Certificate]:
     if len(pem) > _MAX_PEM_BYTES:
         raise ValueError(f"more than {_MAX_PEM_BYTES} bytes of certificates")
-    found = x509.load_pem_x509_certificates(pem)
-    if len(found) > _MAX_CHAIN:
+    certificates = x509.load_pem_x509_certificates(pem)
+    if len(certificates) > _MAX_CHAIN:
         raise ValueError(f"more than {_MAX_CHAIN} certificates")
-    return found
+    return certificates
 
 
-def _path_fault(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> str:
+def _path_error(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> str:
     for child, issuer in pairwise(chain):
         if not _is_issued_by(child, issuer):
             return "its chain is broken"
@@ -151,30 +152,30 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(extension.value.get_values_for_type(x509.DNSName))
 
 
-def read_secret(wish: CertificateSpec, body: Mapping[str, Any]) -> SecretView:
-    """Return what a Secret of the cluster holds; a content that is no use gets its fault named."""
-    found = owner_of(body)
-    owner = None if found is None else OwnerView(found.hub_id, found.resource_id)
+def read_secret(spec: CertificateSpec, body: Mapping[str, Any]) -> SecretView:
+    """Return what a Secret of the cluster holds, or why its content cannot be used."""
+    label = owner_of(body)
+    owner = None if label is None else OwnerView(label.hub_id, label.resource_id)
     annotations = body["metadata"].get("annotations") or {}
     data = body.get("data") or {}
     try:
         chain_pem, key_pem, roots_pem = (
             base64.b64decode(data[name], validate=True)
-            for name in (wish.certificate_key, wish.private_key_key, wish.ca_key)
+            for name in (spec.certificate_key, spec.private_key_key, spec.ca_key)
         )
         public_key = _load_key(key_pem).public_key()
         certificate = _view_of(_certificates(chain_pem)[0])
-        fault = chain_fault(chain_pem, roots_pem, public_key, certificate.dns_names)
-    except KeyError as error:
-        certificate, fault = None, f"its key {error} is missing"
+        error = chain_error(chain_pem, roots_pem, public_key, certificate.dns_names)
+    except KeyError as missing:
+        certificate, error = None, f"its key {missing} is missing"
     except (ValueError, TypeError, binascii.Error):
-        certificate, fault = None, "its content cannot be read"
+        certificate, error = None, "its content cannot be read"
     issued_at = annotations.get(ISSUED_AT)
     return SecretView(
-        name=wish.secret_name,
+        name=spec.secret_name,
         owner=owner,
         certificate=certificate,
-        fault=fault,
+        error=error,
         issued_at=_time(issued_at),
     )
 
@@ -206,10 +207,10 @@ def _fits_together(key: rsa.RSAPrivateNumbers) -> bool:
     )
 
 
-def roots_of(wish: CertificateSpec, body: Mapping[str, Any]) -> bytes:
+def roots_of(spec: CertificateSpec, body: Mapping[str, Any]) -> bytes:
     """Return the roots that a Secret holds, PEM; empty when there are none."""
     try:
-        return base64.b64decode((body.get("data") or {})[wish.ca_key], validate=True)
+        return base64.b64decode((body.get("data") or {})[spec.ca_key], validate=True)
     except (KeyError, binascii.Error):
         return b""
 

@@ -1,10 +1,13 @@
-"""The site's KubeFATE service as its participants share it: where it is, and whether it answers."""
+"""The site's KubeFATE service as its participants share it: where it is, and whether it answers.
+
+The endpoint's controller alone writes it, by ``publish`` and ``withdraw``. Participants read it,
+and call ``report_unreachable`` when they get no answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from fedagent.domain.observed import ServiceAccess
@@ -15,60 +18,94 @@ from fedagent.kubefate.errors import KubeFateError, Unauthorized, Unavailable
 from fedagent.kubefate.service import ServiceObservation
 
 
-@dataclass(slots=True)
 class KubeFateService:
-    """Set by the endpoint's worker, read by the participants' workers.
+    """The way to the service, and the last observation of it.
 
-    ``namespace`` None: no endpoint is known yet, or it belongs to another hub.
+    ``on_change`` is called when participants may use it from now on, or may not any more;
+    ``on_unreachable`` when one of them got no answer from a service that was taken for ready.
     """
 
-    access: Access
-    known_limit_s: float
-    namespace: str | None = None
-    last: ServiceObservation | None = None
-    known: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once it is known whether participants may use the service."""
-    is_doubted: bool = False
-    """A participant got no answer: the next look asks the service itself."""
-    on_doubt: Callable[[], None] | None = None
-    """Wakes the endpoint's worker."""
+    def __init__(
+        self,
+        access: Access,
+        *,
+        known_limit_s: float,
+        on_change: Callable[[], None],
+        on_unreachable: Callable[[], None],
+    ) -> None:
+        self.access = access
+        self._known_limit_s = known_limit_s
+        self._on_change = on_change
+        self._on_unreachable = on_unreachable
+        self._known = asyncio.Event()
+        self._observation: ServiceObservation | None = None
+        self._namespace: str | None = None
+        self._is_ready = False
+        self._is_doubted = False
 
     @property
     def key(self) -> str:
         """Name of the service in the journal's notes about charts."""
-        return f"{self.access.mode}:{self.namespace or ''}"
+        return f"{self.access.mode}:{self._namespace or ''}"
 
     @property
     def started_at(self) -> datetime | None:
-        """When the service's pod started, as far as is known."""
-        return None if self.last is None else self.last.started_at
+        """When the service's pod started; None when no observation has shown it."""
+        return None if self._observation is None else self._observation.started_at
 
-    def doubt(self) -> None:
-        """Have a service that is taken for ready looked at now: it has just not answered."""
-        if self.last is None or not self.last.is_ready:
+    def evidence(self) -> ServiceObservation | None:
+        """Return the last observation, for the next one to go by; None when it is in doubt.
+
+        The doubt ends with this call: the observation that follows asks the service itself.
+        """
+        is_doubted, self._is_doubted = self._is_doubted, False
+        return None if is_doubted else self._observation
+
+    def publish(
+        self, observation: ServiceObservation, *, namespace: str | None, is_ready: bool
+    ) -> None:
+        """Let participants use the service in ``namespace``; None: they may not."""
+        self._observation = observation
+        self._known.set()
+        before = (self._namespace, self._is_ready)
+        self._namespace, self._is_ready = namespace, is_ready
+        if before != (namespace, is_ready):
+            self._on_change()
+
+    def withdraw(self) -> None:
+        """Leave no way to the service open: its endpoint is gone."""
+        self._namespace, self._is_ready = None, False
+        self._on_change()
+
+    def report_unreachable(self) -> None:
+        """Have a service looked at now that is taken for ready and has just not answered."""
+        if self._observation is None or not self._observation.is_ready:
             return
-        self.is_doubted = True
-        if self.on_doubt is not None:
-            self.on_doubt()
+        self._is_doubted = True
+        self._on_unreachable()
 
     async def wait_known(self) -> None:
-        """Wait, after a start of the agent, for the first look at the service; not for long."""
+        """Wait, after a start of the agent, for the first look at the service; not for long.
+
+        Without this wait each participant would show for a moment that there is no service.
+        """
         try:
-            async with asyncio.timeout(self.known_limit_s):
-                await self.known.wait()
+            async with asyncio.timeout(self._known_limit_s):
+                await self._known.wait()
         except TimeoutError:
-            self.known.set()
+            self._known.set()
 
     async def client(self) -> KubeFate:
         """Return the client; raises KubeFateError or KubeError when there is no way to it."""
-        if self.access.mode is not AccessMode.URL and self.namespace is None:
+        if self.access.mode is not AccessMode.URL and self._namespace is None:
             raise Unavailable("there is no KubeFATE service at this site yet")
-        return await self.access.client(self.namespace or "")
+        return await self.access.client(self._namespace or "")
 
-    def meaning(self, error: KubeFateError | KubeError) -> tuple[ServiceAccess, str]:
-        """Say what a failure of a call means."""
-        nowhere = self.last is None or not self.last.is_installed or self.namespace is None
-        if nowhere and self.access.mode is not AccessMode.URL:
+    def access_after(self, error: KubeFateError | KubeError) -> tuple[ServiceAccess, str]:
+        """Return what the failure of a call says about the service, and a sentence."""
+        seen = self._observation
+        is_absent = seen is None or not seen.is_installed or self._namespace is None
+        if is_absent and self.access.mode is not AccessMode.URL:
             return ServiceAccess.ABSENT, error.message
         if isinstance(error, Unauthorized | BadCredentials):
             return ServiceAccess.UNAUTHORIZED, error.message

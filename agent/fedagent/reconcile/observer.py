@@ -1,64 +1,46 @@
-"""Look at the cluster and the KubeFATE service; make of it what the planner understands."""
+"""Read all that a participant's plan depends on, and make of it what the planner understands."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from fedagent.domain.document import (
-    CertificateSpec,
-    EndpointDocument,
-    ParticipantDocument,
-    RouteEntry,
-    Table,
-    WorkloadKind,
-)
+from fedagent.domain.document import CertificateSpec, ParticipantDocument
 from fedagent.domain.observed import (
     AddressView,
-    OwnerView,
+    KubeFateView,
     ParticipantObserved,
     ReleaseView,
     SecretView,
-    ServiceObserved,
     TableView,
-    Workload,
 )
 from fedagent.domain.state import ResourceState
-from fedagent.journal import Journal
+from fedagent.domain.table_file import table_view
 from fedagent.kube.client import Kube
 from fedagent.kube.errors import Forbidden, KubeError
 from fedagent.kube.kinds import (
     CONFIGMAPS,
     DEPLOYMENTS,
     EVENTS,
-    INGRESSES,
-    JOBS,
     NAMESPACES,
     PODS,
     PVCS,
-    ROLEBINDINGS,
-    ROLES,
     SECRETS,
-    SERVICEACCOUNTS,
     SERVICES,
     STATEFULSETS,
     Kind,
 )
 from fedagent.kube.objects import find, list_all
-from fedagent.kubefate.access import AccessMode
-from fedagent.kubefate.releases import read_releases
-from fedagent.kubefate.service import is_version_enough, observe_service
-from fedagent.reconcile.certificates import read_secret
-from fedagent.reconcile.dns_cache import DnsCache
-from fedagent.reconcile.kubefate_service import KubeFateService
-from fedagent.reconcile.node_addresses import NodeAddressCache
-from fedagent.reconcile.record_cache import RecordCache
-from fedagent.reconcile.tables import TableFault, read_table
-from fedagent.reconcile.timing import ReconcileTiming
-from fedagent.reconcile.views import (
+from fedagent.kube.release_objects import (
+    RELEASE_KINDS,
+    foreign_objects,
+    labelled_objects,
+    reference_of,
+    workloads_of,
+)
+from fedagent.kube.views import (
     address_view,
     balancer_names,
     claim_view,
@@ -67,34 +49,26 @@ from fedagent.reconcile.views import (
     is_of_service,
     namespace_view,
     pod_view,
-    workload_of,
-    workload_view,
 )
-from fedagent.reconcile.watch import NamespaceWatch
-from fedcore.clock import Clock
+from fedagent.kubefate.releases import Release, read_releases
+from fedagent.reconcile.certificates import read_secret
+from fedagent.reconcile.dns_cache import DnsCache
+from fedagent.reconcile.kubefate_service import KubeFateService
+from fedagent.reconcile.namespace_watch import NamespaceWatch
+from fedagent.reconcile.node_addresses import NodeAddressCache
+from fedagent.reconcile.record_cache import RecordCache
+from fedagent.reconcile.site import Site
 
 Json = dict[str, Any]
-RELEASE_KINDS: Final[tuple[Kind, ...]] = (
-    DEPLOYMENTS,
-    STATEFULSETS,
-    JOBS,
-    SERVICES,
-    CONFIGMAPS,
-    INGRESSES,
-    SERVICEACCOUNTS,
-    ROLEBINDINGS,
-    ROLES,
-)
-"""Kinds that FATE's charts make; claims are dealt with apart."""
 _MAX_EVENTS: Final = 200
 
 
 @dataclass(slots=True)
 class ObservationCache:
-    """What an observer keeps about one participant between looks."""
+    """What is kept of one participant between two looks, each beside the version it was read at."""
 
     watch: NamespaceWatch
-    kubefate: RecordCache
+    records: RecordCache
     tables: dict[str, tuple[tuple[str, str], TableView]] = field(default_factory=dict)
     secrets: dict[str, tuple[tuple[str, CertificateSpec], SecretView]] = field(default_factory=dict)
     events: tuple[Json, ...] = ()
@@ -102,280 +76,191 @@ class ObservationCache:
 
 
 class Observer:
-    """Reads everything that a plan depends on. KubeError when Kubernetes cannot be asked."""
+    """Reads participants. KubeError when Kubernetes cannot be asked."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        journal: Journal,
-        desk: KubeFateService,
-        names: DnsCache,
-        *,
-        clock: Clock,
-        timing: ReconcileTiming,
-    ) -> None:
-        self._timing = timing
+    def __init__(self, site: Site, kube: Kube, service: KubeFateService, names: DnsCache) -> None:
+        self._site = site
         self._kube = kube
-        self._journal = journal
-        self._desk = desk
+        self._service = service
         self._names = names
-        self._nodes = NodeAddressCache(kube, timing.nodes_s)
-        self._clock = clock
+        self._nodes = NodeAddressCache(kube, site.timing.nodes_s)
 
-    async def service(
-        self, document: EndpointDocument, users: tuple[str, ...], leftovers: tuple[str, ...]
-    ) -> ServiceObserved:
-        """Look at the KubeFATE service of the site."""
-        before = None if self._desk.is_doubted else self._desk.last
-        self._desk.is_doubted = False
-        seen = await observe_service(
-            self._kube, self._desk.access, document.namespace, before=before
-        )
-        self._desk.last = seen
-        owner = None if seen.owner is None else OwnerView(seen.owner.hub_id, seen.owner.resource_id)
-        return ServiceObserved(
-            is_installed=seen.is_installed,
-            owner=owner,
-            is_external=seen.access is AccessMode.URL,
-            version=seen.version,
-            version_enough=is_version_enough(seen.version, document.minimum_version),
-            is_ready=seen.is_ready,
-            message=seen.message,
-            access=seen.access.value,
-            terminating=seen.is_removing,
-            applied_generation=seen.applied_generation,
-            missing=seen.missing,
-            leftovers=leftovers,
-            in_use_by=users,
-        )
-
-    async def participant(
-        self, document: ParticipantDocument, memory: ResourceState, eyes: ObservationCache
+    async def observe(
+        self, document: ParticipantDocument, state: ResourceState, cache: ObservationCache
     ) -> ParticipantObserved:
-        """Look at one participant."""
-        now = self._clock.now()
-        if not await eyes.watch.synced():
+        """Look at a participant in a namespace in which the agent has rights."""
+        now, watch = self._site.clock.now(), cache.watch
+        if not await watch.synced():
             raise KubeError(f"the objects of namespace {document.namespace} cannot be read yet")
-        workloads = _workloads(eyes.watch, document.release_name)
+        workloads = workloads_of(watch, document.release_name)
         all_ready = all(
-            item.name in workloads and workloads[item.name].is_ready for item in document.components
+            component.name in workloads and workloads[component.name].is_ready
+            for component in document.components
         )
         namespace, secrets, releases, kubefate, addresses, events = await asyncio.gather(
             find(self._kube, NAMESPACES, document.namespace),
-            self._secrets(document, eyes),
+            self._secrets(document, cache),
             read_releases(self._kube, document.namespace, document.release_name),
-            eyes.kubefate.look(document, memory, all_ready=all_ready, now=now),
-            self._addresses(document, eyes.watch),
-            self._events(document, eyes, now, all_ready=all_ready),
+            cache.records.refresh(document, state, all_ready=all_ready, now=now),
+            self._addresses(document, watch),
+            self._events(document, cache, now, all_ready=all_ready),
         )
-        chart_uuid = await self._journal.chart_uuid(self._desk.key, document.chart.sha256)
         return ParticipantObserved(
             namespace=namespace_view(namespace),
             secrets=secrets,
-            kubefate=replace(kubefate, chart_present=bool(chart_uuid)),
-            releases=tuple(
-                ReleaseView(item.revision, item.status, item.modified_at, item.created_at)
-                for item in releases
-            ),
+            kubefate=await self._with_chart(document, kubefate),
+            releases=tuple(_release_view(release) for release in releases),
             workloads=workloads,
             pods=tuple(
                 pod_view(body)
-                for body in eyes.watch.items(PODS)
+                for body in watch.items(PODS)
                 if is_of_release(body, document.release_name)
             ),
             events=tuple(event_view(body) for body in events),
-            claims=tuple(
-                claim_view(body, document.release_name) for body in eyes.watch.items(PVCS)
-            ),
+            claims=tuple(claim_view(body, document.release_name) for body in watch.items(PVCS)),
             addresses=addresses,
-            tables=_tables(document, eyes),
+            tables=_tables(document, cache),
             resolutions={
                 name: self._names.answers.get(name, "") for name in document.resolve_names
             },
-            objects=await self._objects(document, eyes.watch),
-            foreign=foreign_objects(eyes.watch, document.release_name),
+            objects=await self._objects(document, watch),
+            foreign=foreign_objects(watch, document.release_name),
         )
 
-    async def from_outside(
-        self, document: ParticipantDocument, memory: ResourceState, look: RecordCache
+    async def observe_from_outside(
+        self, document: ParticipantDocument, state: ResourceState, records: RecordCache
     ) -> ParticipantObserved:
         """Look at a namespace in which the agent has no rights yet: whose it is, who is in it."""
         kinds = (DEPLOYMENTS, STATEFULSETS, PVCS)
+        now = self._site.clock.now()
         namespace, kubefate = await asyncio.gather(
             find(self._kube, NAMESPACES, document.namespace),
-            look.look(document, memory, all_ready=False, now=self._clock.now()),
+            records.refresh(document, state, all_ready=False, now=now),
         )
-        bodies = await asyncio.gather(
+        lists = await asyncio.gather(
             *(list_all(self._kube, kind, namespace=document.namespace) for kind in kinds)
         )
-        chart_uuid = await self._journal.chart_uuid(self._desk.key, document.chart.sha256)
         return ParticipantObserved(
             namespace=replace(namespace_view(namespace), readable=False),
-            kubefate=replace(kubefate, chart_present=bool(chart_uuid)),
+            kubefate=await self._with_chart(document, kubefate),
             foreign=tuple(
-                f"{kind.name}/{body['metadata']['name']}"
-                for kind, found in zip(kinds, bodies, strict=True)
-                for body in found
+                reference_of(kind, body)
+                for kind, bodies in zip(kinds, lists, strict=True)
+                for body in bodies
                 if not is_of_service(body)
             ),
         )
 
+    async def _with_chart(self, document: ParticipantDocument, view: KubeFateView) -> KubeFateView:
+        """Add whether this very service was given the document's archive: the journal knows."""
+        uuid = await self._site.journal.chart_uuid(self._service.key, document.chart.sha256)
+        return replace(view, chart_present=bool(uuid))
+
     async def _secrets(
-        self, document: ParticipantDocument, eyes: ObservationCache
+        self, document: ParticipantDocument, cache: ObservationCache
     ) -> dict[str, SecretView]:
         """Read the certificates' Secrets; one that is unchanged is not checked again.
 
-        Reading an RSA key checks its primes, which takes tenths of a second: not in the event loop.
+        Checking a key and a chain takes milliseconds of a core: not in the event loop.
         """
         bodies = await asyncio.gather(
             *(
-                find(self._kube, SECRETS, wish.secret_name, namespace=document.namespace)
-                for wish in document.certificates
+                find(self._kube, SECRETS, spec.secret_name, namespace=document.namespace)
+                for spec in document.certificates
             )
         )
-        found: dict[str, SecretView] = {}
-        for wish, body in zip(document.certificates, bodies, strict=True):
+        views: dict[str, SecretView] = {}
+        for spec, body in zip(document.certificates, bodies, strict=True):
             if body is None:
                 continue
-            mark = (str(body["metadata"].get("resourceVersion", "")), wish)
-            known = eyes.secrets.get(wish.secret_name)
-            if known is None or known[0] != mark:
-                view = await asyncio.to_thread(read_secret, wish, body)
-                known = eyes.secrets[wish.secret_name] = (mark, view)
-            found[wish.secret_name] = known[1]
-        return found
+            version = (str(body["metadata"].get("resourceVersion", "")), spec)
+            cached = cache.secrets.get(spec.secret_name)
+            if cached is None or cached[0] != version:
+                view = await asyncio.to_thread(read_secret, spec, body)
+                cached = cache.secrets[spec.secret_name] = (version, view)
+            views[spec.secret_name] = cached[1]
+        return views
 
     async def _addresses(
         self, document: ParticipantDocument, watch: NamespaceWatch
     ) -> tuple[AddressView, ...]:
-        services = [watch.get(SERVICES, wish.service) for wish in document.addresses]
+        services = [watch.get(SERVICES, spec.service) for spec in document.addresses]
         there = [body for body in services if body is not None]
         await self._names.learn((*document.resolve_names, *balancer_names(there)))
         node_ip = ""
         if any((body.get("spec") or {}).get("type") == "NodePort" for body in there):
-            node_ip = await self._nodes.pick(watch.items(PODS), self._clock.now())
-        found = [
-            address_view(wish, body, node_ip=node_ip, resolve=self._names.answers)
-            for wish, body in zip(document.addresses, services, strict=True)
+            node_ip = await self._nodes.pick(watch.items(PODS), self._site.clock.now())
+        views = [
+            address_view(spec, body, node_ip=node_ip, resolve=self._names.answers)
+            for spec, body in zip(document.addresses, services, strict=True)
         ]
-        return tuple(item for item in found if item is not None)
+        return tuple(view for view in views if view is not None)
 
     async def _events(
         self,
         document: ParticipantDocument,
-        eyes: ObservationCache,
+        cache: ObservationCache,
         now: datetime,
         *,
         all_ready: bool,
     ) -> tuple[Json, ...]:
         """Read warnings while something is not ready, every few seconds; kept until all is well."""
         if all_ready or document.absent:
-            eyes.events = ()
+            cache.events = ()
             return ()
-        if (
-            eyes.events_at is None
-            or (now - eyes.events_at).total_seconds() >= self._timing.events_s
-        ):
-            eyes.events_at = now
+        age_s = float("inf") if cache.events_at is None else (now - cache.events_at).total_seconds()
+        if age_s >= self._site.timing.events_s:
+            cache.events_at = now
             try:
-                found = await list_all(
+                warnings = await list_all(
                     self._kube, EVENTS, namespace=document.namespace, fields={"type": "Warning"}
                 )
             except Forbidden:
                 return ()
-            eyes.events = found[-_MAX_EVENTS:]
-        return eyes.events
+            cache.events = warnings[-_MAX_EVENTS:]
+        return cache.events
 
     async def _objects(
         self, document: ParticipantDocument, watch: NamespaceWatch
     ) -> tuple[str, ...]:
         """Return what bears the release's label: for a removal from the API itself."""
         if not document.absent:
-            return _labelled(watch, document.release_name)
+            return labelled_objects(watch, document.release_name)
         return await self.release_objects(document)
 
     async def release_objects(self, document: ParticipantDocument) -> tuple[str, ...]:
         """Ask the API for everything of the release; kinds that we may not list are left out."""
         labels = {"name": document.release_name, "owner": "kubefate"}
 
-        async def names(kind: Kind) -> list[str]:
+        async def names_of(kind: Kind) -> list[str]:
             try:
-                found = await list_all(
+                bodies = await list_all(
                     self._kube, kind, namespace=document.namespace, labels=labels
                 )
             except Forbidden:
                 return []
-            return [f"{kind.name}/{body['metadata']['name']}" for body in found]
+            return sorted(reference_of(kind, body) for body in bodies)
 
-        listed = await asyncio.gather(*(names(kind) for kind in RELEASE_KINDS))
-        return tuple(name for group in listed for name in sorted(group))
-
-
-def _workloads(watch: NamespaceWatch, release: str) -> dict[str, Workload]:
-    kinds = ((DEPLOYMENTS, WorkloadKind.DEPLOYMENT), (STATEFULSETS, WorkloadKind.STATEFUL_SET))
-    return {
-        view.name: view
-        for kind, word in kinds
-        for view in (
-            workload_view(body, word) for body in watch.items(kind) if is_of_release(body, release)
-        )
-    }
+        groups = await asyncio.gather(*(names_of(kind) for kind in RELEASE_KINDS))
+        return tuple(name for group in groups for name in group)
 
 
-def _labelled(watch: NamespaceWatch, release: str) -> tuple[str, ...]:
-    return tuple(
-        f"{kind.name}/{body['metadata']['name']}"
-        for kind in (DEPLOYMENTS, STATEFULSETS, SERVICES)
-        for body in watch.items(kind)
-        if is_of_release(body, release)
-    )
+def _release_view(release: Release) -> ReleaseView:
+    return ReleaseView(release.revision, release.status, release.modified_at, release.created_at)
 
 
-def foreign_objects(watch: NamespaceWatch, release: str) -> tuple[str, ...]:
-    """Return what neither the release nor KubeFATE brought: workloads, claims, pods.
-
-    Pods stand for the kinds that are not watched (DaemonSets, Jobs); those of a workload that is
-    watched are left out: it speaks for them.
-    """
-    workloads = {
-        body["metadata"]["name"]
-        for kind in (DEPLOYMENTS, STATEFULSETS)
-        for body in watch.items(kind)
-    }
-    return tuple(
-        f"{kind.name}/{body['metadata']['name']}"
-        for kind in (DEPLOYMENTS, STATEFULSETS, PVCS, PODS)
-        for body in watch.items(kind)
-        if not is_of_release(body, release)
-        and not is_of_service(body)
-        and not (kind is PODS and workload_of(body) in workloads)
-    )
-
-
-def _tables(document: ParticipantDocument, eyes: ObservationCache) -> dict[str, TableView]:
-    found: dict[str, TableView] = {}
+def _tables(document: ParticipantDocument, cache: ObservationCache) -> dict[str, TableView]:
+    """Read the document's tables from the ConfigMaps; one that is unchanged is not parsed again."""
+    views: dict[str, TableView] = {}
     for table in document.tables:
-        body = eyes.watch.get(CONFIGMAPS, table.config_map)
+        body = cache.watch.get(CONFIGMAPS, table.config_map)
         if body is None:
             continue
-        mark = (
-            str(body["metadata"].get("resourceVersion", "")),
-            ",".join(sorted(table.chart_keys)),
-        )
-        known = eyes.tables.get(table.config_map)
-        if known is None or known[0] != mark:
-            known = eyes.tables[table.config_map] = (mark, table_view(table, body))
-        found[table.config_map] = known[1]
-    return found
-
-
-def table_view(table: Table, body: Mapping[str, Any]) -> TableView:
-    """Return the table that a ConfigMap holds."""
-    text = (body.get("data") or {}).get(table.key)
-    nothing: tuple[RouteEntry, ...] = ()
-    if not isinstance(text, str):
-        return TableView(table.config_map, nothing, f"it has no key {table.key}")
-    try:
-        return TableView(table.config_map, read_table(table, text))
-    except TableFault as error:
-        return TableView(table.config_map, nothing, str(error))
+        resource_version = str(body["metadata"].get("resourceVersion", ""))
+        version = (resource_version, ",".join(sorted(table.chart_keys)))
+        cached = cache.tables.get(table.config_map)
+        if cached is None or cached[0] != version:
+            view = table_view(table, (body.get("data") or {}).get(table.key))
+            cached = cache.tables[table.config_map] = (version, view)
+        views[table.config_map] = cached[1]
+    return views

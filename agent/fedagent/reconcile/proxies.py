@@ -13,17 +13,18 @@ from typing import Any, Final
 
 import structlog
 
-from fedagent.domain.document import ParticipantDocument, Proxy, ProxyKind, Table
+from fedagent.domain.document import ParticipantDocument, Proxy, Table
 from fedagent.domain.observed import ParticipantObserved, PodView
-from fedagent.domain.proxy_sync import GIVEN_UP
+from fedagent.domain.proxy_sync import RESTARTED
 from fedagent.domain.state import ProxyState
+from fedagent.domain.table_file import TableError, read_table
 from fedagent.kube.client import Kube
 from fedagent.kube.errors import KubeError, NotFound, Unavailable
 from fedagent.kube.kinds import PODS
 from fedagent.kube.objects import delete, get, patch
 from fedagent.kube.ownership import PREFIX
 from fedagent.kube.streams import ExecResult, execute
-from fedagent.reconcile.tables import TableFault, read_table
+from fedcore.words import ProxyKind
 
 log = structlog.get_logger()
 
@@ -113,7 +114,7 @@ class Proxies:
             raise KubeError(f"{pod.name} has no file {place.path}")
         try:
             found = read_table(table, result.stdout.decode("utf-8", "replace"))
-        except TableFault as error:
+        except TableError as error:
             raise NotYet(str(error)) from error
         if replace(table, entries=found).digest != table.digest:
             await self._hurry(namespace, pod, table.digest)
@@ -170,5 +171,5 @@ def mounted_table(pod: Mapping[str, Any], table: Table) -> MountedTable | None:
 
 def _failed(note: ProxyState, tries: int) -> ProxyState:
     """Return the note of a proxy that knows no table for sure; the keys it had are kept."""
-    before = note.tries if note.tries < GIVEN_UP else 0
+    before = note.tries if note.tries < RESTARTED else 0
     return replace(note, table_digest="", tries=before + tries)

@@ -1,13 +1,20 @@
 """What KubeFATE says about one participant, read with as few requests as possible.
 
-A login costs the service 1.25 s and a list grows with its history: so a job is followed by one
-request, the records are read when something has changed, and the job list only when in doubt.
+A login costs the service 1.25 s of a core (``pkg/modules/user.go``), and its lists grow with their
+history. So:
+
+the journal           | what is asked
+----------------------|--------------------------------------------------------------------------
+any                   | all records when something was done or heard, and each ``record_s``
+any, no answer lately | all records each ``record_retry_s``
+request without job   | all records and the job list each ``record_in_doubt_s``
+request with its job  | that job alone: often where its end is near, seldom once it is old
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -21,7 +28,7 @@ from fedagent.domain.observed import (
     RecordView,
     ServiceAccess,
 )
-from fedagent.domain.state import ResourceState, Submission
+from fedagent.domain.state import Method, ResourceState, Submission
 from fedagent.kube.errors import KubeError
 from fedagent.kubefate.client import KubeFate
 from fedagent.kubefate.errors import KubeFateError
@@ -33,110 +40,106 @@ from fedagent.reconcile.timing import ReconcileTiming
 _LCM_KEYS: Final = frozenset({OWNER_KEY, REVISION_KEY, DIGEST_KEY})
 
 
-@dataclass(slots=True)
 class RecordCache:
     """The last view of one participant's record, and when it must be read again."""
 
-    desk: KubeFateService
-    timing: ReconcileTiming
-    view: KubeFateView | None = None
-    read_at: datetime | None = None
-    polled_at: datetime | None = None
-    trace: JobTrace | None = None
-    is_dirty: bool = True
+    def __init__(self, service: KubeFateService, timing: ReconcileTiming) -> None:
+        self._service = service
+        self._timing = timing
+        self._view: KubeFateView | None = None
+        self._read_at: datetime | None = None
+        self._polled_at: datetime | None = None
+        self._trace: JobTrace | None = None
 
-    def spoil(self) -> None:
+    def invalidate(self) -> None:
         """Read everything again at the next look: something was done or heard."""
-        self.is_dirty = True
+        self._read_at = None
 
-    async def look(
+    async def refresh(
         self,
         document: ParticipantDocument,
-        memory: ResourceState,
+        state: ResourceState,
         *,
         all_ready: bool,
         now: datetime,
     ) -> KubeFateView:
         """Return what KubeFATE says, from the service or from the last look."""
-        await self.desk.wait_known()
-        was_dirty, self.is_dirty = self.is_dirty, False
+        await self._service.wait_known()
+        limit_s = self._timing.record_limit_s
         try:
-            async with asyncio.timeout(self.timing.record_limit_s):
-                if was_dirty:
-                    self.read_at = None
-                await self._update(document, memory, now, all_ready=all_ready)
+            async with asyncio.timeout(limit_s):
+                view = await self._update(document, state, now, all_ready=all_ready)
         except (KubeFateError, KubeError) as error:
-            access, message = self.desk.meaning(error)
-            self.view, self.read_at = KubeFateView(access, message), now
-            self.desk.doubt()
+            access, message = self._service.access_after(error)
+            view = self._without_answer(KubeFateView(access, message), now)
         except TimeoutError:
-            self.desk.doubt()
-            message = f"KubeFATE gave no answer within {self.timing.record_limit_s:g} s"
-            self.view, self.read_at = KubeFateView(ServiceAccess.UNREACHABLE, message), now
-        if self.view is None:
-            raise RuntimeError("a first look reads everything")
-        return self.view
+            message = f"KubeFATE gave no answer within {limit_s:g} s"
+            view = self._without_answer(KubeFateView(ServiceAccess.UNREACHABLE, message), now)
+        self._view = view
+        return view
+
+    def _without_answer(self, view: KubeFateView, now: datetime) -> KubeFateView:
+        self._read_at = now
+        self._service.report_unreachable()
+        return view
 
     async def _update(
-        self,
-        document: ParticipantDocument,
-        memory: ResourceState,
-        now: datetime,
-        *,
-        all_ready: bool,
-    ) -> None:
-        sent = memory.open_submission
-        if self._needs_all(memory, now):
-            client = await self.desk.client()
-            self.view = await self._read(client, document, sent, now)
-            self.read_at, self.polled_at = now, now
-        elif sent is not None and self._needs_poll(sent, now, all_ready=all_ready):
-            await self._poll(await self.desk.client(), sent, now)
+        self, document: ParticipantDocument, state: ResourceState, now: datetime, *, all_ready: bool
+    ) -> KubeFateView:
+        submission, view = state.open_submission, self._view
+        if view is None or self._needs_all(view, submission, now):
+            client = await self._service.client()
+            # Set before the requests: what is invalidated while they run is read once more.
+            self._read_at, self._polled_at = now, now
+            return await self._read(client, document, submission, now)
+        if submission is not None and self._needs_poll(submission, now, all_ready=all_ready):
+            return await self._poll(await self._service.client(), view, submission, now)
+        return view
 
-    def _needs_all(self, memory: ResourceState, now: datetime) -> bool:
-        if self.view is None or self.read_at is None:
+    def _needs_all(self, view: KubeFateView, submission: Submission | None, now: datetime) -> bool:
+        if self._read_at is None:
             return True
-        age_s = (now - self.read_at).total_seconds()
-        if not self.view.answers:
-            return age_s >= self.timing.record_retry_s
-        sent = memory.open_submission
-        if age_s >= self.timing.record_s:
+        age_s = (now - self._read_at).total_seconds()
+        if not view.answers:
+            return age_s >= self._timing.record_retry_s
+        if age_s >= self._timing.record_s:
             return True
-        return sent is not None and not sent.job_id and age_s >= self.timing.record_in_doubt_s
+        is_in_doubt = submission is not None and not submission.job_id
+        return is_in_doubt and age_s >= self._timing.record_in_doubt_s
 
-    def _needs_poll(self, sent: Submission, now: datetime, *, all_ready: bool) -> bool:
-        if not sent.job_id or self.polled_at is None:
-            return bool(sent.job_id)
-        wait_s = (
-            self.timing.job_poll_s
-            if (now - sent.begun_at).total_seconds() < self.timing.job_slow_after_s
-            else self.timing.job_slow_poll_s
-        )
-        if all_ready or sent.method == "delete":
-            wait_s = self.timing.job_quick_poll_s
-        return (now - self.polled_at).total_seconds() >= wait_s
+    def _needs_poll(self, submission: Submission, now: datetime, *, all_ready: bool) -> bool:
+        if not submission.job_id or self._polled_at is None:
+            return bool(submission.job_id)
+        timing = self._timing
+        is_young = (now - submission.begun_at).total_seconds() < timing.job_slow_after_s
+        wait_s = timing.job_poll_s if is_young else timing.job_slow_poll_s
+        if all_ready or submission.method is Method.DELETE:
+            wait_s = timing.job_quick_poll_s
+        return (now - self._polled_at).total_seconds() >= wait_s
 
     async def _read(
         self,
         client: KubeFate,
         document: ParticipantDocument,
-        sent: Submission | None,
+        submission: Submission | None,
         now: datetime,
     ) -> KubeFateView:
-        rows = await client.clusters()
-        wanted = (document.release_name, document.namespace)
-        own = [row for row in rows if (row.name, row.namespace) == wanted]
-        others = [
-            row for row in rows if row.namespace == document.namespace and row.name != wanted[0]
+        clusters = [
+            cluster
+            for cluster in await client.clusters()
+            if cluster.namespace == document.namespace
         ]
+        # The newest of a name counts: KubeFATE lists what was deleted and made again in order.
+        own = [cluster for cluster in clusters if cluster.name == document.release_name]
+        others = [cluster for cluster in clusters if cluster.name != document.release_name]
         cluster = own[-1] if own else None
-        job = await self._find_job(client, document, cluster, sent)
+        job = await self._find_job(client, document, cluster, submission)
         return KubeFateView(
             access=ServiceAccess.READY,
             record=None if cluster is None else record_view(cluster),
             occupant=others[-1].owner or others[-1].name if others else "",
-            job=self._seen(job, now),
-            service_started_at=_later(self.desk.started_at, client.restart_seen_at),
+            job=self._job_view(job, now),
+            service_started_at=self._service_started_at(client),
             seen_at=now,
         )
 
@@ -145,29 +148,37 @@ class RecordCache:
         client: KubeFate,
         document: ParticipantDocument,
         cluster: Cluster | None,
-        sent: Submission | None,
+        submission: Submission | None,
     ) -> Job | None:
-        if sent is not None and sent.job_id:
-            return await follow(client, sent.job_id)
+        if submission is not None and submission.job_id:
+            return await follow(client, submission.job_id)
         is_busy = cluster is not None and RecordState(cluster.status.value) in BUSY_RECORD
-        if sent is None and not is_busy:
+        if submission is None and not is_busy:
             return None
         return newest_job(await client.jobs(), cluster, document.release_name, document.namespace)
 
-    async def _poll(self, client: KubeFate, sent: Submission, now: datetime) -> None:
-        job = await follow(client, sent.job_id)
-        self.polled_at = now
-        if self.view is not None:
-            started_at = _later(self.desk.started_at, client.restart_seen_at)
-            self.view = replace(
-                self.view, job=self._seen(job, now), service_started_at=started_at, seen_at=now
-            )
+    async def _poll(
+        self, client: KubeFate, view: KubeFateView, submission: Submission, now: datetime
+    ) -> KubeFateView:
+        job = await follow(client, submission.job_id)
+        self._polled_at = now
+        return replace(
+            view,
+            job=self._job_view(job, now),
+            service_started_at=self._service_started_at(client),
+            seen_at=now,
+        )
 
-    def _seen(self, job: Job | None, now: datetime) -> JobView | None:
+    def _service_started_at(self, client: KubeFate) -> datetime | None:
+        """Return when the service started last, by its pod or by a token that it has forgotten."""
+        times = (self._service.started_at, client.restart_seen_at)
+        return max((time for time in times if time is not None), default=None)
+
+    def _job_view(self, job: Job | None, now: datetime) -> JobView | None:
         if job is None:
             return None
-        self.trace = track(self.trace, job, now)
-        return job_view(job, self.trace)
+        self._trace = track(self._trace, job, now)
+        return job_view(job, self._trace)
 
 
 def record_view(cluster: Cluster) -> RecordView:
@@ -195,8 +206,3 @@ def job_view(job: Job, trace: JobTrace) -> JobView:
         changed_at=trace.alive_at,
         is_over=job.is_over,
     )
-
-
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    times = [time for time in (one, other) if time is not None]
-    return max(times, default=None)

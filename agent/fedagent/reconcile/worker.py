@@ -1,347 +1,236 @@
-"""One resource's worker: observe, plan, report, act, and again, for ever."""
+"""One resource's worker: observe, plan, report, act, and again, for ever.
+
+a round that ...                         | is followed by
+-----------------------------------------|---------------------------------------------------------
+finds no document                        | the worker's end
+finds a document that cannot be used     | a wait of ``max_wait_s``, or the next change
+decides nothing                          | the plan's wait, or the next change
+does something                           | another round at once: what was done must show
+does the same for the fourth time        | a doubled wait: it is done and changes nothing we see
+cannot do something yet                  | a wait of ``not_yet_s``
+fails to do something                    | another round, whose plan leaves that action out a while
+cannot ask Kubernetes, or fails          | a doubled wait, up to ``failed_turn_max_s``
+finds the event spool full               | a wait of ``spool_full_s``: nothing is done unrecorded
+
+The status is written before the actions are begun, so that a crash between the two loses no event.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Generic
 
 import structlog
 
-from fedagent.domain.decision import (
-    Action,
-    Decision,
-    Phase,
-    UninstallService,
-    UploadChart,
-    kind_of,
-)
-from fedagent.domain.document import Document, ParticipantDocument
-from fedagent.domain.observed import ParticipantObserved
-from fedagent.domain.plan import plan
-from fedagent.domain.policy import Policy
-from fedagent.domain.proxy_sync import first_notes
-from fedagent.domain.removal import begins_removal
-from fedagent.domain.state import LastGoodConfig, ResourceState
-from fedagent.domain.timing import PlanTiming
-from fedagent.journal import Journal, SpoolFull
-from fedagent.journal.approvals import Wanted
+from fedagent.domain.action_backoff import ActionBackoff
+from fedagent.domain.decision import Action, Decision, UninstallService, UploadChart, kind_of
+from fedagent.domain.state import ResourceState
+from fedagent.journal import SpoolFull
 from fedagent.kube.errors import KubeError
-from fedagent.reconcile.backoff import ActionBackoff, code_of
-from fedagent.reconcile.controllers import Observed, ResourceController
+from fedagent.reconcile.controller import D, O, ResourceController
 from fedagent.reconcile.proxies import NotYet
-from fedagent.reconcile.timing import ReconcileTiming
-from fedagent.wire.decode import read_document
-from fedagent.wire.events import events_between
-from fedagent.wire.status import PHASES, StatusInputs, status_of, steps_after
-from fedcore.clock import Clock
+from fedagent.reconcile.recorder import AGENT_FAULT, Recorder, message_of, reason_of
+from fedagent.reconcile.site import Site
+from fedagent.wire.decode import DocumentDecoder
 from fedcore.errors import Invalid
-from fedcore.tasks import LoopHealth, sleep_with_heartbeat, wait_for_wake
-from fedproto.agent.v1 import document_pb2, status_pb2
+from fedcore.tasks import sleep_with_heartbeat, wait_for_wake
 
 log = structlog.get_logger()
 
 _LONG: Final = (UploadChart, UninstallService)
 """Actions that may go on for as long as any may; each request of the others has 30 s."""
-_FIRST_REPEATS: Final = 3
+_FREE_REPEATS: Final = 3
+_MAX_DOUBLINGS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What all workers of an agent share."""
-
-    journal: Journal
-    policy: Policy
-    loop_health: LoopHealth
-    clock: Clock
-    hub_id: str
-    plan_timing: PlanTiming = field(default_factory=PlanTiming)
-    timing: ReconcileTiming = field(default_factory=ReconcileTiming)
-
-
-class ResourceWorker:
+class ResourceWorker(Generic[D, O]):
     """Looks after one resource until its document is forgotten."""
 
     def __init__(
-        self, resource_id: str, site: Site, subject: ResourceController, *, wake: asyncio.Event
+        self,
+        resource_id: str,
+        site: Site,
+        controller: ResourceController[D, O],
+        *,
+        wake: asyncio.Event,
     ) -> None:
         self.resource_id = resource_id
         self.wake = wake
-        self.subject = subject
         self._site = site
-        self._faults = ActionBackoff(site.timing.action_backoff_s)
+        self._timing = site.timing
+        self._controller = controller
+        self._decoder = DocumentDecoder(controller.decode)
+        self._recorder = Recorder(resource_id, site)
+        self._backoff = ActionBackoff(site.timing.action_backoff_s)
         self._last_actions: tuple[Action, ...] = ()
         self._repeats = 0
         self._failures = 0
         self._is_well = True
 
     @property
-    def _beat_name(self) -> str:
+    def _loop_name(self) -> str:
         return f"reconcile.{self.resource_id}"
 
     async def run(self) -> None:
-        """Work until the document is forgotten. A turn that fails is logged and tried again."""
-        self._beat()
+        """Work until the document is forgotten. A round that fails is logged and tried again."""
+        self._heartbeat()
         try:
             while (wait_s := await self._guarded_turn()) is not None:
                 if wait_s > 0:
-                    await self._wait(min(wait_s, self._site.timing.max_wait_s))
-                await asyncio.sleep(self._site.timing.burst_s)
+                    await self._wait(min(wait_s, self._timing.max_wait_s))
+                await asyncio.sleep(self._timing.burst_s)
                 self.wake.clear()
         finally:
-            self._site.loop_health.records.pop(self._beat_name, None)
-            await self.subject.stop()
+            self._site.loop_health.records.pop(self._loop_name, None)
+            await self._controller.stop()
 
-    @property
-    def _failed_turn_s(self) -> float:
-        """The wait after as many rounds in a row as have failed."""
-        return min(2.0 ** min(self._failures, 16), self._site.timing.failed_turn_max_s)
+    def refresh(self) -> None:
+        """Read everything anew, now: the service came or went, or a person approved."""
+        self._controller.invalidate()
+        self.wake.set()
 
-    def _beat(self, actions: Sequence[Action] = ()) -> None:
+    def retry_hub_requests(self) -> None:
+        """Go on at once with what failed for lack of a session with the hub."""
+        if self._backoff.forget_hub_failures():
+            self.wake.set()
+
+    def _heartbeat(self, actions: Sequence[Action] = ()) -> None:
         """Show that this loop is well and goes on, now with these actions."""
         is_long = any(isinstance(action, _LONG) for action in actions)
-        interval_s = self._site.timing.action_limit_s / 3 if is_long else None
-        self._site.loop_health.heartbeat(self._beat_name, interval_s)
+        interval_s = self._timing.action_limit_s / 3 if is_long else None
+        self._site.loop_health.heartbeat(self._loop_name, interval_s)
 
     async def _wait(self, wait_s: float) -> None:
-        """Wait for a change; a loop whose turn failed does not say meanwhile that it is well."""
+        """Wait for a change; a loop whose round failed shows no heartbeat meanwhile."""
         if self._is_well:
             await sleep_with_heartbeat(
-                self._beat_name, wait_s, loop_health=self._site.loop_health, wake=self.wake
+                self._loop_name, wait_s, loop_health=self._site.loop_health, wake=self.wake
             )
         else:
             await wait_for_wake(self.wake, wait_s)
 
-    def hear_hub(self) -> None:
-        """Go on at once with what failed for want of the hub."""
-        if self._faults.hear_hub():
-            self.wake.set()
-
     async def _guarded_turn(self) -> float | None:
         self._is_well = False
         try:
-            async with asyncio.timeout(self._site.timing.turn_limit_s):
+            async with asyncio.timeout(self._timing.turn_limit_s):
                 wait_s = await self.turn()
             self._failures = 0
             self._is_well = True
         except SpoolFull:
             log.warning("spool.full", resource_id=self.resource_id)
-            return self._site.timing.spool_full_s
+            return self._timing.spool_full_s
         except KubeError as error:
-            self._failures += 1
-            await self._report_blind(error)
+            # The worker is well: it is the cluster that does not answer, and people are told so.
+            await self._recorder.report_unobservable(error)
             self._is_well = True
-            return self._failed_turn_s
+            return self._failed_turn_s()
         except Exception:
-            self._failures += 1
             log.exception("reconcile.failed", resource_id=self.resource_id)
-            return self._failed_turn_s
+            return self._failed_turn_s()
         return wait_s
+
+    def _failed_turn_s(self) -> float:
+        """Count a round that failed; return the wait after it."""
+        self._failures += 1
+        wait_s = 2.0 ** min(self._failures, _MAX_DOUBLINGS)
+        return min(wait_s, self._timing.failed_turn_max_s)
 
     async def turn(self) -> float | None:
         """Do one round; return the seconds until the next, None when there is no document."""
-        journal = self._site.journal
+        journal, controller = self._site.journal, self._controller
         message = await journal.documents.get(self.resource_id)
         if message is None:
             return None
         try:
-            document = read_document(message)
+            document = self._decoder.decode(message)
         except Invalid as error:
-            await self._report_invalid(message, error)
-            return self._site.timing.max_wait_s
-        memory = await journal.memories.load(self.resource_id)
-        observed = await self.subject.observe(document, memory)
-        self._beat()
-        memory = await self._note_tables(document, observed, memory)
-        decision = plan(
-            document,
-            observed,
-            memory,
-            now=self._site.clock.now(),
-            policy=self._site.policy,
-            hub_id=self._site.hub_id,
-            timing=self._site.plan_timing,
-        )
-        self.subject.decided(document, decision)
-        decision = self._held_back(decision)
-        memory = await self._note_progress(document, decision, memory)
-        await self._report(document, observed, memory, decision)
-        return await self._act(document, observed, memory, decision)
+            await self._recorder.report_invalid(message, error)
+            return self._timing.max_wait_s
+        state = await journal.states.load(self.resource_id)
+        observed = await controller.observe(document, state)
+        self._heartbeat()
+        state = await controller.remember(document, observed, state)
+        decision = controller.plan(document, observed, state)
+        controller.publish(document, decision)
+        decision = self._without_failed(decision)
+        good = controller.good_config(document)
+        state = await self._recorder.note_progress(document, decision, state, good)
+        await self._recorder.report(document, observed, state, decision)
+        return await self._act(document, observed, state, decision)
 
-    async def _note_tables(
-        self, document: Document, observed: Observed, memory: ResourceState
-    ) -> ResourceState:
-        """Note when each table was first seen as it is: pods that are younger have read it."""
-        if not isinstance(observed, ParticipantObserved) or not isinstance(
-            document, ParticipantDocument
-        ):
-            return memory
-        now = self._site.clock.now()
-        for note in first_notes(document, observed, memory, now):
-            await self._site.journal.memories.put_proxy(self.resource_id, note)
-            memory = replace(memory, proxies={**memory.proxies, note.deployment: note})
-        seen: Mapping[str, tuple[str, datetime]] = {
-            name: known
-            if (known := memory.table_seen.get(name)) is not None and known[0] == table.digest
-            else (table.digest, now)
-            for name, table in observed.tables.items()
-        }
-        if dict(seen) == dict(memory.table_seen):
-            return memory
-        await self._site.journal.memories.put_table_seen(self.resource_id, seen)
-        return replace(memory, table_seen=seen)
-
-    async def _note_progress(
-        self, document: Document, decision: Decision, memory: ResourceState
-    ) -> ResourceState:
-        memories = self._site.journal.memories
-        now = self._site.clock.now()
-        steps = steps_after(decision, document.generation, memory, now)
-        if steps != dict(memory.steps) or memory.steps_generation != document.generation:
-            await memories.put_steps(self.resource_id, document.generation, steps)
-            memory = replace(memory, steps=steps, steps_generation=document.generation)
-        if decision.phase is Phase.READY and memory.ready_generation < document.generation:
-            good = _good_of(document)
-            await memories.put_ready(self.resource_id, document.generation, good)
-            memory = replace(memory, ready_generation=document.generation, good=good)
-        if begins_removal(document, decision):
-            await memories.forget_live(self.resource_id)
-            memory = memory.without_live()
-        if decision.phase is Phase.AWAITING_APPROVAL:
-            await self._site.journal.approvals.ask(
-                Wanted(self.resource_id, document.generation, document.body_sha256),
-                decision.reason.partition(".")[2],
-                summary=decision.message,
-                at=now,
-            )
-        return memory
-
-    def _held_back(self, decision: Decision) -> Decision:
+    def _without_failed(self, decision: Decision) -> Decision:
         """Leave out actions that failed a moment ago, and say why in the status."""
         now = self._site.clock.now()
-        faults = [self._faults.pending(action) for action in decision.actions]
-        fault = next((item for item in faults if item is not None), None)
         if not self._site.journal.spool.takes_new_work and decision.actions:
             text = "the event spool is full: nothing new is begun until the hub takes events"
+            check_s = self._timing.spool_full_s
             return replace(
-                decision,
-                reason="SpoolFull",
-                message=text,
-                actions=(),
-                next_check_s=self._site.timing.spool_full_s,
+                decision, reason="SpoolFull", message=text, actions=(), next_check_s=check_s
             )
-        if fault is None:
+        failures = [self._backoff.last_failure(action) for action in decision.actions]
+        failure = next((item for item in failures if item is not None), None)
+        if failure is None:
             return decision
-        due = tuple(item for item in decision.actions if self._faults.is_due(item, now))
-        left_s = max(0.1, (fault.again_at - now).total_seconds())
+        due = tuple(action for action in decision.actions if self._backoff.is_due(action, now))
+        left_s = max(0.1, (failure.retry_at - now).total_seconds())
         return replace(
             decision,
-            reason=fault.code,
-            message=f"{decision.message}: {fault.message}",
+            reason=failure.reason,
+            message=f"{decision.message}: {failure.message}",
             actions=due,
             next_check_s=min(decision.next_check_s, left_s) if not due else 0.0,
         )
 
-    async def _report(
-        self, document: Document, observed: Observed, memory: ResourceState, decision: Decision
-    ) -> None:
-        journal, now = self._site.journal, self._site.clock.now()
-        before = await journal.statuses.get(self.resource_id)
-        told = StatusInputs(
-            document, observed, memory, decision, self._site.policy, self._site.plan_timing, now
-        )
-        after = status_of(told, before)
-        if before != after:
-            await journal.report(after, events_between(document, before, after, now))
-
-    async def _report_invalid(self, message: document_pb2.DesiredDocument, error: Invalid) -> None:
-        status = status_pb2.ResourceStatus(
-            resource_id=message.resource_id,
-            observed_generation=message.generation,
-            digest=message.digest,
-            phase=PHASES[Phase.REFUSED],
-            reason="InvalidDocument",
-            message=error.message,
-        )
-        before = await self._site.journal.statuses.get(self.resource_id)
-        if before is not None and before.reason == status.reason:
-            status.since.CopyFrom(before.since)
-        else:
-            status.since.FromDatetime(self._site.clock.now())
-        await self._site.journal.report(status)
-
-    async def _report_blind(self, error: KubeError) -> None:
-        """Say that Kubernetes cannot be asked; what was known last stays visible."""
-        log.warning("reconcile.blind", resource_id=self.resource_id, error=error.message)
-        message = await self._site.journal.documents.get(self.resource_id)
-        before = await self._site.journal.statuses.get(self.resource_id)
-        if message is None:
-            return
-        status = status_pb2.ResourceStatus(phase=PHASES[Phase.WAITING])
-        if before is not None:
-            status.CopyFrom(before)
-        status.resource_id = self.resource_id
-        status.reason = code_of(error)
-        status.message = f"the cluster cannot be looked at: {error.message}"
-        if before is None or before.reason != status.reason:
-            status.since.FromDatetime(self._site.clock.now())
-        await self._site.journal.report(status)
-
     async def _act(
-        self, document: Document, observed: Observed, memory: ResourceState, decision: Decision
+        self, document: D, observed: O, state: ResourceState, decision: Decision
     ) -> float:
         """Do the actions side by side; return the seconds until the next round."""
         if not decision.actions:
             self._last_actions = ()
             return decision.next_check_s
-        self._beat(decision.actions)
+        self._heartbeat(decision.actions)
         results = await asyncio.gather(
-            *(self._do(document, observed, memory, action) for action in decision.actions)
+            *(self._act_once(document, observed, state, action) for action in decision.actions)
         )
         waits = [wait_s for wait_s in results if wait_s is not None]
         if waits:
             return min(waits)
         self._repeats = self._repeats + 1 if decision.actions == self._last_actions else 0
         self._last_actions = decision.actions
-        if self._repeats < _FIRST_REPEATS:
+        if self._repeats < _FREE_REPEATS:
             return 0.0
-        # It was done and changes nothing that we see: no hot loop.
-        return min(
-            self._site.timing.repeat_s * 2.0 ** min(self._repeats, 8),
-            self._site.timing.repeat_max_s,
-        )
+        wait_s = self._timing.repeat_s * 2.0 ** min(self._repeats, _MAX_DOUBLINGS)
+        return min(wait_s, self._timing.repeat_max_s)
 
-    async def _do(
-        self, document: Document, observed: Observed, memory: ResourceState, action: Action
+    async def _act_once(
+        self, document: D, observed: O, state: ResourceState, action: Action
     ) -> float | None:
         """Do one action; return the seconds to wait when it was not done."""
         name = type(action).__name__
         try:
-            async with asyncio.timeout(self._site.timing.action_limit_s):
-                await self.subject.act(document, observed, memory, action)
-        except NotYet as news:
-            log.debug("action.not_yet", action=name, why=str(news))
-            return self._site.timing.not_yet_s
+            async with asyncio.timeout(self._timing.action_limit_s):
+                await self._controller.act(document, observed, state, action)
+        except NotYet as reason:
+            log.debug("action.not_yet", action=name, reason=str(reason))
+            return self._timing.not_yet_s
         except Exception as error:
-            fault = self._faults.failed(action, error, self._site.clock.now())
+            failure = self._backoff.note_failure(
+                action,
+                reason=reason_of(error),
+                message=message_of(error),
+                now=self._site.clock.now(),
+            )
             log.warning(
                 "action.failed",
                 resource_id=self.resource_id,
                 action=name,
-                code=fault.code,
-                error=fault.message,
-                exc_info=fault.code == "AgentFault",
+                code=failure.reason,
+                error=failure.message,
+                exc_info=failure.reason == AGENT_FAULT,
             )
             return 0.0
-        self._faults.succeeded(action)
+        self._backoff.note_success(action)
         log.debug("action.done", resource_id=self.resource_id, action=name, kind=kind_of(action))
         return None
-
-
-def _good_of(document: Document) -> LastGoodConfig | None:
-    """Return what is kept of a document that is Ready, for when a later one fails."""
-    if not isinstance(document, ParticipantDocument):
-        return None
-    return LastGoodConfig(document.generation, document.cluster_json)

@@ -1,12 +1,17 @@
-"""Desired documents as they come, checked and made into typed values."""
+"""Desired documents as they come over the wire, checked and made into the planner's values.
+
+The hub is trusted to say what a site should run, not to be free of faults: a document that fails a
+check here is refused as a whole, with the dotted path of every wrong field, and nothing is done.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Final, Generic, TypeVar
 
 from fedagent.domain.document import (
     AddressSpec,
@@ -15,74 +20,77 @@ from fedagent.domain.document import (
     Component,
     Document,
     EndpointDocument,
-    EndpointMode,
-    KeyAlgorithm,
-    KeyFormat,
     ParticipantDocument,
-    ParticipantKind,
     Proxy,
-    ProxyKind,
-    Repair,
     RouteEntry,
     Table,
-    TableKind,
-    WorkloadKind,
 )
 from fedcore.errors import FieldError, Invalid
 from fedcore.ids import is_name
 from fedcore.limits import MAX_CLUSTER_JSON_BYTES
+from fedcore.words import (
+    EndpointMode,
+    KeyAlgorithm,
+    KeyFormat,
+    ParticipantKind,
+    ProxyKind,
+    RepairPolicy,
+    TableKind,
+    WorkloadKind,
+)
 from fedcore.yaml_safety import WHOLE_KEYS, unsafe_document_reason, unsafe_reason
 from fedproto.agent.v1 import document_pb2
+from fedproto.words import from_wire
 
+D = TypeVar("D", bound=EndpointDocument | ParticipantDocument)
+W = TypeVar("W", bound=StrEnum)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What ends a line, or is no text, in YAML: KubeFATE's values-template writes values raw."""
 _MAX_DEPTH: Final = 64
 """Deeper than any values; whoever reads or writes such a tree by recursion would fail."""
-_PARTICIPANT_KINDS: Mapping[int, ParticipantKind] = {
-    document_pb2.PARTICIPANT_KIND_EXCHANGE: ParticipantKind.EXCHANGE,
-    document_pb2.PARTICIPANT_KIND_CLUSTER: ParticipantKind.CLUSTER,
-}
-_TABLE_KINDS: Mapping[int, TableKind] = {
-    document_pb2.TABLE_KIND_SNI: TableKind.SNI,
-    document_pb2.TABLE_KIND_NGINX: TableKind.NGINX,
-    document_pb2.TABLE_KIND_PULSAR: TableKind.PULSAR,
-}
-_PROXY_KINDS: Mapping[int, ProxyKind] = {
-    document_pb2.PROXY_KIND_TRAFFIC_SERVER: ProxyKind.TRAFFIC_SERVER,
-    document_pb2.PROXY_KIND_NGINX: ProxyKind.NGINX,
-}
-_WORKLOADS: Mapping[int, WorkloadKind] = {
-    document_pb2.WORKLOAD_KIND_DEPLOYMENT: WorkloadKind.DEPLOYMENT,
-    document_pb2.WORKLOAD_KIND_STATEFUL_SET: WorkloadKind.STATEFUL_SET,
-}
-_MODES: Mapping[int, EndpointMode] = {
-    document_pb2.ENDPOINT_MODE_AUTO: EndpointMode.AUTO,
-    document_pb2.ENDPOINT_MODE_INSTALL: EndpointMode.INSTALL,
-    document_pb2.ENDPOINT_MODE_ADOPT: EndpointMode.ADOPT,
-}
-_ALGORITHMS: Mapping[int, KeyAlgorithm] = {
-    document_pb2.KEY_ALGORITHM_P256: KeyAlgorithm.P256,
-    document_pb2.KEY_ALGORITHM_RSA3072: KeyAlgorithm.RSA3072,
-}
-_FORMATS: Mapping[int, KeyFormat] = {
-    document_pb2.KEY_FORMAT_PKCS8: KeyFormat.PKCS8,
-    document_pb2.KEY_FORMAT_TRADITIONAL: KeyFormat.TRADITIONAL,
-}
 
 
-def read_document(message: document_pb2.DesiredDocument) -> Document:
-    """Parse a document; raise Invalid with the dotted path of every wrong field."""
-    match message.WhichOneof("body"):
-        case "endpoint":
-            return _endpoint(message)
-        case "participant":
-            return _participant(message)
-        case _:
-            field_error = FieldError("body", "neither endpoint nor participant: the hub is newer")
-            raise Invalid("the document has no body that this agent knows", errors=(field_error,))
+class DocumentDecoder(Generic[D]):
+    """Decodes the documents of one resource. One that came before is not decoded again.
+
+    A worker looks at its document at every turn, and a large one takes milliseconds to check.
+    """
+
+    def __init__(self, decode: Callable[[document_pb2.DesiredDocument], D]) -> None:
+        self._decode = decode
+        self._version: tuple[int, str] | None = None
+        self._document: D | None = None
+
+    def decode(self, message: document_pb2.DesiredDocument) -> D:
+        """Return the document; Invalid when it cannot be used."""
+        version = (message.generation, message.digest)
+        if self._document is None or version != self._version:
+            self._document = self._decode(message)
+            self._version = version
+        return self._document
 
 
-def _endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:
+def decode_document(message: document_pb2.DesiredDocument) -> Document:
+    """Return the document; raise Invalid with the dotted path of every wrong field."""
+    if message.WhichOneof("body") == "endpoint":
+        return decode_endpoint(message)
+    return decode_participant(message)
+
+
+def _check_body(message: document_pb2.DesiredDocument, kind: str) -> None:
+    body = message.WhichOneof("body")
+    if body == kind:
+        return
+    reason = "neither endpoint nor participant: the hub is newer"
+    if body is not None:
+        reason = f"this resource is no {body}: a resource keeps its kind"
+    field_error = FieldError("body", reason)
+    raise Invalid("the document has no body that this agent knows", errors=(field_error,))
+
+
+def decode_endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:
+    """Return the document of a KubeFATE service; raise Invalid as ``decode_document`` does."""
+    _check_body(message, "endpoint")
     spec = message.endpoint
     errors: list[FieldError] = []
     _check_name(errors, "endpoint.namespace", spec.namespace)
@@ -94,7 +102,7 @@ def _endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:
         digest=message.digest,
         body_sha256=_sha256_of(message),
         absent=message.absent,
-        mode=_MODES.get(spec.mode, EndpointMode.AUTO),
+        mode=from_wire(EndpointMode, spec.mode) or EndpointMode.AUTO,
         namespace=spec.namespace,
         service_image=spec.service_image,
         database_image=spec.database_image,
@@ -104,7 +112,9 @@ def _endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:
     )
 
 
-def _participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
+def decode_participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
+    """Return the document of an exchange or cluster; raise Invalid as ``decode_document`` does."""
+    _check_body(message, "participant")
     spec = message.participant
     errors = _participant_errors(spec, absent=message.absent)
     if errors:
@@ -118,7 +128,7 @@ def _participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
         federation_id=spec.federation_id,
         federation_name=spec.federation_name,
         name=spec.participant_name,
-        kind=_PARTICIPANT_KINDS[spec.kind],
+        kind=_checked(ParticipantKind, spec.kind),
         party_id=spec.party_id,
         namespace=spec.namespace,
         release_name=spec.release_name,
@@ -126,7 +136,7 @@ def _participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
         cluster_json=spec.cluster_json,
         certificates=tuple(_certificate(item) for item in spec.certificates),
         components=tuple(
-            Component(item.name, _WORKLOADS.get(item.kind, WorkloadKind.DEPLOYMENT))
+            Component(item.name, from_wire(WorkloadKind, item.kind) or WorkloadKind.DEPLOYMENT)
             for item in spec.components
         ),
         addresses=tuple(
@@ -134,11 +144,11 @@ def _participant(message: document_pb2.DesiredDocument) -> ParticipantDocument:
         ),
         tables=tuple(_table(item) for item in spec.tables),
         proxies=tuple(
-            Proxy(_PROXY_KINDS[item.kind], item.deployment, _TABLE_KINDS[item.table])
+            Proxy(_checked(ProxyKind, item.kind), item.deployment, _checked(TableKind, item.table))
             for item in spec.proxies
         ),
         resolve_names=tuple(spec.resolve_names),
-        repair=Repair.REPORT if spec.repair == document_pb2.REPAIR_POLICY_REPORT else Repair.AUTO,
+        repair=from_wire(RepairPolicy, spec.repair) or RepairPolicy.AUTO,
         delete_volumes=spec.removal.delete_volumes,
         delete_namespace=spec.removal.delete_namespace,
     )
@@ -148,8 +158,8 @@ def _certificate(item: document_pb2.CertificateSpec) -> CertificateSpec:
     return CertificateSpec(
         secret_name=item.secret_name,
         profile=item.profile,
-        key_algorithm=_ALGORITHMS[item.key_algorithm],
-        key_format=_FORMATS[item.key_format],
+        key_algorithm=_checked(KeyAlgorithm, item.key_algorithm),
+        key_format=_checked(KeyFormat, item.key_format),
         certificate_key=item.certificate_key,
         private_key_key=item.private_key_key,
         ca_key=item.ca_key,
@@ -159,37 +169,51 @@ def _certificate(item: document_pb2.CertificateSpec) -> CertificateSpec:
 
 
 def _table(item: document_pb2.TableSpec) -> Table:
-    entries = tuple(RouteEntry(entry.key, entry.host, entry.port) for entry in item.entries)
     return Table(
-        _TABLE_KINDS[item.kind], item.config_map, item.key, entries, frozenset(item.chart_keys)
+        kind=_checked(TableKind, item.kind),
+        config_map=item.config_map,
+        key=item.key,
+        entries=tuple(RouteEntry(entry.key, entry.host, entry.port) for entry in item.entries),
+        chart_keys=frozenset(item.chart_keys),
     )
+
+
+def _checked(words_of: type[W], number: int) -> W:
+    """Return a word that ``_participant_errors`` has found to be one."""
+    word = from_wire(words_of, number)
+    if word is None:
+        raise RuntimeError(f"{number} is no {words_of.__name__}, and no check has said so")
+    return word
 
 
 def _participant_errors(spec: document_pb2.ParticipantSpec, *, absent: bool) -> list[FieldError]:
     errors: list[FieldError] = []
-    if spec.kind not in _PARTICIPANT_KINDS:
+    if from_wire(ParticipantKind, spec.kind) is None:
         errors.append(FieldError("participant.kind", "not a kind that this agent knows"))
     _check_name(errors, "participant.namespace", spec.namespace)
     _check_name(errors, "participant.release_name", spec.release_name)
     if not spec.chart.name or not spec.chart.version:
         errors.append(FieldError("participant.chart", "name and version are needed"))
     errors.extend(_cluster_errors(spec, absent=absent))
-    for number, certificate in enumerate(spec.certificates):
-        known = certificate.key_algorithm in _ALGORITHMS and certificate.key_format in _FORMATS
-        if not known:
-            path = f"participant.certificates.{number}"
-            errors.append(FieldError(path, "key algorithm or format is not known here"))
-    errors.extend(
-        FieldError(f"participant.tables.{number}.kind", "not a table that this agent knows")
-        for number, table in enumerate(spec.tables)
-        if table.kind not in _TABLE_KINDS
-    )
-    errors.extend(
-        FieldError(f"participant.proxies.{number}", "not a proxy that this agent knows")
-        for number, proxy in enumerate(spec.proxies)
-        if proxy.kind not in _PROXY_KINDS or proxy.table not in _TABLE_KINDS
-    )
+    errors.extend(_word_errors(spec))
     return errors
+
+
+def _word_errors(spec: document_pb2.ParticipantSpec) -> Iterator[FieldError]:
+    """Name the lists' entries whose words a newer hub knows and this agent does not."""
+    for number, certificate in enumerate(spec.certificates):
+        algorithm = from_wire(KeyAlgorithm, certificate.key_algorithm)
+        if algorithm is None or from_wire(KeyFormat, certificate.key_format) is None:
+            path = f"participant.certificates.{number}"
+            yield FieldError(path, "key algorithm or format is not known here")
+    for number, table in enumerate(spec.tables):
+        if from_wire(TableKind, table.kind) is None:
+            path = f"participant.tables.{number}.kind"
+            yield FieldError(path, "not a table that this agent knows")
+    for number, proxy in enumerate(spec.proxies):
+        table_kind = from_wire(TableKind, proxy.table)
+        if table_kind is None or from_wire(ProxyKind, proxy.kind) is None:
+            yield FieldError(f"participant.proxies.{number}", "not a proxy that this agent knows")
 
 
 def _cluster_errors(spec: document_pb2.ParticipantSpec, *, absent: bool) -> list[FieldError]:
@@ -241,10 +265,10 @@ def _is_deep(tree: object) -> bool:
     level = [tree]
     for _ in range(_MAX_DEPTH):
         level = [
-            below
-            for each in level
-            if isinstance(each, dict | list)
-            for below in (each.values() if isinstance(each, dict) else each)
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
         ]
     return bool(level)
 
@@ -252,13 +276,13 @@ def _is_deep(tree: object) -> bool:
 def _texts(tree: object) -> Iterator[str]:
     stack = [tree]
     while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, dict):
-            stack.extend((*item.keys(), *item.values()))
-        elif isinstance(item, list | tuple):
-            stack.extend(item)
+        node = stack.pop()
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, dict):
+            stack.extend((*node.keys(), *node.values()))
+        elif isinstance(node, list | tuple):
+            stack.extend(node)
 
 
 def _sha256_of(message: document_pb2.DesiredDocument) -> str:

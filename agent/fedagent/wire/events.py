@@ -1,6 +1,7 @@
-"""Events between two statuses of one resource. Pure: what changed is what is told, once.
+"""The events that lie between two statuses of one resource.
 
-The status and its events are stored in one transaction, so that a crash tells nothing twice.
+Each change becomes one event. The journal stores a status and its events in one transaction, so
+that a crash between the two neither loses an event nor repeats it.
 """
 
 from __future__ import annotations
@@ -11,28 +12,19 @@ from typing import Final
 
 from fedagent.domain.document import Document, EndpointDocument
 from fedagent.domain.route_probes import PARTY_UNREACHABLE, WRONG_CERTIFICATE
+from fedcore.words import Phase, Severity
 from fedproto.agent.v1 import event_pb2, status_pb2
+from fedproto.words import from_wire, to_wire
 
-_INFO: Final = status_pb2.SEVERITY_INFO
-_WARNING: Final = status_pb2.SEVERITY_WARNING
-_ERROR: Final = status_pb2.SEVERITY_ERROR
-_VERBS: Final = {
-    status_pb2.PHASE_PLANNED: ("planned", _INFO),
-    status_pb2.PHASE_WAITING: ("waiting", _INFO),
-    status_pb2.PHASE_INSTALLING: ("installing", _INFO),
-    status_pb2.PHASE_DEPLOYING: ("deploying", _INFO),
-    status_pb2.PHASE_RECONFIGURING: ("reconfiguring", _INFO),
-    status_pb2.PHASE_UPGRADING: ("upgrading", _INFO),
-    status_pb2.PHASE_READY: ("ready", _INFO),
-    status_pb2.PHASE_DEGRADED: ("degraded", _WARNING),
-    status_pb2.PHASE_REMOVING: ("removing", _INFO),
-    status_pb2.PHASE_GONE: ("gone", _INFO),
-    status_pb2.PHASE_FAILED: ("failed", _ERROR),
-    status_pb2.PHASE_AWAITING_APPROVAL: ("awaiting_approval", _WARNING),
-    status_pb2.PHASE_REFUSED: ("refused", _ERROR),
+_PHASE_SEVERITIES: Final[Mapping[Phase, Severity]] = {
+    Phase.DEGRADED: Severity.WARNING,
+    Phase.AWAITING_APPROVAL: Severity.WARNING,
+    Phase.FAILED: Severity.ERROR,
+    Phase.REFUSED: Severity.ERROR,
 }
-_TOLD_WARNINGS: Final = frozenset({PARTY_UNREACHABLE, WRONG_CERTIFICATE})
-"""What concerns others than the resource itself."""
+"""Phases that people must notice; any other is worth an info."""
+_REPORTED_WARNINGS: Final = frozenset({PARTY_UNREACHABLE, WRONG_CERTIFICATE})
+"""Findings that become events though they are warnings: they concern another participant."""
 _DRIFT: Final = frozenset({"Drift", "ComponentMissing", "DatabaseLost"})
 
 
@@ -62,22 +54,27 @@ def events_between(
 
 
 def _event(
-    kind: str, severity: status_pb2.Severity.ValueType, message: str, facts: Mapping[str, str]
+    kind: str, severity: Severity, message: str, facts: Mapping[str, str]
 ) -> event_pb2.Event:
-    return event_pb2.Event(kind=kind, severity=severity, message=message, facts=dict(facts))
+    return event_pb2.Event(
+        kind=kind, severity=to_wire(severity), message=message, facts=dict(facts)
+    )
 
 
 def _phase(
     noun: str, old: status_pb2.ResourceStatus, new: status_pb2.ResourceStatus
 ) -> Iterable[event_pb2.Event]:
-    moved = old.phase != new.phase or (old.reason != new.reason and _VERBS[new.phase][1] != _INFO)
-    newer = new.observed_generation > old.observed_generation and new.phase in {
-        status_pb2.PHASE_READY,
-        status_pb2.PHASE_GONE,
-    }
-    if moved or newer:
-        verb, severity = _VERBS[new.phase]
-        yield _event(f"{noun}.{verb}", severity, new.message, {"reason": new.reason})
+    phase = from_wire(Phase, new.phase)
+    if phase is None:
+        return
+    severity = _PHASE_SEVERITIES.get(phase, Severity.INFO)
+    # Of a phase that is no trouble the reason changes often and says nothing new.
+    is_news = old.phase != new.phase or (old.reason != new.reason and severity is not Severity.INFO)
+    # A newer document may be Ready at once: whoever waits for it must hear of it.
+    is_newer = new.observed_generation > old.observed_generation
+    if is_news or (is_newer and phase in {Phase.READY, Phase.GONE}):
+        kind = f"{noun}.{phase.name.lower()}"
+        yield _event(kind, severity, new.message, {"reason": new.reason})
 
 
 def _steps(
@@ -88,48 +85,50 @@ def _steps(
     for step in new.steps:
         if step.state == status_pb2.STEP_STATE_DONE and step.name not in done:
             message = f"step {step.name} is done"
-            yield _event(f"{noun}.step_done", _INFO, message, {"step": step.name})
+            yield _event(f"{noun}.step_done", Severity.INFO, message, {"step": step.name})
 
 
 def _certificates(
     old: status_pb2.ResourceStatus, new: status_pb2.ResourceStatus
 ) -> Iterable[event_pb2.Event]:
-    known = {item.secret_name: item.serial for item in old.certificates}
-    for item in new.certificates:
-        if known.get(item.secret_name) != item.serial:
-            message = f"Secret {item.secret_name} holds a new certificate"
-            facts = {"secret": item.secret_name, "serial": item.serial}
-            yield _event("certificate.issued", _INFO, message, facts)
+    serials = {certificate.secret_name: certificate.serial for certificate in old.certificates}
+    for certificate in new.certificates:
+        if serials.get(certificate.secret_name) != certificate.serial:
+            message = f"Secret {certificate.secret_name} holds a new certificate"
+            facts = {"secret": certificate.secret_name, "serial": certificate.serial}
+            yield _event("certificate.issued", Severity.INFO, message, facts)
 
 
 def _drift(
     old: status_pb2.ResourceStatus, new: status_pb2.ResourceStatus
 ) -> Iterable[event_pb2.Event]:
     if new.reason in _DRIFT and old.reason != new.reason:
-        yield _event("drift.found", _WARNING, new.message, {"reason": new.reason})
+        yield _event("drift.found", Severity.WARNING, new.message, {"reason": new.reason})
 
 
 def _probes(
     old: status_pb2.ResourceStatus, new: status_pb2.ResourceStatus
 ) -> Iterable[event_pb2.Event]:
-    known = {probe.key: probe.state for probe in old.probes}
+    reachable = status_pb2.PROBE_STATE_REACHABLE
+    states = {probe.key: probe.state for probe in old.probes}
     for probe in new.probes:
-        was = known.get(probe.key)
-        if was == probe.state:
+        before, facts = states.get(probe.key), {"key": probe.key}
+        if before == probe.state:
             continue
-        if probe.state == status_pb2.PROBE_STATE_REACHABLE:
-            yield _event("route.reachable", _INFO, f"{probe.key} is served", {"key": probe.key})
-        elif was == status_pb2.PROBE_STATE_REACHABLE:
+        if probe.state == reachable:
+            yield _event("route.reachable", Severity.INFO, f"{probe.key} is served", facts)
+        elif before == reachable:
             message = f"{probe.key}: {probe.message}"
-            yield _event("route.unreachable", _WARNING, message, {"key": probe.key})
+            yield _event("route.unreachable", Severity.WARNING, message, facts)
 
 
 def _findings(
     noun: str, old: status_pb2.ResourceStatus, new: status_pb2.ResourceStatus
 ) -> Iterable[event_pb2.Event]:
-    known = {(item.code, item.object) for item in old.findings}
-    for item in new.findings:
-        is_told = item.severity == _ERROR or item.code in _TOLD_WARNINGS
-        if (item.code, item.object) not in known and is_told:
-            facts = {"code": item.code, "object": item.object}
-            yield _event(f"{noun}.trouble", item.severity, item.message, facts)
+    old_findings = {(finding.code, finding.object) for finding in old.findings}
+    for finding in new.findings:
+        severity = from_wire(Severity, finding.severity) or Severity.ERROR
+        is_reported = severity is Severity.ERROR or finding.code in _REPORTED_WARNINGS
+        if is_reported and (finding.code, finding.object) not in old_findings:
+            facts = {"code": finding.code, "object": finding.object}
+            yield _event(f"{noun}.trouble", severity, finding.message, facts)

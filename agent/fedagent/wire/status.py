@@ -1,54 +1,26 @@
-"""What the hub is told of one resource: its status, made of observation and decision."""
+"""The status of one resource as the hub gets it, made of document, observation and decision."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fedagent.domain.decision import Decision, Finding, Phase, Severity, StepState
-from fedagent.domain.document import (
-    Document,
-    ParticipantDocument,
-    Table,
-    TableKind,
-    WorkloadKind,
-)
+from fedagent.domain.decision import Decision, Finding
+from fedagent.domain.document import Document, ParticipantDocument, Table
 from fedagent.domain.observed import ParticipantObserved, ServiceObserved
 from fedagent.domain.policy import Policy, Telemetry
 from fedagent.domain.route_probes import probed_routes
+from fedagent.domain.stage import PlanSettings
 from fedagent.domain.state import ResourceState, StepTimes
-from fedagent.domain.timing import PlanTiming
 from fedcore.limits import MAX_TEXT_CHARS
-from fedproto.agent.v1 import document_pb2, status_pb2
+from fedcore.words import StepState
+from fedproto.agent.v1 import status_pb2
+from fedproto.words import to_wire
 
 _MAX_KEYS: Final = 50
 _MAX_LEFTOVERS: Final = 100
-PHASES: Final[Mapping[Phase, status_pb2.Phase.ValueType]] = {
-    phase: status_pb2.Phase.Value(f"PHASE_{phase.name}") for phase in Phase
-}
-_STEPS: Final = {
-    state: status_pb2.StepState.Value(f"STEP_STATE_{state.name}") for state in StepState
-}
-SEVERITIES: Final = {
-    severity: status_pb2.Severity.Value(f"SEVERITY_{severity.name}") for severity in Severity
-}
-_WORKLOADS: Final = {
-    WorkloadKind.DEPLOYMENT: document_pb2.WORKLOAD_KIND_DEPLOYMENT,
-    WorkloadKind.STATEFUL_SET: document_pb2.WORKLOAD_KIND_STATEFUL_SET,
-}
-_TABLES: Final = {
-    TableKind.SNI: document_pb2.TABLE_KIND_SNI,
-    TableKind.NGINX: document_pb2.TABLE_KIND_NGINX,
-    TableKind.PULSAR: document_pb2.TABLE_KIND_PULSAR,
-}
-_PROBES: Final = {
-    "reachable": status_pb2.PROBE_STATE_REACHABLE,
-    "unreachable": status_pb2.PROBE_STATE_UNREACHABLE,
-    "not-served": status_pb2.PROBE_STATE_NOT_SERVED,
-    "party-down": status_pb2.PROBE_STATE_PARTY_DOWN,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +29,22 @@ class StatusInputs:
 
     document: Document
     observed: ParticipantObserved | ServiceObserved
-    memory: ResourceState
+    state: ResourceState
     decision: Decision
-    policy: Policy
-    timing: PlanTiming
+    settings: PlanSettings
     now: datetime
 
 
 def status_of(
-    told: StatusInputs, before: status_pb2.ResourceStatus | None
+    inputs: StatusInputs, before: status_pb2.ResourceStatus | None
 ) -> status_pb2.ResourceStatus:
     """Return the status; ``since`` is kept while phase and reason stay."""
-    decision = told.decision
+    decision = inputs.decision
     status = status_pb2.ResourceStatus(
-        resource_id=told.document.resource_id,
-        observed_generation=told.document.generation,
-        digest=told.document.digest,
-        phase=PHASES[decision.phase],
+        resource_id=inputs.document.resource_id,
+        observed_generation=inputs.document.generation,
+        digest=inputs.document.digest,
+        phase=to_wire(decision.phase),
         reason=decision.reason,
         message=decision.message[:MAX_TEXT_CHARS],
         leftovers=decision.leftovers[:_MAX_LEFTOVERS],
@@ -82,45 +53,50 @@ def status_of(
     if before is not None and same:
         status.since.CopyFrom(before.since)
     else:
-        status.since.FromDatetime(told.now)
-    _add_steps(status, told)
-    status.findings.extend(_findings(decision.findings, told.policy))
-    if isinstance(told.observed, ServiceObserved):
-        _add_service(status, told.observed)
-    elif isinstance(told.document, ParticipantDocument):
-        _add_participant(status, told.document, told.observed, told.memory)
-        _add_probes(status, told.document, told)
+        status.since.FromDatetime(inputs.now)
+    _add_steps(status, inputs)
+    status.findings.extend(_findings(decision.findings, inputs.settings.policy))
+    if isinstance(inputs.observed, ServiceObserved):
+        _add_service(status, inputs.observed)
+    elif isinstance(inputs.document, ParticipantDocument):
+        _add_participant(status, inputs.document, inputs.observed)
+        _add_probes(status, inputs.document, inputs)
+        _add_job(status, inputs.observed, inputs.state)
     return status
 
 
 def steps_after(
-    decision: Decision, generation: int, memory: ResourceState, now: datetime
+    decision: Decision, generation: int, state: ResourceState, now: datetime
 ) -> dict[str, StepTimes]:
-    """Return when each step began and ended, after this decision."""
-    known = memory.steps if memory.steps_generation == generation else {}
-    times: dict[str, StepTimes] = {}
+    """Return when each step began and ended, after this decision.
+
+    A step that waits again for one before it keeps its end, so that it is not told twice; one that
+    runs again begins anew.
+    """
+    before = state.steps if state.steps_generation == generation else {}
+    after: dict[str, StepTimes] = {}
     for step in decision.steps:
-        old = known.get(step.name)
+        times = before.get(step.name)
+        has_ended = times is not None and times.ended_at is not None
         if step.state is StepState.PENDING:
-            if old is not None and old.ended_at is not None:
-                times[step.name] = old
+            if times is not None and has_ended:
+                after[step.name] = times
             continue
-        started_at = old.started_at if old is not None else now
+        started_at = now if times is None else times.started_at
         if step.state is StepState.DONE:
-            ended = old.ended_at if old is not None else None
-            times[step.name] = StepTimes(started_at, ended or now)
-        elif old is not None and old.ended_at is not None:
-            times[step.name] = StepTimes(now)
+            ended_at = None if times is None else times.ended_at
+            after[step.name] = StepTimes(started_at, ended_at or now)
         else:
-            times[step.name] = StepTimes(started_at)
-    return times
+            after[step.name] = StepTimes(now if has_ended else started_at)
+    return after
 
 
-def _add_steps(status: status_pb2.ResourceStatus, told: StatusInputs) -> None:
-    same = told.memory.steps_generation == told.document.generation
-    for step in told.decision.steps:
-        row = status.steps.add(name=step.name, state=_STEPS[step.state], message=step.message)
-        times = told.memory.steps.get(step.name) if same else None
+def _add_steps(status: status_pb2.ResourceStatus, inputs: StatusInputs) -> None:
+    state = inputs.state
+    same_generation = state.steps_generation == inputs.document.generation
+    for step in inputs.decision.steps:
+        row = status.steps.add(name=step.name, state=to_wire(step.state), message=step.message)
+        times = state.steps.get(step.name) if same_generation else None
         if times is None:
             continue
         row.started_at.FromDatetime(times.started_at)
@@ -133,90 +109,86 @@ def _findings(findings: Iterable[Finding], policy: Policy) -> Iterable[status_pb
     level = policy.telemetry.findings
     if level is Telemetry.OFF:
         return
-    for item in findings:
-        redacted = level is Telemetry.REDACTED
+    is_redacted = level is Telemetry.REDACTED
+    withheld = "withheld by the site's policy"
+    for finding in findings:
         yield status_pb2.Finding(
-            code=item.code,
-            severity=SEVERITIES[item.severity],
-            message="withheld by the site's policy" if redacted else item.message[:MAX_TEXT_CHARS],
-            hint=item.hint,
-            object="" if redacted else item.about,
+            code=finding.code,
+            severity=to_wire(finding.severity),
+            message=withheld if is_redacted else finding.message[:MAX_TEXT_CHARS],
+            hint=finding.hint,
+            object="" if is_redacted else finding.about,
         )
 
 
-def _add_service(status: status_pb2.ResourceStatus, seen: ServiceObserved) -> None:
-    ours = seen.owner is not None
-    status.endpoint.version = seen.version
-    status.endpoint.adopted = seen.is_installed and not ours
-    status.endpoint.access = seen.access
+def _add_service(status: status_pb2.ResourceStatus, observed: ServiceObserved) -> None:
+    status.endpoint.version = observed.version
+    status.endpoint.adopted = observed.is_installed and observed.owner is None
+    status.endpoint.access = observed.access
 
 
 def _add_participant(
-    status: status_pb2.ResourceStatus,
-    document: ParticipantDocument,
-    seen: ParticipantObserved,
-    memory: ResourceState,
+    status: status_pb2.ResourceStatus, document: ParticipantDocument, observed: ParticipantObserved
 ) -> None:
-    for item in document.components:
-        found = seen.workloads.get(item.name)
+    for component in document.components:
+        workload = observed.workloads.get(component.name)
         status.components.add(
-            name=item.name,
-            kind=_WORKLOADS[item.kind],
-            ready=found.ready if found else 0,
-            desired=found.desired if found else 0,
-            message="" if found else "it is not there",
+            name=component.name,
+            kind=to_wire(component.kind),
+            ready=workload.ready if workload else 0,
+            desired=workload.desired if workload else 0,
+            message="" if workload else "it is not there",
         )
-    for address in seen.addresses:
+    for address in observed.addresses:
         status.addresses.add(role=address.role, host=address.host, ip=address.ip, port=address.port)
-    for wish in document.certificates:
-        secret = seen.secrets.get(wish.secret_name)
+    for spec in document.certificates:
+        secret = observed.secrets.get(spec.secret_name)
         if secret is not None and secret.certificate is not None:
             row = status.certificates.add(
-                secret_name=wish.secret_name,
-                profile=wish.profile,
+                secret_name=spec.secret_name,
+                profile=spec.profile,
                 serial=secret.certificate.serial,
                 dns_names=secret.certificate.dns_names,
             )
             row.not_after.FromDatetime(secret.certificate.not_after)
-    status.tables.extend(_table(table, seen) for table in document.tables)
-    for name, ip in sorted(seen.resolutions.items()):
+    status.tables.extend(_table(table, observed) for table in document.tables)
+    for name, ip in sorted(observed.resolutions.items()):
         status.resolutions.add(name=name, ip=ip)
-    _add_job(status, seen, memory)
 
 
-def _table(table: Table, seen: ParticipantObserved) -> status_pb2.TableStatus:
-    found = seen.tables.get(table.config_map)
-    there = set(found.entries) if found is not None else set()
-    wanted = set(table.entries)
+def _table(table: Table, observed: ParticipantObserved) -> status_pb2.TableStatus:
+    view = observed.tables.get(table.config_map)
+    actual = set(view.entries) if view is not None else set()
+    desired = set(table.entries)
     return status_pb2.TableStatus(
-        kind=_TABLES[table.kind],
+        kind=to_wire(table.kind),
         config_map=table.config_map,
-        matches=found is not None and not found.fault and there == wanted,
-        entry_count=len(there),
-        missing=sorted({item.key for item in wanted - there})[:_MAX_KEYS],
-        unexpected=sorted({item.key for item in there - wanted})[:_MAX_KEYS],
-        digest=found.digest if found is not None else "",
+        matches=view is not None and not view.error and actual == desired,
+        entry_count=len(actual),
+        missing=sorted({entry.key for entry in desired - actual})[:_MAX_KEYS],
+        unexpected=sorted({entry.key for entry in actual - desired})[:_MAX_KEYS],
+        digest=view.digest if view is not None else "",
     )
 
 
 def _add_probes(
-    status: status_pb2.ResourceStatus, document: ParticipantDocument, told: StatusInputs
+    status: status_pb2.ResourceStatus, document: ParticipantDocument, inputs: StatusInputs
 ) -> None:
-    routes = probed_routes(document, told.memory, told.timing)
+    routes = probed_routes(document, inputs.state, inputs.settings.timing)
     for probe in () if routes is None else routes.counted():
-        row = status.probes.add(key=probe.key, state=_PROBES[probe.state], message=probe.message)
+        row = status.probes.add(key=probe.key, state=to_wire(probe.state), message=probe.message)
         row.at.FromDatetime(probe.at)
 
 
 def _add_job(
-    status: status_pb2.ResourceStatus, seen: ParticipantObserved, memory: ResourceState
+    status: status_pb2.ResourceStatus, observed: ParticipantObserved, state: ResourceState
 ) -> None:
-    last = memory.last
+    last = state.last
     if last is None or not last.job_id:
         return
-    job = seen.kubefate.job
-    running = job is not None and job.job_id == last.job_id
+    job = observed.kubefate.job
+    is_current = job is not None and job.job_id == last.job_id
     status.job.job_id = last.job_id
     status.job.method = last.method.value
-    status.job.state = job.state.value if running and job is not None else (last.outcome or "")
+    status.job.state = job.state.value if job is not None and is_current else (last.outcome or "")
     status.job.started_at.FromDatetime(last.begun_at)

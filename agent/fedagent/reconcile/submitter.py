@@ -10,15 +10,14 @@ from fedagent.domain.decision import AdoptSubmission, EndSubmission, Submit
 from fedagent.domain.diagnosis import cause_of
 from fedagent.domain.document import ParticipantDocument
 from fedagent.domain.state import Method, Outcome, ResourceState, Submission
-from fedagent.journal import Journal
 from fedagent.kubefate.client import KubeFate
 from fedagent.kubefate.errors import KubeFateError, Unauthorized, Unavailable
-from fedagent.kubefate.jobs import Outcome as Sent
-from fedagent.kubefate.jobs import Submission as SentSubmission
+from fedagent.kubefate.jobs import Outcome as AnswerOutcome
+from fedagent.kubefate.jobs import Submission as Answer
 from fedagent.kubefate.jobs import prepare_values, submit_delete, submit_install, submit_update
 from fedagent.kubefate.records import Cluster, ClusterArgs, ClusterStatus
 from fedagent.reconcile.kubefate_service import KubeFateService
-from fedcore.clock import Clock
+from fedagent.reconcile.site import Site
 
 log = structlog.get_logger()
 
@@ -28,23 +27,20 @@ _CHART_MISSING: Final = "ChartMissing"
 class Submitter:
     """Sends what the planner decided; the journal is written before and after."""
 
-    def __init__(
-        self, journal: Journal, desk: KubeFateService, *, hub_id: str, clock: Clock
-    ) -> None:
-        self._journal = journal
-        self._desk = desk
-        self._hub_id = hub_id
-        self._clock = clock
+    def __init__(self, site: Site, service: KubeFateService) -> None:
+        self._site = site
+        self._journal = site.journal
+        self._service = service
 
     async def submit(self, document: ParticipantDocument, action: Submit) -> None:
         """Send one request. An answer that is lost leaves it in doubt: the planner looks it up.
 
         Raises KubeFateError when the service cannot be worked with now.
         """
-        client = await self._desk.client()
+        client = await self._service.client()
         generation = document.generation if action.good is None else action.good.generation
-        submission = Submission(generation, action.attempt, action.method, self._clock.now())
-        await self._journal.memories.begin(document.resource_id, submission)
+        submission = Submission(generation, action.attempt, action.method, self._site.clock.now())
+        await self._journal.states.begin(document.resource_id, submission)
         log.info(
             "submission.begun",
             resource_id=document.resource_id,
@@ -52,7 +48,7 @@ class Submitter:
             revision=submission.revision,
         )
         try:
-            sent = await self._send(client, document, action, submission)
+            answer = await self._send(client, document, action, submission)
         except Unavailable:
             raise
         except Unauthorized as error:
@@ -61,7 +57,7 @@ class Submitter:
         except KubeFateError as error:
             await self._end(document, submission, Outcome.REFUSED, error)
             return
-        await self._note(document, submission, sent)
+        await self._note(document, submission, answer)
 
     async def _send(
         self,
@@ -69,19 +65,21 @@ class Submitter:
         document: ParticipantDocument,
         action: Submit,
         submission: Submission,
-    ) -> SentSubmission:
+    ) -> Answer:
         if action.method is Method.DELETE:
             return await submit_delete(client, _record(document, action.record_uuid))
+        good = action.good
+        chart = document.chart if good is None else good.chart
         args = ClusterArgs(
             name=document.release_name,
             namespace=document.namespace,
-            chart_name=document.chart.name,
-            chart_version=document.chart.version,
+            chart_name=chart.name,
+            chart_version=chart.version,
             data=prepare_values(
-                document.cluster_json if action.good is None else action.good.cluster_json,
-                owner=f"{self._hub_id}/{document.resource_id}",
+                document.cluster_json if good is None else good.cluster_json,
+                owner=f"{self._site.hub_id}/{document.resource_id}",
                 revision=submission.revision,
-                digest=document.digest if action.good is None else "",
+                digest=document.digest if good is None else "",
             ),
         )
         if action.method is Method.INSTALL:
@@ -89,22 +87,23 @@ class Submitter:
         return await submit_update(client, args)
 
     async def _note(
-        self, document: ParticipantDocument, submission: Submission, sent: SentSubmission
+        self, document: ParticipantDocument, submission: Submission, answer: Answer
     ) -> None:
-        memories = self._journal.memories
-        if sent.job is not None:
-            await memories.note_job(document.resource_id, submission, sent.job.uuid)
+        states = self._journal.states
+        if answer.job is not None:
+            await states.note_job(document.resource_id, submission, answer.job.uuid)
             return
+        # A record that is gone is what a removal wants; an update of it never arrived.
         gone = Outcome.SUCCEEDED if submission.method is Method.DELETE else Outcome.LOST
-        outcome = gone if sent.outcome is Sent.GONE else Outcome.REFUSED
-        cause = "Unchanged" if sent.outcome is Sent.UNCHANGED else "RecordExists"
-        await memories.end(
+        outcome = gone if answer.outcome is AnswerOutcome.GONE else Outcome.REFUSED
+        cause = "Unchanged" if answer.outcome is AnswerOutcome.UNCHANGED else "RecordExists"
+        await states.end(
             document.resource_id,
             submission,
             outcome=outcome,
             cause=cause if outcome is Outcome.REFUSED else "",
-            message=f"KubeFATE answered: {sent.outcome.value}",
-            at=self._clock.now(),
+            message=f"KubeFATE answered: {answer.outcome.value}",
+            at=self._site.clock.now(),
         )
 
     async def _end(
@@ -115,40 +114,36 @@ class Submitter:
         error: KubeFateError,
     ) -> None:
         cause = cause_of(error.message).code
-        await self._journal.memories.end(
+        await self._journal.states.end(
             document.resource_id,
             submission,
             outcome=outcome,
             cause=cause,
             message=error.message,
-            at=self._clock.now(),
+            at=self._site.clock.now(),
         )
         await self._forget_chart(cause)
 
     async def adopt(
-        self, document: ParticipantDocument, memory: ResourceState, action: AdoptSubmission
+        self, document: ParticipantDocument, state: ResourceState, action: AdoptSubmission
     ) -> None:
         """Note the job of a request that is in doubt, or that this journal does not know."""
-        known = any(
-            (item.generation, item.attempt)
-            == (action.submission.generation, action.submission.attempt)
-            for item in memory.submissions
+        is_in_journal = any(
+            submission.revision == action.submission.revision for submission in state.submissions
         )
-        if not known:
-            await self._journal.memories.begin(document.resource_id, action.submission)
-        await self._journal.memories.note_job(
-            document.resource_id, action.submission, action.job_id
-        )
+        if not is_in_journal:
+            await self._journal.states.begin(document.resource_id, action.submission)
+        await self._journal.states.note_job(document.resource_id, action.submission, action.job_id)
 
     async def end(self, document: ParticipantDocument, action: EndSubmission) -> None:
         """Note how a request ended."""
-        await self._journal.memories.end(
+        await self._journal.states.end(
             document.resource_id,
             action.submission,
             outcome=action.outcome,
             cause=action.cause,
             message=action.message,
-            at=self._clock.now(),
+            at=self._site.clock.now(),
         )
         await self._forget_chart(action.cause)
         log.info(
@@ -162,7 +157,7 @@ class Submitter:
     async def _forget_chart(self, cause: str) -> None:
         """Upload again: a service without a chart that it was given has lost its database."""
         if cause == _CHART_MISSING:
-            await self._journal.forget_charts(self._desk.key)
+            await self._journal.forget_charts(self._service.key)
 
 
 def _record(document: ParticipantDocument, uuid: str) -> Cluster:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fedagent.domain.route_probes import NOT_SERVED, PARTY_DOWN, REACHABLE, UNREACHABLE
+from fedcore.words import ProbeState
 
 _AT_ONCE: Final = 20
 _SILENCE: Final = "silence"
@@ -23,9 +23,9 @@ _NOBODY: Final = "nobody.invalid"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one handshake showed. ``state`` is a word of the planner."""
+    """What one handshake showed."""
 
-    state: str
+    state: ProbeState
     message: str
     foreign: bool = False
     """A certificate answered that is not the party's."""
@@ -47,7 +47,7 @@ class RouteProber:
     ) -> dict[str, Answer]:
         """Try every name. The address itself is tried first, so that silence costs little."""
         if not await self._is_reachable(ip, port):
-            answer = Answer(UNREACHABLE, f"{ip}:{port} cannot be reached from the agent")
+            answer = Answer(ProbeState.UNREACHABLE, f"{ip}:{port} cannot be reached from the agent")
             return dict.fromkeys(names, answer)
         trusting = ssl.create_default_context(cadata=roots_pem.decode())
         proxy = _ProxyProber(ip, port, trusting, self.handshake_limit_s)
@@ -105,7 +105,7 @@ class _ProxyProber:
             return await self._compare(shown, f"the route or its target is refused: {error.reason}")
         except OSError:
             return await self._compare(_Shown(None, _END), "the party behind it does not answer")
-        return Answer(REACHABLE, "the party's certificate answers")
+        return Answer(ProbeState.REACHABLE, "the party's certificate answers")
 
     async def _compare(self, shown: _Shown, otherwise: str, *, foreign: bool = False) -> Answer:
         """Call a route not taken where the proxy answers as it answers a name without a route.
@@ -116,8 +116,8 @@ class _ProxyProber:
         if self._own is None:
             self._own = asyncio.create_task(self._show(_NOBODY))
         if shown == await self._own:
-            return Answer(NOT_SERVED, "the proxy itself answers: the route is not taken")
-        return Answer(PARTY_DOWN, f"the route is taken, but {otherwise}", foreign)
+            return Answer(ProbeState.NOT_SERVED, "the proxy itself answers: the route is not taken")
+        return Answer(ProbeState.PARTY_DOWN, f"the route is taken, but {otherwise}", foreign)
 
     async def _show(self, name: str) -> _Shown:
         context = ssl.create_default_context()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from fedagent.domain.document import AddressSpec, WorkloadKind
+from fedagent.domain.document import AddressSpec
 from fedagent.domain.observed import (
     AddressView,
     ClaimView,
@@ -17,6 +17,7 @@ from fedagent.domain.observed import (
     Workload,
 )
 from fedagent.kube.ownership import OwnerRole, is_created_namespace, owner_of
+from fedcore.words import WorkloadKind
 
 Json = Mapping[str, Any]
 _SERVICE_PARTS: Final = frozenset({"kubefate", "mariadb"})
@@ -156,7 +157,7 @@ def claim_view(body: Json, release: str) -> ClaimView:
 
 
 def address_view(
-    wish: AddressSpec, service: Json | None, *, node_ip: str, resolve: Mapping[str, str]
+    address: AddressSpec, service: Json | None, *, node_ip: str, resolve: Mapping[str, str]
 ) -> AddressView | None:
     """Return where a Service port is reached from outside; None while nobody knows.
 
@@ -165,21 +166,23 @@ def address_view(
     if service is None:
         return None
     spec = service.get("spec") or {}
-    ports = [item for item in spec.get("ports") or () if _is_port(item, wish.port_name)]
+    ports = [item for item in spec.get("ports") or () if _is_port(item, address.port_name)]
     if not ports:
         return None
     port = ports[0]
     match spec.get("type", "ClusterIP"):
         case "NodePort":
             number = int(port.get("nodePort") or 0)
-            return AddressView(wish.role, node_ip, node_ip, number) if number and node_ip else None
+            return (
+                AddressView(address.role, node_ip, node_ip, number) if number and node_ip else None
+            )
         case "LoadBalancer":
-            return _balanced(wish, service, int(port["port"]), resolve)
+            return _balanced(address, service, int(port["port"]), resolve)
         case _:
             ip = str(spec.get("clusterIP") or "")
-            name = f"{wish.service}.{service['metadata'].get('namespace', '')}.svc"
+            name = f"{address.service}.{service['metadata'].get('namespace', '')}.svc"
             usable = ip and ip != "None"
-            return AddressView(wish.role, name, ip, int(port["port"])) if usable else None
+            return AddressView(address.role, name, ip, int(port["port"])) if usable else None
 
 
 def _is_port(item: Json, name: str) -> bool:
@@ -187,14 +190,14 @@ def _is_port(item: Json, name: str) -> bool:
 
 
 def _balanced(
-    wish: AddressSpec, service: Json, port: int, resolve: Mapping[str, str]
+    address: AddressSpec, service: Json, port: int, resolve: Mapping[str, str]
 ) -> AddressView | None:
     balancer = (service.get("status") or {}).get("loadBalancer") or {}
     for item in balancer.get("ingress") or ():
         if ip := item.get("ip"):
-            return AddressView(wish.role, str(ip), str(ip), port)
+            return AddressView(address.role, str(ip), str(ip), port)
         if name := item.get("hostname"):
-            return AddressView(wish.role, str(name), resolve.get(str(name), ""), port)
+            return AddressView(address.role, str(name), resolve.get(str(name), ""), port)
     return None
 
 

@@ -7,34 +7,46 @@ from typing import Any, Final
 
 import yaml
 
-from fedagent.domain.document import RouteEntry, Table, TableKind
+from fedagent.domain.document import RouteEntry, Table
+from fedagent.domain.observed import TableView
+from fedcore.words import TableKind
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_TEXT: Final = 1_000_000
 
 
-class TableFault(ValueError):
-    """The file is no table of its kind; the message says where."""
+class TableError(ValueError):
+    """The file is no table of its kind; the message says why."""
 
 
 def read_table(table: Table, text: str) -> tuple[RouteEntry, ...]:
     """Return the entries of a table file without those that the chart adds by itself, sorted.
 
-    Raises TableFault.
+    Raises TableError.
     """
     if len(text) > _MAX_TEXT:
-        raise TableFault(f"{table.key} is larger than {_MAX_TEXT} characters")
+        raise TableError(f"{table.key} is larger than {_MAX_TEXT} characters")
     try:
         tree = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C
     except (yaml.YAMLError, RecursionError) as error:
-        raise TableFault(f"{table.key} is no YAML") from error
+        raise TableError(f"{table.key} is no YAML") from error
     if not isinstance(tree, Mapping):
-        raise TableFault(f"{table.key} is no map")
+        raise TableError(f"{table.key} is no map")
     try:
         entries = tuple(_READERS[table.kind](tree))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TableFault(f"{table.key} is no table of {table.kind}: {error}") from error
+        raise TableError(f"{table.key} is no table of {table.kind}: {error}") from error
     return tuple(sorted(item for item in entries if item.key not in table.chart_keys))
+
+
+def table_view(table: Table, text: object) -> TableView:
+    """Return the table that the value of a ConfigMap's key holds, or why it holds none."""
+    if not isinstance(text, str):
+        return TableView(table.config_map, (), f"it has no key {table.key}")
+    try:
+        return TableView(table.config_map, read_table(table, text))
+    except TableError as error:
+        return TableView(table.config_map, (), str(error))
 
 
 def _sni(tree: Mapping[str, Any]) -> Iterator[RouteEntry]:
