@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ARRAY, Column, ColumnElement, Table, Text, any_, bindparam, func, select
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -52,3 +63,12 @@ async def fetch_all(
 ) -> tuple[T, ...]:
     """Read all rows as records."""
     return tuple(kind(**row) for row in (await db.execute(statement)).mappings())
+
+
+async def update_row(
+    db: AsyncSession, table: Table, kind: Callable[..., T], row_id: str, columns: Mapping[str, Any]
+) -> T | None:
+    """Change columns of the row with this ``id`` and return it; None when it is not there."""
+    statement = update(table).where(table.c.id == row_id).values(columns).returning(*table.c)
+    row = (await db.execute(statement)).mappings().first()
+    return None if row is None else kind(**row)

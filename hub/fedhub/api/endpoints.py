@@ -10,13 +10,10 @@ from fedcore.words import Phase
 from fedhub.api.operations import StepView
 from fedhub.api.request import PageQuery, hub_of
 from fedhub.api.sites import FindingView
-from fedhub.api.status_views import reported
 from fedhub.domain.access import Principal
-from fedhub.domain.effective_status import StatusInputs, effective_status
-from fedhub.services import participants
-from fedhub.services.participants import ResourceDetail
-from fedhub.services.progress import steps_of
-from fedproto.agent.v1 import status_pb2
+from fedhub.domain.models import Endpoint
+from fedhub.services import endpoints
+from fedhub.services.resources import ResourceDetail
 from fedweb.routes import Answer, Call, Route
 
 
@@ -48,67 +45,49 @@ class EndpointPage(BaseModel):
     next_cursor: str | None
 
 
-def view(found: ResourceDetail) -> EndpointView:
+def view(detail: ResourceDetail[Endpoint]) -> EndpointView:
     """Build the public form of an endpoint."""
-    endpoint = found.endpoint_row()
-    stored = found.status
-    status = stored.status if stored is not None else status_pb2.ResourceStatus()
-    shown = effective_status(
-        StatusInputs(
-            site=found.site.name,
-            site_state=found.site.state,
-            created_at=endpoint.created_at,
-            removing=endpoint.removing,
-            waiting_reason=None,
-            waiting_message=None,
-            generation=found.document.generation if found.document is not None else None,
-            phase=stored.phase if stored is not None else None,
-            reason=stored.reason if stored is not None else None,
-            message=stored.message if stored is not None else None,
-            since=stored.since if stored is not None else None,
-            observed_generation=stored.observed_generation if stored is not None else None,
-            reported_at=stored.reported_at if stored is not None else None,
-        )
-    )
+    endpoint, status, reported = detail.row, detail.status, detail.reported
+    document, report = detail.document, detail.report
     return EndpointView(
         id=endpoint.id,
         name=endpoint.name,
-        site=found.site.name,
+        site=detail.site.name,
         mode=endpoint.mode,
-        phase=shown.phase,
-        reason=shown.reason,
-        message=shown.message,
-        since=shown.since,
-        last_known_phase=shown.last_known,
-        version=status.endpoint.version,
-        adopted=status.endpoint.adopted,
-        access=status.endpoint.access,
-        generation=found.document.generation if found.document is not None else 0,
-        observed_generation=stored.observed_generation if stored is not None else 0,
-        steps=[StepView.model_validate(s, from_attributes=True) for s in steps_of(status)],
-        findings=reported(status).findings,
+        phase=status.phase,
+        reason=status.reason,
+        message=status.message,
+        since=status.since,
+        last_known_phase=status.last_known,
+        version=reported.service.version,
+        adopted=reported.service.adopted,
+        access=reported.service.access,
+        generation=document.generation if document is not None else 0,
+        observed_generation=report.observed_generation if report is not None else 0,
+        steps=[StepView.model_validate(step) for step in reported.steps],
+        findings=[FindingView.model_validate(finding) for finding in reported.findings],
     )
 
 
 async def list_endpoints(call: Call[Principal]) -> Answer:
     """Answer a page of endpoints."""
-    page = await participants.list_endpoints(
+    page = await endpoints.list_page(
         hub_of(call), call.principal, cursor=call.query.cursor, limit=call.query.limit
     )
     return Answer(
-        EndpointPage(items=[view(found) for found in page.items], next_cursor=page.next_cursor)
+        EndpointPage(items=[view(detail) for detail in page.items], next_cursor=page.next_cursor)
     )
 
 
 async def get_endpoint(call: Call[Principal]) -> Answer:
     """Answer the endpoint of a site."""
-    found = await participants.get_endpoint(hub_of(call), call.principal, call.path("site"))
-    return Answer(view(found))
+    detail = await endpoints.get(hub_of(call), call.principal, call.path("site"))
+    return Answer(view(detail))
 
 
 async def delete_endpoint(call: Call[Principal]) -> Answer:
     """Remove the endpoint of a site."""
-    await participants.remove_endpoint(hub_of(call), call.principal, call.path("site"))
+    await endpoints.remove(hub_of(call), call.principal, call.path("site"))
     return Answer(None, 202)
 
 

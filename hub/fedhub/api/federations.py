@@ -13,9 +13,9 @@ from fedhub.api.request import IF_MATCH, PageQuery, hub_of, revision_etag, wante
 from fedhub.domain.access import Principal
 from fedhub.domain.federation import FederationIntent
 from fedhub.domain.models import Federation
-from fedhub.services import federations, removal, routes
+from fedhub.services import federations, routes
+from fedhub.services.changes import ApplyResult, ChangeKind
 from fedhub.services.context import HubContext
-from fedhub.services.dry_run import ApplyResult
 from fedweb.problems import FieldErrorView
 from fedweb.routes import Answer, Call, Query, Route
 
@@ -143,52 +143,50 @@ def view(hub: HubContext, federation: Federation) -> FederationView:
         updated_at=federation.updated_at,
         party_count=len(parties) if isinstance(parties, list) else 0,
         intent=federation.intent,
-        errors=[FieldErrorView(path=one.path, message=one.message) for one in stored.errors],
+        errors=[FieldErrorView(path=error.path, message=error.message) for error in stored.errors],
         unplannable=stored.is_unplannable,
     )
 
 
-def _applied(hub: HubContext, applied: ApplyResult, *, dry_run: bool) -> Answer:
+def _applied(hub: HubContext, result: ApplyResult, *, dry_run: bool) -> Answer:
+    federation, plan, names = result.change.federation, result.replanned.plan, result.names
+    operation = result.operation if not dry_run else None
     body = AppliedView(
-        federation=view(hub, applied.federation),
-        created=applied.created,
+        federation=view(hub, federation),
+        created=result.change.kind is ChangeKind.CREATE,
         dry_run=dry_run,
-        operation=(
-            operation_view(applied.operation)
-            if applied.operation is not None and not dry_run
-            else None
-        ),
+        operation=operation_view(operation) if operation is not None else None,
         changes=[
             DocumentDiffView(
                 resource_id=diff.resource_id,
-                resource=applied.names.get(diff.resource_id, diff.resource_id),
-                site=applied.names.get(diff.site_id, diff.site_id),
+                resource=names.get(diff.resource_id, diff.resource_id),
+                site=names.get(diff.site_id, diff.site_id),
                 change=diff.change,
                 lines=list(diff.lines),
             )
-            for diff in applied.diffs
+            for diff in result.diffs
         ],
         waiting=[
             WaitingView(
-                participant=applied.names.get(participant_id, participant_id),
+                participant=names.get(participant_id, participant_id),
                 reason=waiting.reason,
                 message=waiting.message,
             )
-            for participant_id, waiting in applied.waiting.items()
+            for participant_id, waiting in plan.waiting.items()
         ],
         unrouted=[
             UnroutedView(
-                participant=applied.names.get(one.participant_id, one.participant_id),
-                reason=f"{one.reason}: {one.message}",
+                participant=names.get(unrouted.participant_id, unrouted.participant_id),
+                reason=f"{unrouted.reason}: {unrouted.message}",
             )
-            for one in applied.replanned.plan.unrouted
+            for unrouted in plan.unrouted
         ],
-        restored=list(applied.restored),
+        restored=list(result.restored),
     )
-    headers = {"ETag": revision_etag(applied.federation.revision)}
-    if body.operation is None:
+    headers = {"ETag": revision_etag(federation.revision)}
+    if operation is None:
         return Answer(body, 200, headers)
-    return Answer(body, 202, {**headers, "Location": f"/api/v1/operations/{body.operation.id}"})
+    return Answer(body, 202, {**headers, "Location": f"/api/v1/operations/{operation.id}"})
 
 
 async def list_federations(call: Call[Principal]) -> Answer:
@@ -202,19 +200,19 @@ async def list_federations(call: Call[Principal]) -> Answer:
 
 async def create_federation(call: Call[Principal]) -> Answer:
     """Create a federation; it must be new."""
-    applied = await federations.apply(
+    result = await federations.apply(
         hub_of(call),
         call.principal,
         call.body,
         must_be_new=True,
         dry_run=call.query.dry_run,
     )
-    return _applied(hub_of(call), applied, dry_run=call.query.dry_run)
+    return _applied(hub_of(call), result, dry_run=call.query.dry_run)
 
 
 async def apply_federation(call: Call[Principal]) -> Answer:
     """Make a federation as the body says."""
-    applied = await federations.apply(
+    result = await federations.apply(
         hub_of(call),
         call.principal,
         call.body,
@@ -222,37 +220,38 @@ async def apply_federation(call: Call[Principal]) -> Answer:
         if_revision=wanted_revision(call),
         dry_run=call.query.dry_run,
     )
-    return _applied(hub_of(call), applied, dry_run=call.query.dry_run)
+    return _applied(hub_of(call), result, dry_run=call.query.dry_run)
 
 
 async def get_federation(call: Call[Principal]) -> Answer:
     """Answer one federation."""
-    found = await federations.get(hub_of(call), call.principal, call.path("name"))
-    return Answer(view(hub_of(call), found), headers={"ETag": revision_etag(found.revision)})
+    federation = await federations.get(hub_of(call), call.principal, call.path("name"))
+    headers = {"ETag": revision_etag(federation.revision)}
+    return Answer(view(hub_of(call), federation), headers=headers)
 
 
 async def delete_federation(call: Call[Principal]) -> Answer:
     """Remove a federation."""
-    applied = await removal.remove(
+    result = await federations.remove(
         hub_of(call),
         call.principal,
         call.path("name"),
         cascade=call.query.cascade,
         dry_run=call.query.dry_run,
     )
-    return _applied(hub_of(call), applied, dry_run=call.query.dry_run)
+    return _applied(hub_of(call), result, dry_run=call.query.dry_run)
 
 
 async def get_routes(call: Call[Principal]) -> Answer:
     """Answer the route tables of a federation."""
-    found = await routes.view(hub_of(call), call.principal, call.path("name"))
+    routed = await routes.view(hub_of(call), call.principal, call.path("name"))
     return Answer(
         RoutesView(
-            federation=found.federation.name,
-            routes=[RouteView.model_validate(row, from_attributes=True) for row in found.rows],
+            federation=routed.federation.name,
+            routes=[RouteView.model_validate(row, from_attributes=True) for row in routed.rows],
             unrouted=[
                 UnroutedView(participant=name, reason=reason)
-                for name, reason in found.unrouted.items()
+                for name, reason in routed.unrouted.items()
             ],
         )
     )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from fedhub.api.request import NameFilter, PageQuery, hub_of
 from fedhub.domain.access import Principal
 from fedhub.domain.models import Operation
 from fedhub.domain.phases import OperationState
-from fedhub.services import operations, progress
-from fedhub.services.progress import TargetProgress
+from fedhub.services import operations
 from fedweb.routes import Answer, Call, Route
 
 
 class TargetView(BaseModel):
     """One resource that the operation waits for; its name is kept when it is gone."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     resource_id: str
     name: str
@@ -40,6 +41,8 @@ class OperationView(BaseModel):
 
 class StepView(BaseModel):
     """One step of a resource's way to Ready."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     name: str
     state: str
@@ -92,23 +95,7 @@ def view(operation: Operation) -> OperationView:
         message=operation.message,
         created_at=operation.created_at,
         ended_at=operation.ended_at,
-        targets=[TargetView.model_validate(t, from_attributes=True) for t in operation.targets],
-    )
-
-
-def _detail(target: TargetProgress) -> TargetDetail:
-    return TargetDetail(
-        resource_id=target.resource_id,
-        generation=target.generation,
-        done=target.done,
-        name=target.name,
-        site=target.site,
-        site_state=target.site_state,
-        observed_generation=target.observed_generation,
-        phase=target.phase,
-        reason=target.reason,
-        message=target.message,
-        steps=[StepView.model_validate(step, from_attributes=True) for step in target.steps],
+        targets=[TargetView.model_validate(target) for target in operation.targets],
     )
 
 
@@ -122,17 +109,15 @@ async def list_operations(call: Call[Principal]) -> Answer:
         cursor=call.query.cursor,
         limit=call.query.limit,
     )
-    return Answer(OperationPage(items=[view(o) for o in page.items], next_cursor=page.next_cursor))
+    items = [view(operation) for operation in page.items]
+    return Answer(OperationPage(items=items, next_cursor=page.next_cursor))
 
 
 async def get_operation(call: Call[Principal]) -> Answer:
     """Answer one operation with the progress of its targets."""
-    found = await progress.of_operation(hub_of(call), call.principal, call.path("id"))
-    return Answer(
-        OperationDetail(
-            operation=view(found.operation), progress=[_detail(t) for t in found.targets]
-        )
-    )
+    detail = await operations.get(hub_of(call), call.principal, call.path("id"))
+    progress = [TargetDetail.model_validate(target) for target in detail.targets]
+    return Answer(OperationDetail(operation=view(detail.operation), progress=progress))
 
 
 ROUTES = (

@@ -18,14 +18,12 @@ from fedhub.api.status_views import (
     ProbeView,
     ReportedCertificateView,
     TableView,
-    reported,
 )
 from fedhub.domain.access import Principal
-from fedhub.domain.effective_status import StatusInputs, effective_status
+from fedhub.domain.effective_status import EffectiveStatus
 from fedhub.services import agents, force_removal, participants
-from fedhub.services.progress import steps_of
+from fedhub.services.resources import probes_of
 from fedhub.store.participants import ParticipantRow
-from fedproto.agent.v1 import status_pb2
 from fedweb.routes import Answer, Call, Query, Route
 
 
@@ -109,28 +107,11 @@ class ParticipantQuery(PageQuery):
 
     federation: NameFilter = Field(default=None, description="Only those of this federation.")
     site: NameFilter = Field(default=None, description="Only those at this site.")
-    phase: Phase | None = Field(default=None, description="Only those whose report says this.")
+    phase: Phase | None = Field(default=None, description="Only those that show this phase.")
 
 
-def view(row: ParticipantRow) -> ParticipantView:
+def view(row: ParticipantRow, status: EffectiveStatus) -> ParticipantView:
     """Build the public form of a participant."""
-    shown = effective_status(
-        StatusInputs(
-            site=row.site,
-            site_state=row.site_state,
-            created_at=row.created_at,
-            removing=row.removing,
-            waiting_reason=row.waiting_reason,
-            waiting_message=row.waiting_message,
-            generation=row.generation,
-            phase=row.phase,
-            reason=row.reason,
-            message=row.message,
-            since=row.since,
-            observed_generation=row.observed_generation,
-            reported_at=row.reported_at,
-        )
-    )
     return ParticipantView(
         id=row.id,
         name=row.name,
@@ -140,11 +121,11 @@ def view(row: ParticipantRow) -> ParticipantView:
         party_id=row.party_id,
         site=row.site,
         namespace=row.namespace,
-        phase=shown.phase,
-        reason=shown.reason,
-        message=shown.message,
-        since=shown.since,
-        last_known_phase=shown.last_known,
+        phase=status.phase,
+        reason=status.reason,
+        message=status.message,
+        since=status.since,
+        last_known_phase=status.last_known,
         generation=row.generation or 0,
         observed_generation=row.observed_generation or 0,
         simulated=row.site_simulated,
@@ -163,9 +144,8 @@ async def list_participants(call: Call[Principal]) -> Answer:
         cursor=call.query.cursor,
         limit=call.query.limit,
     )
-    return Answer(
-        ParticipantPage(items=[view(row) for row in page.items], next_cursor=page.next_cursor)
-    )
+    items = [view(summary.row, summary.status) for summary in page.items]
+    return Answer(ParticipantPage(items=items, next_cursor=page.next_cursor))
 
 
 def _name(call: Call[Principal]) -> str:
@@ -174,22 +154,21 @@ def _name(call: Call[Principal]) -> str:
 
 async def get_participant(call: Call[Principal]) -> Answer:
     """Answer one participant with its latest report."""
-    found = await participants.get(hub_of(call), call.principal, _name(call))
-    status = found.status.status if found.status is not None else status_pb2.ResourceStatus()
-    said = reported(status)
+    detail = await participants.get(hub_of(call), call.principal, _name(call))
+    reported = detail.reported
     return Answer(
         ParticipantDetail(
-            participant=view(found.participant_row()),
-            reported_at=found.status.reported_at if found.status is not None else None,
-            steps=[StepView.model_validate(s, from_attributes=True) for s in steps_of(status)],
-            components=said.components,
-            addresses=said.addresses,
-            certificates=said.certificates,
-            tables=said.tables,
-            probes=said.probes,
-            findings=said.findings,
-            job=said.job,
-            leftovers=list(status.leftovers),
+            participant=view(detail.row, detail.status),
+            reported_at=detail.report.reported_at if detail.report is not None else None,
+            steps=[StepView.model_validate(step) for step in reported.steps],
+            components=[ComponentView.model_validate(c) for c in reported.components],
+            addresses=[AddressView.model_validate(a) for a in reported.addresses],
+            certificates=[ReportedCertificateView.model_validate(c) for c in reported.certificates],
+            tables=[TableView.model_validate(table) for table in reported.tables],
+            probes=[ProbeView.model_validate(probe) for probe in reported.probes],
+            findings=[FindingView.model_validate(finding) for finding in reported.findings],
+            job=JobView.model_validate(reported.job) if reported.job is not None else None,
+            leftovers=list(reported.leftovers),
         )
     )
 
@@ -210,13 +189,12 @@ async def delete_participant(call: Call[Principal]) -> Answer:
 async def probe_routes(call: Call[Principal]) -> Answer:
     """Try every route of an exchange now."""
     hub = hub_of(call)
-    found = await participants.get(hub, call.principal, _name(call))
+    detail = await participants.get(hub, call.principal, _name(call))
     probed = await agents.probe_routes(
-        hub, call.principal, site_id=found.site.id, resource_id=found.participant_row().id
+        hub, call.principal, site_id=detail.site.id, resource_id=detail.row.id
     )
-    return Answer(
-        ProbesView(probes=reported(status_pb2.ResourceStatus(probes=probed.probes)).probes)
-    )
+    probes = [ProbeView.model_validate(probe) for probe in probes_of(probed.probes)]
+    return Answer(ProbesView(probes=probes))
 
 
 _ONE = "/api/v1/participants/{federation}/{key}"

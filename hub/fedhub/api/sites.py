@@ -20,6 +20,8 @@ from fedweb.routes import Answer, Call, Route
 class FindingView(BaseModel):
     """A named cause with the next act."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     code: str
     severity: str
     message: str

@@ -1,8 +1,8 @@
 """Stored intents, readable always: a rule that became stricter must not lose a federation.
 
 What was good when it was stored may be refused by today's rules. It is then read as far as it goes:
-enough to compare with it, to replace it and to remove it. What cannot be planned is *held*: its
-documents stay as they are until somebody applies a corrected file.
+enough to compare with it, to replace it and to remove it. What cannot be planned is *unplannable*:
+its documents stay as they are until somebody applies a corrected file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CURE: Final = "apply a corrected file, or remove the federation"
 class StoredIntent:
     """An intent as it was read, and what today's rules say against it.
 
-    ``is_held``: it cannot be planned; ``intent`` then holds unchecked values.
+    ``is_unplannable``: ``intent`` holds unchecked values, which the planner must not see.
     """
 
     intent: FederationIntent
@@ -40,7 +40,7 @@ class StoredIntent:
     is_unplannable: bool = False
 
     def unplannable_reason(self, name: str) -> str:
-        """Say for people what is wrong and what to do."""
+        """Return what is wrong and what to do, for people."""
         return (
             f"federation {name} stays as it is: its stored intent is refused by this hub: "
             f"{first_of(self.errors)}; {CURE}"
@@ -54,22 +54,30 @@ class Unplannable(Conflict):
 class IntentCache:
     """Parsed intents by federation: parsing one of a thousand parties costs 50 ms.
 
-    What is stored decides, not a revision: a preview uses a revision that is given away again.
+    An entry counts while what is stored equals what it was parsed from. Not the revision decides:
+    a preview uses a revision that the next change uses again.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[dict[str, object], StoredIntent]] = {}
+        self._entries: dict[str, tuple[dict[str, object], StoredIntent]] = {}
 
     def of(self, federation: Federation) -> StoredIntent:
-        """Return the intent of a federation as it was read."""
-        known = self._known.get(federation.id)
-        if known is not None and known[0] == federation.intent:
-            return known[1]
+        """Return the intent of a federation, whatever today's rules say of it."""
+        entry = self._entries.get(federation.id)
+        if entry is not None and entry[0] == federation.intent:
+            return entry[1]
         stored = read_intent(federation.intent)
-        if len(self._known) >= MAX_INTENTS:
-            self._known.clear()
-        self._known[federation.id] = (federation.intent, stored)
+        self._put(federation, stored)
         return stored
+
+    def remember(self, federation: Federation, intent: FederationIntent) -> None:
+        """Keep an intent that was parsed before it was stored, and has no errors."""
+        self._put(federation, StoredIntent(intent))
+
+    def _put(self, federation: Federation, stored: StoredIntent) -> None:
+        if len(self._entries) >= MAX_INTENTS:
+            self._entries.clear()
+        self._entries[federation.id] = (federation.intent, stored)
 
 
 def read_intent(written: Mapping[str, object]) -> StoredIntent:

@@ -1,4 +1,19 @@
-"""Bring the participants of a federation in line with its intent."""
+"""The participants of a federation, brought in line with its intent.
+
+A participant is its place: key (exchange or party id), site and namespace. One that moves is a new
+participant at the new place, and the old one is removed: what runs at a site cannot be moved.
+
+| place stored as  | in the new intent | what is done                                             |
+|------------------|-------------------|----------------------------------------------------------|
+| not at all       | yes               | added, if its namespace is free at that site             |
+| staying          | yes               | kept; *changed* if its own part of the intent differs    |
+| removing         | yes               | restored: its removal ends, what still runs stays        |
+| staying          | no                | removed: marked as removing                              |
+| removing         | no                | goes on going                                            |
+
+What goes and never had a document leaves nothing at any site, so it is forgotten at once. The
+others *remain* until their agents report Gone.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +34,9 @@ from fedhub.domain.federation import (
 )
 from fedhub.domain.models import Federation, Participant
 from fedhub.services import participants as participant_service
+from fedhub.services.changes import Change
 from fedhub.services.context import HubContext
 from fedhub.services.events import record
-from fedhub.services.planning import intent_of
 from fedhub.store import documents, events, federations, participants, sites
 
 
@@ -46,7 +61,7 @@ class Membership:
         return frozenset(row.id for row in touched)
 
     def summary(self) -> str:
-        """Say it for people: +10000 9999 (taken back) ~exchange -9998."""
+        """Return it for people: +10000 9999 (taken back) ~exchange -9998."""
         words = [
             *(f"+{row.key}" for row in self.added),
             *(f"{row.key} (taken back)" for row in self.restored),
@@ -57,13 +72,24 @@ class Membership:
 
 
 class NamespaceInUse(Invalid):
-    """The input names a place that another participant holds: a conflict, with the field."""
+    """The input names a namespace that another participant holds: a conflict, with the field."""
 
     code = ErrorCode.CONFLICT
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Place:
+    """Where a participant is: another place is another participant."""
+
+    key: str
+    site_id: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class _IntendedMember:
+    """A participant as an intent has it; ``path`` leads to its namespace."""
+
     path: str
     key: str
     site: str
@@ -73,9 +99,9 @@ class _Wanted:
     intent: ExchangeIntent | PartyIntent
 
 
-def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
+def _members_of(intent: FederationIntent) -> Iterator[_IntendedMember]:
     if intent.exchange is not None:
-        yield _Wanted(
+        yield _IntendedMember(
             path="exchange.namespace",
             key=EXCHANGE_KEY,
             site=intent.exchange.site,
@@ -85,7 +111,7 @@ def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
             intent=intent.exchange,
         )
     for index, party in enumerate(intent.parties):
-        yield _Wanted(
+        yield _IntendedMember(
             path=f"parties.{index}.namespace",
             key=str(party.id),
             site=party.site,
@@ -96,55 +122,47 @@ def _wanted(intent: FederationIntent) -> Iterator[_Wanted]:
         )
 
 
-async def sync_members(
-    hub: HubContext,
-    db: AsyncSession,
-    federation: Federation,
-    old: Federation | None,
-    intent: FederationIntent,
-) -> Membership:
-    """Add, mark, take back and drop participants so that they are those of ``intent``.
+async def sync_members(hub: HubContext, db: AsyncSession, change: Change) -> Membership:
+    """Carry a change of intent over to the participants, by the table above.
 
-    A participant that moves to another site or namespace is a new one; the old one is removed.
-    One that is being removed and is wanted again at its place is taken back. One that never had a
-    document leaves nothing at a site and is dropped at once. Raises Taken when a namespace at a
-    site is still another's.
+    Raises NamespaceInUse when a namespace at a site is still another participant's.
     """
-    rows = await participants.of_federation(db, federation.id)
-    site_ids = {site.name: site.id for site in await sites.all(db)}
-    present = {_place(row): row for row in rows if not row.removing}
-    leaving = {_place(row): row for row in rows if row.removing}
-    wanted = {(w.key, site_ids[w.site], w.namespace): w for w in _wanted(intent)}
-    before = {w.key: w.intent for w in _wanted(intent_of(old))} if old is not None else {}
-    restored = [
-        await participants.update(db, row.id, removing=False)
-        for place, row in leaving.items()
-        if place in wanted
-    ]
-    added = [
-        await _add(hub, db, federation, site_ids[w.site], w)
-        for place, w in wanted.items()
-        if place not in present and place not in leaving
-    ]
-    changed = [
-        row
-        for place, row in present.items()
-        if place in wanted and before.get(row.key) != wanted[place].intent
-    ]
+    site_ids = {name: site_id for site_id, name in (await sites.names(db)).items()}
+    intended = {
+        _Place(member.key, site_ids[member.site], member.namespace): member
+        for member in _members_of(change.intent)
+    }
+    stored = {
+        _Place(row.key, row.site_id, row.namespace): row
+        for row in await participants.of_federation(db, change.federation.id)
+    }
+    old_intents = (
+        {member.key: member.intent for member in _members_of(change.old_intent)}
+        if change.old_intent is not None
+        else {}
+    )
+    restored, added, changed = [], [], []
+    for place, member in intended.items():
+        row = stored.get(place)
+        if row is None:
+            added.append(await _add(hub, db, change.federation, place.site_id, member))
+        elif row.removing:
+            restored.append(await participants.update(db, row.id, removing=False))
+        elif old_intents.get(row.key) != member.intent:
+            changed.append(row)
+    leaving = [row for place, row in stored.items() if place not in intended]
     removed = [
-        await participants.update(db, row.id, removing=True)
-        for place, row in present.items()
-        if place not in wanted
+        await participants.update(db, row.id, removing=True) for row in leaving if not row.removing
     ]
-    going = [row for place, row in leaving.items() if place not in wanted] + removed
-    remaining = [row for row in going if not await _drop_if_nowhere(hub, db, row)]
-    _refuse_bare_parties(intent, restored, remaining)
+    going = [row for row in leaving if row.removing] + removed
+    remaining = await _drop_undeployed(hub, db, going)
+    _refuse_bare_parties(change.intent, restored, remaining)
     return Membership(
         added=tuple(added),
         restored=tuple(restored),
         changed=tuple(changed),
         removed=tuple(removed),
-        remaining=tuple(remaining),
+        remaining=remaining,
     )
 
 
@@ -152,51 +170,57 @@ def _refuse_bare_parties(
     intent: FederationIntent, restored: Sequence[Participant], remaining: Sequence[Participant]
 ) -> None:
     """Raise where parties come back without the exchange that their tables lead to."""
-    leads = any(row.role is ParticipantKind.CLUSTER for row in restored)
-    if leads and intent.exchange is None and any(row.key == EXCHANGE_KEY for row in remaining):
+    has_party = any(row.role is ParticipantKind.CLUSTER for row in restored)
+    has_leaving_exchange = any(row.key == EXCHANGE_KEY for row in remaining)
+    if has_party and intent.exchange is None and has_leaving_exchange:
         message = "is being removed, and parties that are taken back use it; write it again"
         raise NamespaceInUse(f"exchange: {message}", errors=(FieldError("exchange", message),))
 
 
-def _place(row: Participant) -> tuple[str, str, str]:
-    return row.key, row.site_id, row.namespace
-
-
 async def _add(
-    hub: HubContext, db: AsyncSession, federation: Federation, site_id: str, wanted: _Wanted
+    hub: HubContext,
+    db: AsyncSession,
+    federation: Federation,
+    site_id: str,
+    member: _IntendedMember,
 ) -> Participant:
+    # Of all federations: the namespace may be another one's, or this one's that moved.
     for other in await participants.of_site(db, site_id):
-        if other.namespace == wanted.namespace:
-            raise _taken(other, wanted)
+        if other.namespace == member.namespace:
+            raise _namespace_in_use(other, member)
     row = Participant(
         id=new_id(),
         federation_id=federation.id,
         site_id=site_id,
-        key=wanted.key,
-        role=wanted.role,
-        party_id=wanted.party_id,
-        name=f"{federation.name}/{wanted.key}",
-        namespace=wanted.namespace,
+        key=member.key,
+        role=member.role,
+        party_id=member.party_id,
+        name=f"{federation.name}/{member.key}",
+        namespace=member.namespace,
         created_at=hub.clock.now(),
     )
     await participants.add(db, row)
     return row
 
 
-def _taken(other: Participant, wanted: _Wanted) -> NamespaceInUse:
+def _namespace_in_use(other: Participant, member: _IntendedMember) -> NamespaceInUse:
     if other.removing:
         state, cure = "is being removed from", "wait until it is gone, or set another `namespace`"
     else:
         state, cure = "runs in", "a namespace holds one participant: set another `namespace`"
-    message = f"{other.name} {state} namespace {other.namespace} at site {wanted.site}; {cure}"
-    return NamespaceInUse(f"{wanted.path}: {message}", errors=(FieldError(wanted.path, message),))
+    message = f"{other.name} {state} namespace {other.namespace} at site {member.site}; {cure}"
+    return NamespaceInUse(f"{member.path}: {message}", errors=(FieldError(member.path, message),))
 
 
-async def _drop_if_nowhere(hub: HubContext, db: AsyncSession, row: Participant) -> bool:
-    if await documents.get(db, row.id) is not None:
-        return False
-    await participant_service.forget(hub, db, row)
-    return True
+async def _drop_undeployed(
+    hub: HubContext, db: AsyncSession, going: Sequence[Participant]
+) -> tuple[Participant, ...]:
+    """Forget those of ``going`` that nobody was ever asked to deploy; return the others."""
+    with_document = await documents.existing(db, [row.id for row in going])
+    for row in going:
+        if row.id not in with_document:
+            await participant_service.forget(hub, db, row)
+    return tuple(row for row in going if row.id in with_document)
 
 
 async def drop_if_empty(hub: HubContext, db: AsyncSession, federation_id: str) -> bool:
@@ -205,15 +229,21 @@ async def drop_if_empty(hub: HubContext, db: AsyncSession, federation_id: str) -
     if not federation.removing or await participants.of_federation(db, federation_id):
         return False
     await federations.delete(db, federation_id)
-    given_up = await events.facts_of(db, federation_id, kind="participant.force_removed")
-    left = ", ".join(f"namespace {one['namespace']} at {one['site']}" for one in given_up)
+    force_removed = await events.facts_of(db, federation_id, kind="participant.force_removed")
+    leftovers = ", ".join(
+        f"namespace {facts['namespace']} at {facts['site']}" for facts in force_removed
+    )
     await record(
         hub,
         db,
         "federation.gone",
         f"federation {federation.name} is gone; "
-        + (f"given up, and maybe left: {left}" if left else "nothing of it is left at any site"),
-        severity="warning" if left else "info",
+        + (
+            f"given up, and maybe left: {leftovers}"
+            if leftovers
+            else "nothing of it is left at any site"
+        ),
+        severity="warning" if leftovers else "info",
         federation_id=federation_id,
     )
     return True

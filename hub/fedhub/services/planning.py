@@ -1,6 +1,7 @@
 """Recompute desired documents: the only writer of them.
 
-Whoever changes intent or receives a report calls ``replan`` in its own transaction.
+Whoever changes intent or receives a report calls ``replan`` in its own transaction. Only an
+endpoint's removal is asked for apart (``ask_endpoint_removal``): no federation is planned for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedcore.errors import NotFound
 from fedcore.ids import new_id
+from fedcore.words import EndpointMode
 from fedhub.domain.federation import EXCHANGE_KEY, ExchangeIntent, FederationIntent, PartyIntent
 from fedhub.domain.models import (
     Endpoint,
@@ -19,11 +22,12 @@ from fedhub.domain.models import (
     PlannedDocument,
     StoredDocument,
 )
+from fedhub.planner.documents import removal_document
 from fedhub.planner.endpoint import endpoint_document
-from fedhub.planner.plan import Member, Plan, PlanInput, plan, report_of
+from fedhub.planner.plan import Member, Plan, PlanInput, Scope, plan, report_of
 from fedhub.services.context import HubContext
 from fedhub.services.events import record
-from fedhub.services.intents import Unplannable, read_intent
+from fedhub.services.intents import Unplannable
 from fedhub.store import charts, documents, endpoints, participants, sites, statuses
 
 
@@ -37,13 +41,8 @@ class Replanned:
     changed: tuple[StoredDocument, ...]
 
     def site_ids(self) -> frozenset[str]:
-        """Sites that must be told."""
+        """Return the sites whose documents changed."""
         return frozenset(document.site_id for document in self.changed)
-
-
-def intent_of(federation: Federation) -> FederationIntent:
-    """Read a stored intent, to compare with: its values may be refused by today's rules."""
-    return read_intent(federation.intent).intent
 
 
 def _member_intent(
@@ -58,56 +57,69 @@ def _member_intent(
 
 
 async def load_plan_input(
-    hub: HubContext, db: AsyncSession, federation: Federation, *, with_documents: bool = True
+    hub: HubContext,
+    db: AsyncSession,
+    federation: Federation,
+    *,
+    intent: FederationIntent | None = None,
+    with_documents: bool = True,
 ) -> PlanInput:
     """Read everything that the planner looks at for one federation.
 
-    Of the stored documents it needs those of leaving participants; the others, large as they are,
-    come only ``with_documents``. Raises Held where the stored intent cannot be planned; of one
-    that is being removed no member's intent counts.
+    ``intent``: the federation's, where the caller has it parsed. Of the stored documents the
+    planner needs those of leaving participants; the others, large as they are, come only
+    ``with_documents``. Raises Unplannable where the stored intent cannot be planned.
     """
-    stored = hub.intents.of(federation)
-    if stored.is_unplannable and not federation.removing:
-        raise Unplannable(stored.unplannable_reason(federation.name), errors=stored.errors)
-    intent = stored.intent
+    intent = intent if intent is not None else _plannable_intent(hub, federation)
     rows = await participants.of_federation(db, federation.id)
     reported = await statuses.of_resources(db, [row.id for row in rows])
-    names = await sites.names(db)
+    site_names = await sites.names(db)
     parties = {str(party.id): party for party in intent.parties}
     release = hub.catalogue.get(intent.release, intent.engine)
     members = tuple(
         Member(
             participant=row,
             intent=_member_intent(intent, parties, row),
-            site_name=names[row.site_id],
+            site_name=site_names[row.site_id],
             report=report_of(reported[row.id]) if row.id in reported else None,
             release=release,
         )
         for row in rows
     )
-    wanted = [member.participant.id for member in members if with_documents or member.is_leaving]
+    needed = [member.participant.id for member in members if with_documents or member.is_leaving]
     return PlanInput(
         federation=federation,
         intent=intent,
         members=members,
         charts=await charts.digests(db),
-        current=await documents.of_resources(db, wanted),
+        current=await documents.of_resources(db, needed),
     )
+
+
+def _plannable_intent(hub: HubContext, federation: Federation) -> FederationIntent:
+    stored = hub.intents.of(federation)
+    # Of a federation that is being removed no member's intent counts, good or bad.
+    if stored.is_unplannable and not federation.removing:
+        raise Unplannable(stored.unplannable_reason(federation.name), errors=stored.errors)
+    return stored.intent
 
 
 async def try_load_plan_input(
     hub: HubContext, db: AsyncSession, federation: Federation, *, with_documents: bool = True
 ) -> PlanInput | None:
-    """Gather; None for a federation that is held, which is told, not again within ten minutes."""
+    """Load the plan's input; None for an unplannable federation, after an event says so.
+
+    The event is not repeated within ten minutes: reports come by the second.
+    """
     try:
         return await load_plan_input(hub, db, federation, with_documents=with_documents)
-    except Unplannable as held:
+    except Unplannable as unplannable:
         if hub.fleet.is_news("held", federation.id):
             await record(
                 hub,
                 db,
                 "federation.unplannable",
-                held.message,
+                unplannable.message,
                 severity="error",
                 federation_id=federation.id,
             )
@@ -115,47 +127,58 @@ async def try_load_plan_input(
 
 
 async def replan(
-    hub: HubContext, db: AsyncSession, given: PlanInput, *, scope: frozenset[str] | None = None
+    hub: HubContext, db: AsyncSession, plan_input: PlanInput, *, scope: Scope = None
 ) -> Replanned:
     """Compute and store the documents of ``scope`` (participant ids).
 
     None: all of them, and the endpoints of their sites. Endpoints follow from intent alone, so a
     report, which has a scope, never touches them.
     """
-    computed = plan(given, scope=scope)
+    computed = plan(plan_input, scope=scope)
     planned = [*computed.documents]
     if scope is None:
-        planned = [*await _endpoint_documents(hub, db, given), *planned]
-    before = dict(given.current)
+        planned = [*await _endpoint_documents(hub, db, plan_input), *planned]
+    before = dict(plan_input.current)
     unread = [d.resource_id for d in planned if d.resource_id not in before]
     before |= await documents.of_resources(db, unread)
-    stored = await documents.put_all(db, planned, hub.clock.now())
+    stored = await documents.put_all(db, planned, before, hub.clock.now())
     changed = tuple(
-        one
-        for one in stored.values()
-        if (known := before.get(one.resource_id)) is None or one.generation != known.generation
+        document
+        for document in stored.values()
+        if (old := before.get(document.resource_id)) is None
+        or document.generation != old.generation
     )
-    await _note_waiting(db, given, computed, scope)
+    await _note_waiting(db, plan_input, computed, scope)
     return Replanned(plan=computed, before=before, planned=tuple(planned), changed=changed)
 
 
+async def ask_endpoint_removal(hub: HubContext, db: AsyncSession, endpoint: Endpoint) -> None:
+    """Ask a site to remove its KubeFATE: what was sent last, now absent."""
+    stored = await documents.get(db, endpoint.id)
+    if stored is None:
+        raise NotFound(f"endpoint {endpoint.name} has no document")
+    await documents.put(db, removal_document(stored), hub.clock.now())
+
+
 async def _endpoint_documents(
-    hub: HubContext, db: AsyncSession, given: PlanInput
+    hub: HubContext, db: AsyncSession, plan_input: PlanInput
 ) -> list[PlannedDocument]:
     """Give every site that takes part a KubeFATE endpoint, and plan it."""
-    wanted = {
-        member.participant.site_id: member for member in given.members if member.intent is not None
+    needed = {
+        member.participant.site_id: member
+        for member in plan_input.members
+        if member.intent is not None
     }
-    known = {endpoint.site_id: endpoint for endpoint in await endpoints.all(db)}
+    by_site = {endpoint.site_id: endpoint for endpoint in await endpoints.all(db)}
     planned = []
-    for site_id, member in sorted(wanted.items()):
-        endpoint = known.get(site_id)
+    for site_id, member in sorted(needed.items()):
+        endpoint = by_site.get(site_id)
         if endpoint is None:
             endpoint = Endpoint(
                 id=new_id(),
                 site_id=site_id,
                 name=member.site_name,
-                mode="auto",
+                mode=EndpointMode.AUTO.value,
                 created_at=hub.clock.now(),
             )
             await endpoints.add(db, endpoint)
@@ -167,9 +190,10 @@ async def _endpoint_documents(
 
 
 async def _note_waiting(
-    db: AsyncSession, given: PlanInput, computed: Plan, scope: frozenset[str] | None
+    db: AsyncSession, plan_input: PlanInput, computed: Plan, scope: Scope
 ) -> None:
-    for member in given.members:
+    """Store why participants wait, for lists; of those in scope, and only what differs."""
+    for member in plan_input.members:
         row = member.participant
         if scope is not None and row.id not in scope:
             continue

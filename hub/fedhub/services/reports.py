@@ -21,6 +21,7 @@ from fedhub.services.certificates import revoke_of_gone
 from fedhub.services.context import HubContext, notify_sites
 from fedhub.services.events import record
 from fedhub.services.membership import drop_if_empty
+from fedhub.services.operation_outcomes import settle
 from fedhub.services.planning import replan, try_load_plan_input
 from fedhub.store import documents, endpoints, federations, participants, sites, statuses
 from fedproto.agent.v1 import event_pb2, status_pb2
@@ -117,7 +118,7 @@ async def _follow(hub: HubContext, db: AsyncSession, change: StatusChange) -> se
     row = await participants.find(db, change.after.resource_id)
     if row is not None:
         told |= await _replan_for(hub, db, row, change)
-    await operation_service.settle(hub, db, change.after, before=change.before)
+    await settle(hub, db, change.after, before=change.before)
     if change.after.phase is Phase.GONE:
         told |= await _forget(hub, db, row, change.after)
     return told

@@ -1,4 +1,14 @@
-"""Route tables as computed, beside what the sites deployed and probed."""
+"""Route tables as computed, beside what the sites deployed and probed.
+
+| column      | from                                                                            |
+|-------------|---------------------------------------------------------------------------------|
+| the route   | the stored document: what the site was told, not what would be planned now       |
+| deployed    | the last report: the ConfigMap holds the entry                                   |
+| probe       | the last report: a TLS handshake through the exchange showed the party's         |
+|             | certificate. A ConfigMap that holds an entry proves nothing: Traffic Server's    |
+|             | reload answers 0 for a broken file (reference/dataplane.md)                      |
+| unrouted    | a planning of now: only the planner knows why a party stands in no table         |
+"""
 
 from __future__ import annotations
 
@@ -7,21 +17,18 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedhub.domain.access import Permission, Principal
+from fedcore.words import TableKind
+from fedhub.domain.access import Permission, Principal, authorize, of_federation
 from fedhub.domain.models import Federation, Participant, StoredDocument, StoredStatus
 from fedhub.planner.plan import plan
 from fedhub.services.context import HubContext
 from fedhub.services.federations import require
 from fedhub.services.intents import Unplannable
 from fedhub.services.planning import load_plan_input
+from fedhub.services.resources import probes_of
 from fedhub.store import documents, participants, sites, statuses
 from fedproto.agent.v1 import document_pb2, status_pb2
-
-TABLE_NAMES: Mapping[int, str] = {
-    document_pb2.TABLE_KIND_SNI: "sni",
-    document_pb2.TABLE_KIND_NGINX: "nginx",
-    document_pb2.TABLE_KIND_PULSAR: "pulsar",
-}
+from fedproto.words import from_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,65 +59,62 @@ class RoutesView:
 
 async def view(hub: HubContext, principal: Principal, name: str) -> RoutesView:
     """Return the routes of federation ``name``."""
-    principal.require(Permission.READ)
     async with hub.database.read() as db:
         federation = await require(db, name)
+        authorize(principal, Permission.READ, of_federation(federation))
         members = await participants.of_federation(db, federation.id)
         current = await documents.of_resources(db, [row.id for row in members])
-        reported = await statuses.of_resources(db, list(current))
-        names = await sites.names(db)
-        unrouted = await _left_out(hub, db, federation)
+        reports = await statuses.of_resources(db, list(current))
+        site_names = await sites.names(db)
+        unrouted = await _unrouted(hub, db, federation)
     rows: list[RouteRow] = []
     for row in members:
         if row.id in current:
-            rows += _rows(row, names[row.site_id], current[row.id], reported.get(row.id))
+            rows += _rows(row, site_names[row.site_id], current[row.id], reports.get(row.id))
     return RoutesView(federation, tuple(rows), unrouted)
 
 
-async def _left_out(hub: HubContext, db: AsyncSession, federation: Federation) -> dict[str, str]:
+async def _unrouted(hub: HubContext, db: AsyncSession, federation: Federation) -> dict[str, str]:
     try:
-        given = await load_plan_input(hub, db, federation, with_documents=False)
-    except Unplannable as held:
-        return {federation.name: held.message}
-    people = {member.participant.id: member.participant.name for member in given.members}
+        plan_input = await load_plan_input(hub, db, federation, with_documents=False)
+    except Unplannable as unplannable:
+        return {federation.name: unplannable.message}
+    names = {member.participant.id: member.participant.name for member in plan_input.members}
+    # An empty scope: the routes are wanted, and no document.
     return {
-        people[one.participant_id]: f"{one.reason}: {one.message}"
-        for one in plan(given, scope=frozenset()).unrouted
+        names[unrouted.participant_id]: f"{unrouted.reason}: {unrouted.message}"
+        for unrouted in plan(plan_input, scope=frozenset()).unrouted
     }
 
 
 def _rows(
-    row: Participant, site: str, document: StoredDocument, status: StoredStatus | None
+    row: Participant, site: str, document: StoredDocument, report: StoredStatus | None
 ) -> list[RouteRow]:
     spec = document_pb2.ParticipantSpec.FromString(document.spec_bytes)
-    tables = {t.kind: t for t in status.status.tables} if status is not None else {}
-    probes = {p.key.lower(): p for p in status.status.probes} if status is not None else {}
+    status = report.status if report is not None else status_pb2.ResourceStatus()
+    deployed = {table.kind: table for table in status.tables}
+    # Traffic Server takes names whatever their case, and the agent reports them as it probed them.
+    probes = {probe.key.lower(): probe for probe in probes_of(status.probes)}
     rows = []
     for table in spec.tables:
-        found = tables.get(table.kind)
+        kind = from_wire(TableKind, table.kind)
+        config_map = deployed.get(table.kind)
         for entry in table.entries:
-            probe = (
-                probes.get(entry.key.lower()) if table.kind == document_pb2.TABLE_KIND_SNI else None
-            )
+            # Only names in Traffic Server's table are probed: a TLS handshake shows who answers.
+            probe = probes.get(entry.key.lower()) if kind is TableKind.SNI else None
             rows.append(
                 RouteRow(
                     participant=row.name,
                     site=site,
-                    table=TABLE_NAMES[table.kind],
+                    table=kind.value if kind is not None else "",
                     config_map=table.config_map,
                     key=entry.key,
                     host=entry.host,
                     port=entry.port,
                     generation=document.generation,
-                    deployed=found is not None and entry.key not in found.missing,
-                    probe=probe_word(probe.state) if probe is not None else "",
+                    deployed=config_map is not None and entry.key not in config_map.missing,
+                    probe=probe.state if probe is not None else "",
                     probe_message=probe.message if probe is not None else "",
                 )
             )
     return rows
-
-
-def probe_word(state: status_pb2.ProbeState.ValueType) -> str:
-    """Turn PROBE_STATE_NOT_SERVED into NotServed."""
-    name = status_pb2.ProbeState.Name(state).removeprefix("PROBE_STATE_")
-    return "".join(part.capitalize() for part in name.split("_"))

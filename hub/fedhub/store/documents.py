@@ -1,18 +1,18 @@
-"""Desired documents. A document that differs from the stored one gets the next generation."""
+"""Desired documents. A document that differs from the stored one gets the next generation.
+
+Only ``services.planning`` calls ``put`` and ``put_all``; a test holds it.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import delete as delete_from
 from sqlalchemy import or_, select
-from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedcore.errors import NotFound
 from fedhub.domain.models import PlannedDocument, StoredDocument
 from fedhub.store.tables import DocumentTable, table_of
 from fedsql.statements import fetch_all, fetch_one, in_list, upsert
@@ -33,6 +33,14 @@ async def of_resources(
         return {}
     statement = select(_T).where(in_list(db, _T.c.resource_id, resource_ids))
     return {each.resource_id: each for each in await fetch_all(db, StoredDocument, statement)}
+
+
+async def existing(db: AsyncSession, resource_ids: Collection[str]) -> frozenset[str]:
+    """Return those of ``resource_ids`` that have a document; no body is read."""
+    if not resource_ids:
+        return frozenset()
+    statement = select(_T.c.resource_id).where(in_list(db, _T.c.resource_id, resource_ids))
+    return frozenset((await db.scalars(statement)).all())
 
 
 async def of_site(db: AsyncSession, site_id: str) -> tuple[StoredDocument, ...]:
@@ -70,50 +78,33 @@ async def put(db: AsyncSession, planned: PlannedDocument, at: datetime) -> Store
         where=or_(_T.c.digest != new.digest, _T.c.absent != new.absent),
     ).returning(*_T.c)
     row = (await db.execute(stored)).mappings().first()
-    if row is not None:
-        return StoredDocument(**row)
-    return await _existing(db, planned.resource_id)
+    if row is None:
+        # Another transaction put the same; nothing was updated, so nothing was returned.
+        row = (
+            (await db.execute(select(_T).where(_T.c.resource_id == planned.resource_id)))
+            .mappings()
+            .one()
+        )
+    return StoredDocument(**row)
 
 
 async def put_all(
-    db: AsyncSession, planned: Collection[PlannedDocument], at: datetime
+    db: AsyncSession,
+    planned: Collection[PlannedDocument],
+    before: Mapping[str, StoredDocument],
+    at: datetime,
 ) -> dict[str, StoredDocument]:
-    """Store planned documents as ``put`` does, reading once and writing only those that differ."""
-    known = await of_resources(db, [document.resource_id for document in planned])
+    """Store planned documents as ``put`` does, writing only those that differ from ``before``.
+
+    ``before`` holds the stored documents of all ``planned`` that have one, by resource.
+    """
     stored = {}
     for document in planned:
-        old = known.get(document.resource_id)
-        same = old is not None and (old.digest, old.absent) == (document.digest, document.absent)
-        stored[document.resource_id] = (
-            old if old is not None and same else await put(db, document, at)
-        )
+        old = before.get(document.resource_id)
+        if old is None or (old.digest, old.absent) != (document.digest, document.absent):
+            old = await put(db, document, at)
+        stored[document.resource_id] = old
     return stored
-
-
-async def make_absent(db: AsyncSession, resource_id: str, at: datetime) -> StoredDocument:
-    """Ask for the removal of a resource, as the next generation; unchanged where asked before."""
-    old = await _existing(db, resource_id)
-    if old.absent:
-        return old
-    statement = (
-        update_of(_T)
-        .where(_T.c.resource_id == resource_id)
-        .values(
-            generation=_T.c.generation + 1,
-            absent=True,
-            digest=hashlib.sha256(old.spec_bytes + b"absent").hexdigest(),
-            updated_at=at,
-        )
-        .returning(*_T.c)
-    )
-    return StoredDocument(**(await db.execute(statement)).mappings().one())
-
-
-async def _existing(db: AsyncSession, resource_id: str) -> StoredDocument:
-    found = await get(db, resource_id)
-    if found is None:
-        raise NotFound(f"resource {resource_id} has no document")
-    return found
 
 
 async def generations_of_sites(

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime
+from typing import Final, TypedDict, Unpack
 
 from sqlalchemy import delete as delete_from
 from sqlalchemy import insert, select
-from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
+from fedhub.domain.access import Visibility
 from fedhub.domain.models import Federation
 from fedhub.store.tables import FederationTable, table_of
+from fedhub.store.visibility import is_visible
 from fedsql.cursors import Page, page_of
-from fedsql.statements import fetch_all, fetch_one, is_sqlite, values_of
+from fedsql.statements import fetch_all, fetch_one, is_sqlite, update_row, values_of
 
 _T: Final = table_of(FederationTable)
+
+
+class FederationColumns(TypedDict, total=False):
+    """The columns of a federation that change after it was stored."""
+
+    release: str
+    intent: dict[str, object]
+    revision: int
+    updated_at: datetime
+    removing: bool
 
 
 async def add(db: AsyncSession, federation: Federation) -> None:
@@ -52,12 +64,20 @@ async def all(db: AsyncSession) -> tuple[Federation, ...]:  # noqa: A001 - read 
     return await fetch_all(db, Federation, select(_T).order_by(_T.c.name))
 
 
-async def list_page(db: AsyncSession, *, cursor: str | None, limit: int) -> Page[Federation]:
-    """Return one page of federations by name."""
+async def domains(db: AsyncSession) -> tuple[tuple[str, str], ...]:
+    """Return the name and the domain of every federation; their intents may be long."""
+    rows = await db.execute(select(_T.c.name, _T.c.domain).order_by(_T.c.name))
+    return tuple((row.name, row.domain) for row in rows)
+
+
+async def list_page(
+    db: AsyncSession, visibility: Visibility, *, cursor: str | None, limit: int
+) -> Page[Federation]:
+    """Return one page of the visible federations by name."""
     return await page_of(
         db,
         Federation,
-        select(_T),
+        select(_T).where(is_visible(db, visibility, federation_id=_T.c.id)),
         [_T.c.name],
         [str],
         key=lambda federation: [federation.name],
@@ -66,13 +86,14 @@ async def list_page(db: AsyncSession, *, cursor: str | None, limit: int) -> Page
     )
 
 
-async def update(db: AsyncSession, federation_id: str, **columns: object) -> Federation:
-    """Change columns of a federation and return it."""
-    statement = update_of(_T).where(_T.c.id == federation_id).values(columns).returning(*_T.c)
-    row = (await db.execute(statement)).mappings().first()
-    if row is None:
+async def update(
+    db: AsyncSession, federation_id: str, **columns: Unpack[FederationColumns]
+) -> Federation:
+    """Change columns of a federation and return it, or raise NotFound."""
+    changed = await update_row(db, _T, Federation, federation_id, columns)
+    if changed is None:
         raise NotFound(f"there is no federation {federation_id}")
-    return Federation(**row)
+    return changed
 
 
 async def lock(db: AsyncSession, federation_id: str) -> None:

@@ -12,9 +12,11 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
+from fedhub.domain.access import Visibility
 from fedhub.domain.models import Operation, OperationTarget
 from fedhub.domain.phases import OPERATION_FINAL, OperationState
 from fedhub.store.tables import OperationTable, TargetTable, table_of
+from fedhub.store.visibility import is_visible
 from fedsql.cursors import Page, page_of
 from fedsql.statements import fetch_all, in_list, upsert
 
@@ -78,14 +80,15 @@ async def get(db: AsyncSession, operation_id: str) -> Operation:
 
 async def list_page(
     db: AsyncSession,
+    visibility: Visibility,
     *,
     federation_id: str | None = None,
     state: OperationState | None = None,
     cursor: str | None,
     limit: int,
 ) -> Page[Operation]:
-    """Return one page of operations, newest first."""
-    statement = select(_T)
+    """Return one page of the visible operations, newest first."""
+    statement = select(_T).where(is_visible(db, visibility, federation_id=_T.c.federation_id))
     if federation_id is not None:
         statement = statement.where(_T.c.federation_id == federation_id)
     if state is not None:

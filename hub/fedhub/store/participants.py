@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from sqlalchemy import Select, false, func, insert, literal, select
 from sqlalchemy import delete as delete_from
-from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
 from fedcore.words import ParticipantKind, Phase
+from fedhub.domain.access import Visibility
 from fedhub.domain.models import Participant
 from fedhub.domain.phases import SiteState
+from fedhub.store.effective_phase import effective_phase
 from fedhub.store.tables import (
     DocumentTable,
     EndpointTable,
@@ -25,8 +26,9 @@ from fedhub.store.tables import (
     StatusTable,
     table_of,
 )
+from fedhub.store.visibility import is_visible
 from fedsql.cursors import Page, page_of
-from fedsql.statements import fetch_all, fetch_one, in_list, values_of
+from fedsql.statements import fetch_all, fetch_one, in_list, update_row, values_of
 
 _T: Final = table_of(ParticipantTable)
 _FEDERATION: Final = table_of(FederationTable)
@@ -34,6 +36,14 @@ _SITE: Final = table_of(SiteTable)
 _DOCUMENT: Final = table_of(DocumentTable)
 _STATUS: Final = table_of(StatusTable)
 _ENDPOINT: Final = table_of(EndpointTable)
+
+
+class ParticipantColumns(TypedDict, total=False):
+    """The columns of a participant that change after it was stored."""
+
+    removing: bool
+    waiting_reason: str | None
+    waiting_message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +170,7 @@ def _rows() -> Select[Any]:
 
 _ROWS: Final = _rows()
 """Built once: to put it together takes as long as to run it."""
+_EFFECTIVE_PHASE: Final = effective_phase()
 
 
 async def row_by_name(db: AsyncSession, name_or_id: str) -> ParticipantRow | None:
@@ -169,12 +180,12 @@ async def row_by_name(db: AsyncSession, name_or_id: str) -> ParticipantRow | Non
     """
     statement = _ROWS.where((_T.c.name == name_or_id) | (_T.c.id == name_or_id))
     ordered = statement.order_by(_T.c.removing, _T.c.id.desc()).limit(1)
-    found = (await db.execute(ordered)).mappings().first()
-    return None if found is None else ParticipantRow(**found)
+    return await fetch_one(db, ParticipantRow, ordered)
 
 
 async def list_page(
     db: AsyncSession,
+    visibility: Visibility,
     *,
     federation_id: str | None = None,
     site_id: str | None = None,
@@ -182,14 +193,19 @@ async def list_page(
     cursor: str | None,
     limit: int,
 ) -> Page[ParticipantRow]:
-    """Return one page by federation name, in it the exchange first, then by party id."""
-    statement = _ROWS
+    """Return one page by federation name, in it the exchange first, then by party id.
+
+    ``phase`` is the effective one, which people are shown.
+    """
+    statement = _ROWS.where(
+        is_visible(db, visibility, federation_id=_T.c.federation_id, site_id=_T.c.site_id)
+    )
     if federation_id is not None:
         statement = statement.where(_T.c.federation_id == federation_id)
     if site_id is not None:
         statement = statement.where(_T.c.site_id == site_id)
     if phase is not None:
-        statement = statement.where(_STATUS.c.phase == phase)
+        statement = statement.where(_EFFECTIVE_PHASE.in_([phase]))
     return await page_of(
         db,
         ParticipantRow,
@@ -203,13 +219,14 @@ async def list_page(
     )
 
 
-async def update(db: AsyncSession, participant_id: str, **columns: object) -> Participant:
-    """Change columns of a participant and return it."""
-    statement = update_of(_T).where(_T.c.id == participant_id).values(columns).returning(*_T.c)
-    row = (await db.execute(statement)).mappings().first()
-    if row is None:
+async def update(
+    db: AsyncSession, participant_id: str, **columns: Unpack[ParticipantColumns]
+) -> Participant:
+    """Change columns of a participant and return it, or raise NotFound."""
+    changed = await update_row(db, _T, Participant, participant_id, columns)
+    if changed is None:
         raise NotFound(f"there is no participant {participant_id}")
-    return Participant(**row)
+    return changed
 
 
 async def delete(db: AsyncSession, participant_id: str) -> None:
