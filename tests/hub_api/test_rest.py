@@ -342,3 +342,15 @@ async def test_an_invitation_that_cannot_be_made_names_field_and_cure(lab, body,
 async def test_a_join_command_works_as_it_is(lab):
     command = (await lab.rest.invite("alpha"))["join_command"]
     assert command.endswith(" --state fedagent-state --kubeconfig ~/.kube/config")
+
+
+async def test_participants_are_filtered_by_the_phase_that_they_show(lab):
+    for name in ("hq", "alpha"):
+        await lab.rest.invite(name)
+    await lab.rest.apply(federation([party(9999, "alpha")]))
+    everyone = (await lab.rest.get("/api/v1/participants"))["items"]
+    assert len(everyone) == 2
+    for phase in ("Draft", "Waiting", "Ready", "Unknown"):
+        listed = (await lab.rest.get(f"/api/v1/participants?phase={phase}"))["items"]
+        assert listed == [shown for shown in everyone if shown["phase"] == phase]
+    assert {shown["phase"] for shown in everyone} == {"Waiting"}, "nothing was reported yet"

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from fedhub.api.request import NameFilter, PageQuery, hub_of
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import Permission, Principal, visible
 from fedhub.domain.models import SiteCertificate
 from fedhub.services import certificates
 from fedweb.routes import Answer, Call, Route
@@ -108,7 +108,7 @@ async def revoke_certificate(call: Call[Principal]) -> Answer:
 
 async def get_authority(call: Call[Principal]) -> Answer:
     """Answer the roots and the fingerprint that agents pin."""
-    call.principal.require(Permission.READ)
+    visible(call.principal, Permission.READ)
     authority = hub_of(call).authority
     bundle = authority.trust_bundle()
     return Answer(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from fedcore.errors import Denied, NotFound
 from fedhub.domain.models import (
@@ -30,7 +30,6 @@ from fedhub.domain.models import (
     Event,
     Federation,
     Operation,
-    Participant,
     Site,
     SiteCertificate,
 )
@@ -145,8 +144,37 @@ class Visibility:
         )
 
 
+EVERYTHING: Final = Visibility(everything=True)
+
+
 def visible(principal: Principal, action: Permission) -> Visibility:
-    """Return where a principal may do ``action``, for the filter of a list."""
+    """Return where a principal may do ``action``, for the filter of a list.
+
+    Raises Denied where that is nowhere: such a list could never hold anything.
+    """
+    visibility = _reach(principal, action)
+    if visibility == Visibility(everything=False):
+        raise _denied(principal, action)
+    return visibility
+
+
+def authorize(
+    principal: Principal, action: Permission, resource: Resource, *, hide: bool = True
+) -> None:
+    """Raise Denied or NotFound (see above) unless ``principal`` may do ``action``."""
+    if _reach(principal, action).covers(resource):
+        return
+    is_known = (
+        not hide
+        or resource.belongs_to_nobody
+        or _reach(principal, Permission.READ).covers(resource)
+    )
+    if not is_known:
+        raise not_found(resource.type, resource.name)
+    raise _denied(principal, action)
+
+
+def _reach(principal: Principal, action: Permission) -> Visibility:
     scopes = [grant.scope for grant in principal.grants if action in grant.permissions]
     return Visibility(
         everything=EVERYWHERE in scopes,
@@ -155,25 +183,29 @@ def visible(principal: Principal, action: Permission) -> Visibility:
     )
 
 
-def authorize(
-    principal: Principal, action: Permission, resource: Resource, *, hide: bool = True
-) -> None:
-    """Raise Denied or NotFound (see above) unless ``principal`` may do ``action``."""
-    if visible(principal, action).covers(resource):
-        return
-    is_known = (
-        not hide
-        or resource.belongs_to_nobody
-        or visible(principal, Permission.READ).covers(resource)
-    )
-    if not is_known:
-        raise not_found(resource.type, resource.name)
-    raise Denied(f"{principal.name} may not {action.value}", permission=action.value)
+def _denied(principal: Principal, action: Permission) -> Denied:
+    return Denied(f"{principal.name} may not {action.value}", permission=action.value)
 
 
 def not_found(kind: ResourceType, name: str) -> NotFound:
     """Build the error for a name that nothing has, or nothing that the principal may know of."""
     return NotFound(f"there is no {kind.value} {name}; `fedctl get {kind.value}s` lists them")
+
+
+class Member(Protocol):
+    """A participant, as stored or as a row of a list."""
+
+    @property
+    def name(self) -> str:
+        """``federation/key``."""
+
+    @property
+    def federation_id(self) -> str:
+        """Its federation."""
+
+    @property
+    def site_id(self) -> str:
+        """Its site."""
 
 
 def of_site(site: Site) -> Resource:
@@ -191,7 +223,7 @@ def of_federation(federation: Federation) -> Resource:
     return Resource(ResourceType.FEDERATION, federation.name, federation_id=federation.id)
 
 
-def of_participant(participant: Participant) -> Resource:
+def of_participant(participant: Member) -> Resource:
     """Return a participant as a resource: of its federation and of its site."""
     return Resource(
         ResourceType.PARTICIPANT,

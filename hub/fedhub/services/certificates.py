@@ -9,8 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedca.authority import IssuedCertificate, IssueRequest, Subject
 from fedca.records import RevocationReason
 from fedcore import limits
-from fedcore.errors import Denied, ErrorCode, FedError, NotFound
-from fedhub.domain.access import Permission, Principal
+from fedcore.errors import Denied, ErrorCode, FedError
+from fedhub.domain.access import (
+    Permission,
+    Principal,
+    ResourceType,
+    authorize,
+    not_found,
+    of_certificate,
+    visible,
+)
 from fedhub.domain.models import Participant, ResourceKind, Site, SiteCertificate
 from fedhub.services.agents import is_superseded, report_superseded
 from fedhub.services.context import HubContext
@@ -32,13 +40,13 @@ async def issue_for_resource(
     resource of another site, with the same words as for one that does not exist.
     """
     async with hub.database.read() as db:
-        row, wish = await _listed(db, site_id, resource_id, secret_name)
+        row, spec = await _listed(db, site_id, resource_id, secret_name)
         federation = await federations.get(db, row.federation_id)
         site = await sites.get(db, site_id)
         await _check_quota(hub, db, site)
     issued = await hub.authority.issue(
         IssueRequest(
-            profile=wish.profile,
+            profile=spec.profile,
             subject=Subject(
                 site_id=site_id,
                 site_name=site.name,
@@ -65,10 +73,10 @@ async def _listed(
         raise refusal
     if document.kind is not ResourceKind.PARTICIPANT:
         raise refusal
-    spec = document_pb2.ParticipantSpec.FromString(document.spec_bytes)
-    for wish in spec.certificates:
-        if wish.secret_name == secret_name:
-            return row, wish
+    body = document_pb2.ParticipantSpec.FromString(document.spec_bytes)
+    for spec in body.certificates:
+        if spec.secret_name == secret_name:
+            return row, spec
     raise refusal
 
 
@@ -156,11 +164,11 @@ async def renew_agent(
 
 async def revoke(hub: HubContext, principal: Principal, serial: str) -> SiteCertificate:
     """Revoke one certificate; that of an agent ends its stream at once."""
-    principal.require(Permission.MANAGE_CERTIFICATES)
     async with hub.database.read() as db:
-        found = await certificates.find(db, serial)
-        if found is None:
-            raise NotFound(f"no certificate has serial {serial}")
+        certificate = await certificates.find(db, serial)
+    if certificate is None:
+        raise not_found(ResourceType.CERTIFICATE, serial)
+    authorize(principal, Permission.MANAGE_CERTIFICATES, of_certificate(certificate))
     # The ledger commits by itself and comes first: what is listed as revoked must be revoked.
     await hub.authority.revoke(serial, RevocationReason.UNSPECIFIED)
     async with hub.database.begin() as db:
@@ -169,15 +177,15 @@ async def revoke(hub: HubContext, principal: Principal, serial: str) -> SiteCert
             hub,
             db,
             "certificate.revoked",
-            f"{principal.name} revoked {found.profile} certificate {serial}",
+            f"{principal.name} revoked {certificate.profile} certificate {serial}",
             severity="warning",
             actor=principal,
-            site_id=found.site_id,
-            resource_id=found.resource_id,
+            site_id=certificate.site_id,
+            resource_id=certificate.resource_id,
         )
         revoked = await certificates.find(db, serial)
     hub.fleet.cut_serial(serial)
-    return revoked if revoked is not None else found
+    return revoked if revoked is not None else certificate
 
 
 async def revoke_of_gone(hub: HubContext, site_id: str) -> None:
@@ -222,10 +230,11 @@ async def list_page(
     limit: int,
 ) -> tuple[Page[SiteCertificate], dict[str, str]]:
     """Return certificates, newest first, and the names of the sites and participants in them."""
-    principal.require(Permission.READ)
+    visibility = visible(principal, Permission.READ)
     async with hub.database.read() as db:
         page = await certificates.list_page(
             db,
+            visibility,
             site_id=(await require_site(db, site)).id if site is not None else None,
             resource_ids=(
                 await participant_ids_for_name(db, participant) if participant is not None else None

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore import limits
 from fedcore.errors import Invalid, NotFound
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import Permission, Principal, Resource, ResourceType, authorize
 from fedhub.domain.models import Chart
 from fedhub.services import operations as operation_service
 from fedhub.services.chart_archive import ChartFacts, read_chart
@@ -26,7 +26,7 @@ async def upload(hub: HubContext, principal: Principal, archive: bytes) -> Chart
 
     An archive that bears a catalogued name and version must have the catalogued digest.
     """
-    principal.require(Permission.MANAGE_CHARTS)
+    authorize(principal, Permission.MANAGE_CHARTS, Resource(ResourceType.CHART))
     facts = await asyncio.to_thread(read_chart, archive)
     digest = hashlib.sha256(archive).hexdigest()
     _check_pin(hub, facts, digest)
@@ -40,12 +40,12 @@ async def upload(hub: HubContext, principal: Principal, archive: bytes) -> Chart
         uploaded_by=principal.name,
     )
     async with hub.database.begin() as db:
-        known = await charts.find(db, facts.name, facts.version)
-        if known is not None and known.sha256 == digest:
-            return known
-        if known is not None:
+        stored = await charts.find(db, facts.name, facts.version)
+        if stored is not None and stored.sha256 == digest:
+            return stored
+        if stored is not None:
             raise Invalid(
-                f"chart {facts.name} {facts.version} is there with digest {known.sha256}; "
+                f"chart {facts.name} {facts.version} is there with digest {stored.sha256}; "
                 "delete it first if this one shall replace it"
             )
         await charts.add(db, chart, archive)
@@ -57,26 +57,27 @@ async def upload(hub: HubContext, principal: Principal, archive: bytes) -> Chart
             actor=principal,
             facts={"sha256": digest},
         )
-        told = await _replan_all(hub, db)
-    notify_sites(hub, told)
+        site_ids = await _replan_all(hub, db)
+    notify_sites(hub, site_ids)
     return chart
 
 
 async def _replan_all(hub: HubContext, db: AsyncSession) -> set[str]:
-    """Let every document say whether the hub serves its chart; return the sites to tell."""
-    told: set[str] = set()
+    """Plan every federation: documents say whether the hub serves their chart. Return the sites."""
+    site_ids: set[str] = set()
     for federation in await federations.all(db):
         await federations.lock(db, federation.id)
         locked = await federations.find(db, federation.id)
         if locked is None:
+            # Its last participant was gone while we waited for the lock.
             continue
-        given = await try_load_plan_input(hub, db, locked)
-        if given is None:
+        plan_input = await try_load_plan_input(hub, db, locked)
+        if plan_input is None:
             continue
-        replanned = await replan(hub, db, given)
+        replanned = await replan(hub, db, plan_input)
         await operation_service.follow_changes(db, locked.id, replanned.changed)
-        told |= replanned.site_ids()
-    return told
+        site_ids |= replanned.site_ids()
+    return site_ids
 
 
 def _check_pin(hub: HubContext, facts: ChartFacts, digest: str) -> None:
@@ -96,7 +97,7 @@ def _check_pin(hub: HubContext, facts: ChartFacts, digest: str) -> None:
 
 async def delete(hub: HubContext, principal: Principal, sha256: str) -> None:
     """Forget an archive; agents that hold it keep it."""
-    principal.require(Permission.MANAGE_CHARTS)
+    authorize(principal, Permission.MANAGE_CHARTS, Resource(ResourceType.CHART, sha256))
     async with hub.database.begin() as db:
         chart = await charts.get(db, sha256)
         await charts.delete(db, sha256)
@@ -108,15 +109,15 @@ async def delete(hub: HubContext, principal: Principal, sha256: str) -> None:
             actor=principal,
             facts={"sha256": sha256},
         )
-        told = await _replan_all(hub, db)
-    notify_sites(hub, told)
+        site_ids = await _replan_all(hub, db)
+    notify_sites(hub, site_ids)
 
 
 async def list_page(
     hub: HubContext, principal: Principal, *, cursor: str | None, limit: int
 ) -> Page[Chart]:
     """Return charts by name and version."""
-    principal.require(Permission.READ)
+    authorize(principal, Permission.READ, Resource(ResourceType.CHART))
     async with hub.database.read() as db:
         return await charts.list_page(db, cursor=cursor, limit=limit)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedcore.errors import Invalid
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import Permission, Principal, Resource, ResourceType, authorize
 from fedhub.domain.release import Release
 from fedhub.services.context import HubContext
 from fedsql.cursors import Page, decode, encode
@@ -13,9 +13,9 @@ def list_page(
     hub: HubContext, principal: Principal, *, cursor: str | None, limit: int
 ) -> Page[Release]:
     """Return releases, oldest first. Invalid for a cursor whose release is no longer there."""
-    principal.require(Permission.READ)
+    authorize(principal, Permission.READ, Resource(ResourceType.RELEASE))
     releases = hub.catalogue.releases
-    keys = [[one.version, one.engine] for one in releases]
+    keys = [[release.version, release.engine] for release in releases]
     start = 0
     if cursor is not None:
         last = decode(cursor, [str, str])

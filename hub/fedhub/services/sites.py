@@ -9,9 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedca.records import RevocationReason
 from fedcore import limits
-from fedcore.errors import Conflict, FieldError, Invalid, NotFound
+from fedcore.errors import Conflict, FieldError, Invalid
 from fedcore.ids import is_name, new_id
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import (
+    Permission,
+    Principal,
+    Resource,
+    ResourceType,
+    authorize,
+    not_found,
+    of_site,
+    visible,
+)
 from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
 from fedhub.services.context import HubContext
@@ -43,10 +52,14 @@ async def invite(
 
     A new token voids older ones. An enrolled site must be revoked before it may join again.
     """
-    principal.require(Permission.MANAGE_SITES)
+    visible(principal, Permission.MANAGE_SITES)
     _check(name, life_s)
     async with hub.database.begin() as db:
-        site = await _invited_site(hub, db, name, labels or {})
+        invited = await sites.by_name(db, name)
+        resource = Resource(ResourceType.SITE, name) if invited is None else of_site(invited)
+        # Not hidden: whoever may invite must not learn from the answer whether a name is taken.
+        authorize(principal, Permission.MANAGE_SITES, resource, hide=False)
+        site = await _invited_site(hub, db, name, invited, labels or {})
         await record(
             hub,
             db,
@@ -81,9 +94,8 @@ def _check(name: str, life_s: int) -> None:
 
 
 async def _invited_site(
-    hub: HubContext, db: AsyncSession, name: str, labels: dict[str, str]
+    hub: HubContext, db: AsyncSession, name: str, site: Site | None, labels: dict[str, str]
 ) -> Site:
-    site = await sites.by_name(db, name)
     now = hub.clock.now()
     if site is None:
         site = Site(
@@ -109,9 +121,9 @@ async def _invited_site(
 
 async def revoke(hub: HubContext, principal: Principal, name: str) -> Site:
     """Revoke a site's agent: its certificates end, its stream is cut; what it runs goes on."""
-    principal.require(Permission.MANAGE_SITES)
     async with hub.database.read() as db:
         site = await require(db, name)
+        authorize(principal, Permission.MANAGE_SITES, of_site(site))
         live = await certificates.of_agent(db, site.id)
     # The ledger commits by itself and comes first: what is listed as revoked must be revoked.
     for certificate in live:
@@ -139,9 +151,9 @@ async def revoke(hub: HubContext, principal: Principal, name: str) -> Site:
 
 async def delete(hub: HubContext, principal: Principal, name: str) -> None:
     """Forget a site that runs nothing; Conflict names what it still runs."""
-    principal.require(Permission.MANAGE_SITES)
     async with hub.database.begin() as db:
         site = await require(db, name)
+        authorize(principal, Permission.MANAGE_SITES, of_site(site))
         rows = await participants.of_site(db, site.id)
         if rows:
             raise Conflict(
@@ -171,15 +183,16 @@ async def require(db: AsyncSession, name: str) -> Site:
     """Return the site called ``name`` or raise NotFound."""
     site = await sites.by_name(db, name)
     if site is None:
-        raise NotFound(f"there is no site {name}; `fedctl get sites` lists them")
+        raise not_found(ResourceType.SITE, name)
     return site
 
 
 async def get(hub: HubContext, principal: Principal, name: str) -> Site:
     """Return one site."""
-    principal.require(Permission.READ)
     async with hub.database.read() as db:
-        return await require(db, name)
+        site = await require(db, name)
+    authorize(principal, Permission.READ, of_site(site))
+    return site
 
 
 async def list_page(
@@ -191,6 +204,6 @@ async def list_page(
     limit: int,
 ) -> Page[Site]:
     """Return sites by name."""
-    principal.require(Permission.READ)
+    visibility = visible(principal, Permission.READ)
     async with hub.database.read() as db:
-        return await sites.list_page(db, cursor=cursor, limit=limit, state=state)
+        return await sites.list_page(db, visibility, cursor=cursor, limit=limit, state=state)

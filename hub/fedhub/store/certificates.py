@@ -10,8 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedhub.domain.access import Visibility
 from fedhub.domain.models import SiteCertificate
 from fedhub.store.tables import CertificateTable, ParticipantTable, table_of
+from fedhub.store.visibility import is_visible
 from fedsql.cursors import Page, page_of
 from fedsql.statements import fetch_all, fetch_one, in_list, upsert, values_of
 
@@ -61,6 +63,7 @@ async def count_since(db: AsyncSession, site_id: str, since: datetime) -> int:
 
 async def list_page(
     db: AsyncSession,
+    visibility: Visibility,
     *,
     site_id: str | None = None,
     resource_ids: Collection[str] | None = None,
@@ -68,8 +71,8 @@ async def list_page(
     cursor: str | None,
     limit: int,
 ) -> Page[SiteCertificate]:
-    """Return one page of certificates, newest first."""
-    statement = select(_T)
+    """Return one page of the visible certificates, newest first."""
+    statement = select(_T).where(is_visible(db, visibility, site_id=_T.c.site_id))
     if site_id is not None:
         statement = statement.where(_T.c.site_id == site_id)
     if resource_ids is not None:

@@ -12,9 +12,11 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import NotFound
+from fedhub.domain.access import Visibility
 from fedhub.domain.models import Site
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
 from fedhub.store.tables import SessionTable, SiteTable, table_of
+from fedhub.store.visibility import is_visible
 from fedsql.cursors import Page, page_of
 from fedsql.statements import fetch_all, fetch_one, values_of
 
@@ -70,10 +72,15 @@ async def ids_in_states(db: AsyncSession, states: Collection[SiteState]) -> froz
 
 
 async def list_page(
-    db: AsyncSession, *, cursor: str | None, limit: int, state: SiteState | None = None
+    db: AsyncSession,
+    visibility: Visibility,
+    *,
+    cursor: str | None,
+    limit: int,
+    state: SiteState | None = None,
 ) -> Page[Site]:
-    """Return one page of sites by name."""
-    statement = _sites()
+    """Return one page of the visible sites by name."""
+    statement = _sites().where(is_visible(db, visibility, site_id=_T.c.id))
     if state is not None:
         statement = statement.where(_T.c.state == state)
     return await page_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import replace
 
 import pytest
@@ -21,6 +20,7 @@ from tests.support.patience import time_limit
 
 from fedcore.errors import Conflict, NotFound
 from fedcore.words import Phase
+from fedhub.domain.access import EVERYTHING
 from fedhub.domain.phases import SiteState
 from fedhub.store import documents, federations, participants, sites, statuses
 from fedproto.agent.v1 import document_pb2
@@ -74,8 +74,8 @@ async def test_federations_are_paged_by_name(database: Database) -> None:
     async with database.begin() as db:
         for name in ("c", "a", "b"):
             await federations.add(db, a_federation(name))
-        first = await federations.list_page(db, cursor=None, limit=2)
-        rest = await federations.list_page(db, cursor=first.next_cursor, limit=2)
+        first = await federations.list_page(db, EVERYTHING, cursor=None, limit=2)
+        rest = await federations.list_page(db, EVERYTHING, cursor=first.next_cursor, limit=2)
     assert [one.name for one in first.items + rest.items] == ["a", "b", "c"]
     assert rest.next_cursor is None
 
@@ -161,13 +161,15 @@ async def test_participants_are_paged_federation_by_federation_the_exchange_firs
         await sites.add(db, a_site("beta"))
         other = a_participant(7, federation_id="fed-alone", site_id="site-beta", name="alone/7")
         await participants.add(db, other)
+        await documents.put(db, a_document("p-3"), NOW)
+        await documents.put(db, a_document("p-7", site_id="site-beta"), NOW)
         await statuses.put(db, a_status("p-3", phase=Phase.FAILED))
         await statuses.put(db, a_status("p-7", phase=Phase.READY))
     async with database.read() as db:
         names: list[str] = []
         cursor = None
         while True:
-            page = await participants.list_page(db, cursor=cursor, limit=2)
+            page = await participants.list_page(db, EVERYTHING, cursor=cursor, limit=2)
             names += [row.name for row in page.items]
             cursor = page.next_cursor
             if cursor is None:
@@ -175,22 +177,23 @@ async def test_participants_are_paged_federation_by_federation_the_exchange_firs
         assert names == ["alone/7", "credit/exchange", "credit/3", "credit/20", "credit/100"]
 
         async def keys(**wanted: object) -> list[str]:
-            page = await participants.list_page(db, cursor=None, limit=10, **wanted)
+            page = await participants.list_page(db, EVERYTHING, cursor=None, limit=10, **wanted)
             return [row.key for row in page.items]
 
         assert await keys(federation_id="fed-alone") == ["7"]
         assert await keys(site_id="site-beta") == ["7"]
         assert await keys(phase=Phase.FAILED) == ["3"]
         assert await keys(phase=Phase.READY, federation_id="fed-credit") == []
+        assert await keys(phase=Phase.DRAFT) == ["exchange", "20", "100"]
 
 
 async def test_pages_stay_right_while_rows_come_and_go(database: Database) -> None:
     await populate(database, 1, 2, 3, 4)
     async with database.begin() as db:
-        first = await participants.list_page(db, cursor=None, limit=2)
+        first = await participants.list_page(db, EVERYTHING, cursor=None, limit=2)
         await participants.delete(db, "p-1")
         await participants.delete(db, "p-2")
-        rest = await participants.list_page(db, cursor=first.next_cursor, limit=5)
+        rest = await participants.list_page(db, EVERYTHING, cursor=first.next_cursor, limit=5)
     assert [row.key for row in rest.items] == ["3", "4"]
 
 
@@ -230,24 +233,19 @@ async def test_many_documents_are_put_as_one_by_one(database: Database) -> None:
     await populate(database)
     planned = [a_document(f"p-{number}") for number in range(5)]
     async with database.begin() as db:
-        await documents.put_all(db, planned, NOW)
+        before = await documents.put_all(db, planned, {}, NOW)
         planned[3] = replace(planned[3], digest="d2")
-        stored = await documents.put_all(db, planned, NOW + SECOND)
+        stored = await documents.put_all(db, planned, before, NOW + SECOND)
         assert [stored[one.resource_id].generation for one in planned] == [1, 1, 1, 2, 1]
         assert await documents.of_resources(db, list(stored)) == stored
 
 
-async def test_a_document_is_made_absent_once(database: Database) -> None:
+async def test_which_resources_have_a_document_is_told_without_bodies(database: Database) -> None:
     await populate(database)
     async with database.begin() as db:
-        first = await documents.put(db, a_document(), NOW)
-        gone = await documents.make_absent(db, "p-9999", NOW + SECOND)
-        assert (gone.generation, gone.absent, gone.spec_bytes) == (2, True, first.spec_bytes)
-        assert gone.digest == hashlib.sha256(first.spec_bytes + b"absent").hexdigest()
-        assert await documents.make_absent(db, "p-9999", NOW + 2 * SECOND) == gone
-        await documents.delete(db, "p-9999")
-        with pytest.raises(NotFound):
-            await documents.make_absent(db, "p-9999", NOW)
+        await documents.put(db, a_document(), NOW)
+        assert await documents.existing(db, ["p-9999", "p-1"]) == {"p-9999"}
+        assert await documents.existing(db, []) == frozenset()
 
 
 async def test_the_poll_sees_the_generations_at_the_sites_that_it_names(database: Database) -> None:

@@ -19,6 +19,7 @@ from tests.contract.store.rows import (
 )
 
 from fedcore.errors import Conflict, ErrorCode, FedError, Invalid, NotFound
+from fedhub.domain.access import EVERYTHING
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
 from fedhub.store import documents, endpoints, participants, replicas, sessions, sites, statuses
 from fedsql.engine import Database
@@ -71,7 +72,7 @@ async def test_sites_are_paged_by_name_and_by_state(database: Database) -> None:
     async with database.read() as db:
         pages, cursor = [], None
         while True:
-            page = await sites.list_page(db, cursor=cursor, limit=3)
+            page = await sites.list_page(db, EVERYTHING, cursor=cursor, limit=3)
             pages.append([site.name for site in page.items])
             cursor = page.next_cursor
             if cursor is None:
@@ -79,12 +80,14 @@ async def test_sites_are_paged_by_name_and_by_state(database: Database) -> None:
         # By code point, as Python sorts: '-' comes before '0' on both databases.
         assert [name for page in pages for name in page] == sorted(names)
         assert [len(page) for page in pages] == [3, 3, 2]
-        online = await sites.list_page(db, cursor=None, limit=10, state=SiteState.ONLINE)
+        online = await sites.list_page(
+            db, EVERYTHING, cursor=None, limit=10, state=SiteState.ONLINE
+        )
         assert [site.name for site in online.items] == ["s-03"]
         with pytest.raises(Invalid):
-            await sites.list_page(db, cursor="nonsense", limit=3)
+            await sites.list_page(db, EVERYTHING, cursor="nonsense", limit=3)
         with pytest.raises(Invalid):
-            await sites.list_page(db, cursor=None, limit=0)
+            await sites.list_page(db, EVERYTHING, cursor=None, limit=0)
 
 
 async def test_a_site_takes_its_documents_along_but_not_its_participants(
@@ -115,7 +118,7 @@ async def test_a_site_has_one_endpoint(database: Database) -> None:
         changed = await endpoints.update(db, an_endpoint().id, removing=True)
         assert changed == an_endpoint(removing=True)
         assert await endpoints.all(db) == (changed,)
-        assert (await endpoints.list_page(db, cursor=None, limit=1)).items == (changed,)
+        assert (await endpoints.list_page(db, EVERYTHING, cursor=None, limit=1)).items == (changed,)
         assert await participants.site_of_resource(db, changed.id) == "site-alpha"
     with pytest.raises(Conflict):
         async with database.begin() as db:

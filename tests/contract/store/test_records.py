@@ -21,7 +21,7 @@ from tests.contract.store.rows import (
 from tests.support.patience import time_limit
 
 from fedcore.errors import Conflict, NotFound
-from fedhub.domain.access import Grant, Permission, Principal, PrincipalKind, Visibility
+from fedhub.domain.access import EVERYTHING, Grant, Permission, Principal, PrincipalKind, Visibility
 from fedhub.domain.models import OperationTarget
 from fedhub.domain.phases import OperationState
 from fedhub.store import certificates, charts, events, idempotency, operations, tokens
@@ -87,13 +87,18 @@ async def test_operations_are_paged_newest_first(database: Database) -> None:
         for number in range(1, 6):
             await operations.add(db, an_operation(number, *TARGETS, created_at=NOW))
         await operations.add(db, an_operation(6, federation_id=None))
-        first = await operations.list_page(db, cursor=None, limit=4)
-        rest = await operations.list_page(db, cursor=first.next_cursor, limit=4)
+        first = await operations.list_page(db, EVERYTHING, cursor=None, limit=4)
+        rest = await operations.list_page(db, EVERYTHING, cursor=first.next_cursor, limit=4)
         ids = [int(one.id[-1]) for one in first.items + rest.items]
         assert ids == [6, 5, 4, 3, 2, 1]
         assert rest.items[0].targets == TARGETS
         some = await operations.list_page(
-            db, federation_id="fed-credit", state=OperationState.RUNNING, cursor=None, limit=9
+            db,
+            EVERYTHING,
+            federation_id="fed-credit",
+            state=OperationState.RUNNING,
+            cursor=None,
+            limit=9,
         )
         assert len(some.items) == 5
 
@@ -277,7 +282,9 @@ async def test_a_certificate_is_listed_once_and_found(database: Database) -> Non
         await certificates.add(db, a_certificate(profile="other"))
         assert await certificates.find(db, "a1") == a_certificate()
         assert await certificates.find(db, "a2") is None
-        listed = await certificates.list_page(db, resource_ids=["p-9999"], cursor=None, limit=9)
+        listed = await certificates.list_page(
+            db, EVERYTHING, resource_ids=["p-9999"], cursor=None, limit=9
+        )
         assert listed.items == (a_certificate(),)
 
 
@@ -313,11 +320,12 @@ async def test_certificates_are_paged_newest_first(database: Database) -> None:
             expires = NOW + timedelta(days=number)
             row = a_certificate(f"a{number}", issued_at=NOW + number * SECOND, not_after=expires)
             await certificates.add(db, row)
-        first = await certificates.list_page(db, cursor=None, limit=3)
-        rest = await certificates.list_page(db, cursor=first.next_cursor, limit=3)
+        first = await certificates.list_page(db, EVERYTHING, cursor=None, limit=3)
+        rest = await certificates.list_page(db, EVERYTHING, cursor=first.next_cursor, limit=3)
         assert [one.serial for one in first.items + rest.items] == ["a3", "a2", "a1", "a0"]
         soon = await certificates.list_page(
             db,
+            EVERYTHING,
             site_id="site-alpha",
             resource_ids=["p-9999"],
             expiring_before=NOW + timedelta(days=2),
