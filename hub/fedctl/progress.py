@@ -32,6 +32,8 @@ from fedctl.wait_status import (
 )
 
 _BAR_WIDTH: Final = 16
+_BAR_MIN_COLUMNS: Final = 120
+"""A narrower terminal shows no bars: the words need the room."""
 _REMOVAL_DENIED: Final = "actions.remove"
 """Reason of a removal that the site's policy refuses: the rule's own name."""
 _PHASE_HINTS: Final[dict[str, str]] = {
@@ -51,13 +53,21 @@ class Display(Protocol):
 
 
 class LiveDisplay:
-    """A table with bars that redraws itself; the clock goes on between answers."""
+    """A table with bars that redraws itself; the clock goes on between answers.
+
+    ``started`` is where the clock begins, None for now.
+    """
 
     def __init__(
-        self, out: Console, timing: Timing, now: Callable[[], float] = time.monotonic
+        self,
+        out: Console,
+        timing: Timing,
+        now: Callable[[], float] = time.monotonic,
+        started: float | None = None,
     ) -> None:
         self._now = now
-        self._started = now()
+        self._started = now() if started is None else started
+        self._has_bars = out.width >= _BAR_MIN_COLUMNS
         self._finished: dict[str, float] = {}
         self._status = WaitStatus(Verdict.OPEN, (), "asking the hub")
         self._live = Live(
@@ -84,8 +94,10 @@ class LiveDisplay:
 
     def _draw(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-        for title in ("", "SITE", "PHASE", "STEPS", "TIME", "WHAT"):
-            table.add_column(title, overflow="fold", header_style="dim")
+        # Names keep to one line, or nobody could copy them: WHAT takes the room that is left.
+        for title in ("", "SITE", "PHASE", "STEPS", "TIME"):
+            table.add_column(title, no_wrap=True, overflow="ignore", header_style="dim")
+        table.add_column("WHAT", overflow="fold", header_style="dim")
         for resource in self._status.resources:
             end = self._finished.get(resource.name, self._now())
             table.add_row(
@@ -99,10 +111,11 @@ class LiveDisplay:
         note = Text(escape(self._status.note), style="yellow")
         return Group(table, note) if self._status.note else table
 
-    @staticmethod
-    def _steps(resource: ResourceProgress) -> RenderableType:
+    def _steps(self, resource: ResourceProgress) -> RenderableType:
         if not resource.step_count:
             return Text("")
+        if not self._has_bars:
+            return Text(f"{resource.steps_done}/{resource.step_count}")
         bar = ProgressBar(
             total=resource.step_count, completed=resource.steps_done, width=_BAR_WIDTH
         )
@@ -112,14 +125,20 @@ class LiveDisplay:
 
 
 class LineDisplay:
-    """One line whenever something changes, for logs and pipes."""
+    """One line whenever something changes, for logs and pipes.
+
+    ``started`` is where the clock begins, None for now.
+    """
 
     def __init__(
-        self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic
+        self,
+        write: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+        started: float | None = None,
     ) -> None:
         self._write = write
         self._now = now
-        self._started = now()
+        self._started = now() if started is None else started
         self._last_lines: dict[str, str] = {}
 
     def update(self, status: WaitStatus) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import yaml
 from rich.console import Console
@@ -71,8 +72,21 @@ def prepare_streams() -> None:
 def console(*, is_error: bool = False) -> Console:
     """Make a console that takes no markup and folds nothing when it is no terminal."""
     stream = sys.stderr if is_error else sys.stdout
-    width = None if stream.isatty() else _PIPE_WIDTH
+    width = _terminal_width(stream) if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
+
+
+def _terminal_width(stream: TextIO) -> int | None:
+    """Return the width that the system knows; rich takes every dumb terminal for 80 columns.
+
+    None leaves it to rich, which also takes COLUMNS.
+    """
+    if os.environ.get("COLUMNS", "").isdigit():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except OSError:
+        return None
 
 
 def print_line(text: str | Text = "", *, style: str = "", is_error: bool = False) -> None:

@@ -52,6 +52,15 @@ class Timing:
     """How long a wait that has ended may still ask for causes: its own limit has passed, and a
     person waits for the prompt."""
 
+    standing_limit_s: float = 15.0
+    """How long what waits for a person must stand still until a later start of the quickstart takes
+    it for what people left. A restarted party passes through ``Degraded`` for some seconds while
+    its pods become ready."""
+
+    probe_wait_limit_s: float = 10.0
+    """How long the quickstart waits for the routes of ready parties to be probed: an agent probes
+    some seconds after a proxy has taken its table. What is not reachable by then is said so."""
+
     process_start_limit_s: float = 60.0
     """Until a process of the quickstart is ready. A hub alone takes 3 s (``hub_start_s``); here ten
     processes start on perhaps two cores, and may have to compile their modules first."""

@@ -337,7 +337,7 @@ def test_a_machine_without_a_fit_python_is_told_so(tmp_path):
         (root / name).write_text("")
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh", "dirname", "cksum", "cat"):
+    for name in ("sh", "dirname", "cksum", "cat", "date"):
         tool = next(Path(d) / name for d in os.defpath.split(":") if (Path(d) / name).exists())
         (tools / name).symlink_to(tool)
     ended = subprocess.run(  # noqa: S603 - the launcher itself

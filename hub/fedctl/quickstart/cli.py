@@ -13,7 +13,7 @@ from fedctl.errors import CliError, ExitCode
 from fedctl.quickstart.options import Options, parse_options
 from fedctl.quickstart.processes import ProcessSupervisor
 from fedctl.quickstart.run import run
-from fedctl.quickstart.state_dir import StateDir, locked
+from fedctl.quickstart.state_dir import StateDir, locked, storage_errors
 from fedctl.render import prepare_streams, print_error, print_line
 from fedctl.timing import Timing
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_streams()
     options = parse_options(arguments)
     try:
-        with locked(options.state) as state_dir:
+        with locked(options.state) as state_dir, storage_errors(options.state):
             code = asyncio.run(_run(options, state_dir, Timing()))
     except CliError as error:
         print_error(error)

@@ -45,6 +45,12 @@ class Ports:
     sites: dict[str, SitePorts] = field(default_factory=dict)
 
 
+def kept_sites(path: Path) -> tuple[str, ...]:
+    """Return the sites of earlier starts, in their order; none before the first start."""
+    kept = _read(path)
+    return tuple(kept.sites) if kept is not None else ()
+
+
 def settle_ports(
     path: Path, sites: Sequence[str], *, first_port: int | None, timing: Timing
 ) -> Ports:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from fedctl.client import Client, path_of
-from fedctl.errors import CliError, ExitCode
+from fedctl.quickstart.paths import program
 from fedctl.quickstart.ports import LOOPBACK, SitePorts
 from fedctl.quickstart.processes import ManagedProcess, ProcessSupervisor
 from fedctl.quickstart.state_dir import StateDir
@@ -18,11 +16,6 @@ _KUBEFATE: Final = "kube-fate/kubefate"
 _FAST_CLUSTER: Final = ("--ready-delay=0.5-2", "--reload-delay=1-2")
 """A real cluster takes minutes, and its proxy 3 to 7 s. Here a step takes as long as it takes to
 see it."""
-
-
-def program(name: str) -> str:
-    """Return the path of a program of this environment."""
-    return str(Path(sys.prefix) / "bin" / name)
 
 
 def cluster(state_dir: StateDir, name: str, ports: SitePorts) -> ManagedProcess:
@@ -93,25 +86,12 @@ async def start(
 
 
 async def invite(state_dir: StateDir, client: Client, name: str) -> Invitation:
-    """Invite a site, unless its agent has joined in an earlier run."""
-    if (state_dir.site(name) / "agent" / "identity.json").exists():
-        await _check_joined(state_dir, client, name)
-        return Invitation()
+    """Invite a site and make its agent forget an earlier membership, which has ended.
+
+    An identity that is left over would keep ``fedagent run --join`` from joining.
+    """
     body = {"name": name, "labels": {"quickstart": "true"}}
     answer = (await client.request("POST", path_of("sites"), body=body)).body
+    state_dir.identity(name).unlink(missing_ok=True)
     options = (f"--join={answer['enrol_address']}", f"--ca-fingerprint={answer['ca_fingerprint']}")
     return Invitation(options, {"FEDAGENT_TOKEN": str(answer["token"])})
-
-
-async def _check_joined(state_dir: StateDir, client: Client, name: str) -> None:
-    """Raise CliError if the hub does not know a site whose agent has an identity."""
-    try:
-        await client.get(path_of("sites", name))
-    except CliError as error:
-        if error.code is not ExitCode.NOT_FOUND:
-            raise
-        raise CliError(
-            ExitCode.CONFLICT,
-            f"the agent of {name} joined another hub than the one in {state_dir.hub}",
-            hint=f"remove {state_dir.root} and start afresh",
-        ) from error

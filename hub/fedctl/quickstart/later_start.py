@@ -1,0 +1,63 @@
+"""What a later start says first: what it found, that it leaves it so, and the ways back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedcore.terminal_text import escape
+from fedctl.quickstart.example import ExampleNote
+from fedctl.quickstart.membership import Membership
+from fedctl.quickstart.paths import fedctl_command, short
+from fedctl.quickstart.state_dir import StateDir
+from fedctl.render import print_line
+from fedctl.resources import Json
+
+
+def print_kept(state_dir: StateDir, note: ExampleNote, federations: Sequence[Json]) -> None:
+    """Print each federation with its revision, and how to get the example again."""
+    print_line("Started before: nothing is applied, every federation stays as it is.")
+    for federation in federations:
+        print_line(f"  federation {escape(federation['name'])}: {state_of(federation, note)}")
+    kept = {federation["name"]: federation["revision"] for federation in federations}
+    if note.federation and note.federation not in kept:
+        print_line(f"  federation {escape(note.federation)} was removed and is not made again")
+    elif not federations:
+        print_line("  no federation is there, and none is made")
+    if note.federation and kept.get(note.federation) != note.revision:
+        print_line(
+            f"  for the example again: {fedctl_command()} apply -f {short(state_dir.example)}"
+        )
+
+
+def state_of(federation: Json, note: ExampleNote) -> str:
+    """Return the revision and the size of a federation, and how far it is from the example."""
+    count = federation["party_count"]
+    size = f"revision {federation['revision']}, {count} {'party' if count == 1 else 'parties'}"
+    if federation["removing"]:
+        return f"{size}, being removed"
+    if federation["name"] != note.federation:
+        return size
+    if federation["revision"] == note.revision:
+        return f"{size}, as the example made it"
+    return f"{size} (the example was revision {note.revision})" if note.revision else size
+
+
+def print_left_out(membership: Membership) -> None:
+    """Print which sites take no part in this start, why, and what to do about it."""
+    for plan in membership.plans:
+        if plan.left_out:
+            print_line(f"Site {plan.name} {plan.left_out}")
+    if membership.foreign:
+        names = ", ".join(map(escape, membership.foreign))
+        print_line(f"Not of this quickstart, so their agents are yours to start: {names}")
+
+
+def print_empty(membership: Membership, participants: Sequence[Json]) -> None:
+    """Print which sites that join now have no party: the example was for those of the start."""
+    used = {participant["site"] for participant in participants}
+    new = [plan.name for plan in membership.plans if plan.joins and plan.name not in used]
+    if new:
+        print_line(
+            f"New and without a party: {', '.join(new)}; name them in a federation's file and "
+            "apply it"
+        )
