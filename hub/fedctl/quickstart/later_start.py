@@ -24,9 +24,8 @@ def print_kept(state_dir: StateDir, note: ExampleNote, federations: Sequence[Jso
     elif not federations:
         print_line("  no federation is there, and none is made")
     if note.federation and kept.get(note.federation) != note.revision:
-        print_line(
-            f"  for the example again: {fedctl_command()} apply -f {short(state_dir.example)}"
-        )
+        print_line("  for the example again:")
+        print_line(f"    {fedctl_command()} apply -f {short(state_dir.example)}")
 
 
 def state_of(federation: Json, note: ExampleNote) -> str:
@@ -46,10 +45,12 @@ def print_left_out(membership: Membership) -> None:
     """Print which sites take no part in this start, why, and what to do about it."""
     for plan in membership.plans:
         if plan.left_out:
-            print_line(f"Site {plan.name} {plan.left_out}")
+            print_line(f"Site {plan.name} {plan.left_out} and stays out. To join it again, run")
+            print_line(f"  {plan.cure}")
+            print_line("  in another terminal, and start the quickstart again.")
     if membership.foreign:
         names = ", ".join(map(escape, membership.foreign))
-        print_line(f"Not of this quickstart, so their agents are yours to start: {names}")
+        print_line(f"Not of this quickstart (start their agents yourself): {names}")
 
 
 def print_empty(membership: Membership, participants: Sequence[Json]) -> None:
@@ -57,7 +58,5 @@ def print_empty(membership: Membership, participants: Sequence[Json]) -> None:
     used = {participant["site"] for participant in participants}
     new = [plan.name for plan in membership.plans if plan.joins and plan.name not in used]
     if new:
-        print_line(
-            f"New and without a party: {', '.join(new)}; name them in a federation's file and "
-            "apply it"
-        )
+        print_line(f"New and without a party: {', '.join(new)}. Name them in the federation's file")
+        print_line("  and apply it.")

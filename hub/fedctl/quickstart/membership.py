@@ -27,6 +27,7 @@ from fedctl.client import Client
 from fedctl.errors import CliError, ExitCode
 from fedctl.lookup import list_all
 from fedctl.quickstart.options import site_names
+from fedctl.quickstart.paths import fedctl_command
 from fedctl.quickstart.state_dir import StateDir
 from fedctl.resources import Json, kind_of
 
@@ -36,12 +37,16 @@ _REVOKED = "Revoked"
 
 @dataclass(frozen=True, slots=True)
 class SitePlan:
-    """What runs of one site; ``left_out`` says why its agent does not, empty where it does."""
+    """What runs of one site.
+
+    ``left_out`` says why its agent does not, empty where it does, and ``cure`` what brings it back.
+    """
 
     name: str
     has_cluster: bool = True
     joins: bool = False
     left_out: str = ""
+    cure: str = ""
 
     @property
     def has_agent(self) -> bool:
@@ -51,19 +56,18 @@ class SitePlan:
 
 def plan_site(name: str, at_hub: Json | None, *, has_identity: bool) -> SitePlan:
     """Decide about one site; ``at_hub`` is the hub's view of it, None where it has none."""
-    again = f"to join it again: fedctl site invite {name}, and start the quickstart again"
+    invite = f"{fedctl_command()} site invite {name}"
     if at_hub is None:
         if has_identity:
-            return SitePlan(name, has_cluster=False, left_out=f"was deleted; {again}")
+            return SitePlan(name, has_cluster=False, left_out="was deleted", cure=invite)
         return SitePlan(name, joins=True)
     if at_hub["state"] == _REVOKED:
-        return SitePlan(name, left_out=f"is revoked: its agent stays out; {again}")
+        return SitePlan(name, left_out="is revoked", cure=invite)
     if at_hub["state"] == _INVITED:
         return SitePlan(name, joins=not has_identity or at_hub["cluster_uid"] is None)
     if not has_identity:
-        cure = f"fedctl site revoke {name}, fedctl site invite {name}"
-        reason = f"has lost its agent's identity; {cure}, and start the quickstart again"
-        return SitePlan(name, left_out=reason)
+        cure = f"{fedctl_command()} site revoke {name}; {invite}"
+        return SitePlan(name, left_out="has lost its agent's identity", cure=cure)
     return SitePlan(name)
 
 
@@ -103,8 +107,8 @@ def check_count(count: int | None, membership: Membership) -> None:
             ExitCode.CONFLICT,
             f"--sites {count} would leave out {', '.join(beyond)}, which this state has, too",
             hint="leave --sites out for the sites of last time; to have fewer, start so, take "
-            "their parties out of the federation, then `fedctl site revoke` and `fedctl site "
-            "delete` each; or take another --state",
+            "their parties out of the federation, then `fedctl site revoke` and `fedctl delete "
+            "site` each; or take another --state",
         )
 
 

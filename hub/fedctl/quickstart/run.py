@@ -99,7 +99,7 @@ class Start:
             membership = await read_membership(client, self.state_dir, names)
             check_count(self.options.site_count, membership)
             if kept:
-                self.steps.add(f"Sites as last time: {', '.join(membership.running)}")
+                self.steps.add(_sites_of(membership, kept))
             later_start.print_left_out(membership)
             return await self._finish(client, Fleet(ports, membership, with_cluster), since)
 
@@ -231,6 +231,13 @@ class Start:
             guard = group.create_task(self.supervisor.fail_on_exit())
             yield
             guard.cancel()
+
+
+def _sites_of(membership: Membership, kept: tuple[str, ...]) -> str:
+    before = [name for name in membership.running if name in kept]
+    new = [name for name in membership.running if name not in kept]
+    added = f"; new: {', '.join(new)}" if new else ""
+    return f"Sites as last time: {', '.join(before) or 'none'}{added}"
 
 
 def _hub(state_dir: StateDir, ports: Ports) -> ManagedProcess:

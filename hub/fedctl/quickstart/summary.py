@@ -22,6 +22,9 @@ from fedctl.resources import kind_of
 _PROBED_TABLE: Final = "sni"
 """Traffic Server's: its entries can be probed by a TLS handshake. Nothing tells from outside where
 nginx and Pulsar would send a call (``fedhub.services.routes`` has probes of this table alone)."""
+_SENTINEL_PREFIX: Final = "sentinel."
+"""Of the entry that leads nowhere and keeps the table from being empty (``fedhub.planner.routes``).
+"""
 _COLUMNS: Final = ("PARTICIPANT", "SITE", "PHASE", "NAMESPACE", "ADDRESSES")
 _GAP: Final = "  "
 
@@ -41,7 +44,8 @@ async def print_federation(client: Client, federation: str) -> None:
     for line in participant_lines(rows, console().width):
         print_line(line)
     print_line()
-    print_line(route_summary(await read_routes(client, federation)))
+    for line in route_summary(await read_routes(client, federation)):
+        print_line(line)
 
 
 async def read_routes(client: Client, federation: str) -> list[Json]:
@@ -58,11 +62,11 @@ async def read_routes(client: Client, federation: str) -> list[Json]:
 
 def all_reachable(routes: Sequence[Json]) -> bool:
     """Return whether every route that can be probed is reachable."""
-    return all(
-        route["probe"] == ProbeState.REACHABLE
-        for route in routes
-        if route["table"] == _PROBED_TABLE
-    )
+    return all(route["probe"] == ProbeState.REACHABLE for route in routes if _can_be_probed(route))
+
+
+def _can_be_probed(route: Json) -> bool:
+    return route["table"] == _PROBED_TABLE and not route["key"].startswith(_SENTINEL_PREFIX)
 
 
 def _row(participant: Json, addresses: Sequence[Json]) -> list[str]:
@@ -109,14 +113,14 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[Text]:
     return lines
 
 
-def route_summary(routes: Sequence[Json]) -> str:
+def route_summary(routes: Sequence[Json]) -> tuple[str, str]:
     """Say how many routes are deployed, and how many of those that can be probed work."""
     deployed = sum(1 for route in routes if route["deployed"])
-    probed = [route for route in routes if route["table"] == _PROBED_TABLE]
+    probed = [route for route in routes if _can_be_probed(route)]
     reachable = sum(1 for route in probed if route["probe"] == ProbeState.REACHABLE)
     return (
-        f"{deployed} of {len(routes)} routes are in the sites' tables; "
-        f"{reachable} of {len(probed)} routes that can be probed are reachable."
+        f"{deployed} of {len(routes)} routes are in the sites' tables.",
+        f"{reachable} of {len(probed)} routes that can be probed are reachable.",
     )
 
 
