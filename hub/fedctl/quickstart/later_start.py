@@ -18,14 +18,20 @@ def print_kept(state_dir: StateDir, note: ExampleNote, federations: Sequence[Jso
     print_line("Started before: nothing is applied, every federation stays as it is.")
     for federation in federations:
         print_line(f"  federation {escape(federation['name'])}: {state_of(federation, note)}")
-    kept = {federation["name"]: federation["revision"] for federation in federations}
-    if note.federation and note.federation not in kept:
+    names = {federation["name"] for federation in federations}
+    if note.federation and note.federation not in names:
         print_line(f"  federation {escape(note.federation)} was removed and is not made again")
     elif not federations:
         print_line("  no federation is there, and none is made")
-    if note.federation and kept.get(note.federation) != note.revision:
+    if note.federation and not any(_is_example(federation, note) for federation in federations):
         print_line("  for the example again:")
         print_line(f"    {fedctl_command()} apply -f {short(state_dir.example)}")
+
+
+def _is_example(federation: Json, note: ExampleNote) -> bool:
+    """Return whether a federation is still as the first start made it."""
+    is_unchanged = (federation["name"], federation["revision"]) == (note.federation, note.revision)
+    return is_unchanged and not federation["removing"]
 
 
 def state_of(federation: Json, note: ExampleNote) -> str:
@@ -33,10 +39,10 @@ def state_of(federation: Json, note: ExampleNote) -> str:
     count = federation["party_count"]
     size = f"revision {federation['revision']}, {count} {'party' if count == 1 else 'parties'}"
     if federation["removing"]:
-        return f"{size}, being removed"
+        return f"{size}, being removed and not made again"
     if federation["name"] != note.federation:
         return size
-    if federation["revision"] == note.revision:
+    if _is_example(federation, note):
         return f"{size}, as the example made it"
     return f"{size} (the example was revision {note.revision})" if note.revision else size
 
