@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -223,6 +224,14 @@ async def test_a_process_that_dies_early_is_shown_with_its_last_lines(supervisor
         "no such \\x1b[31mdatabase",
     ]
     assert "hub.log" in caught.value.hint
+
+
+async def test_a_process_that_ends_on_a_full_disk_is_one_line(supervisor, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(CliError, match=r"hub ended with code 1: the disk .* is full") as caught:
+        await supervisor.start(managed(tmp_path, "raise SystemExit('sqlite3: disk is full')"))
+    assert caught.value.errors == ()
 
 
 async def test_a_process_that_is_never_ready_ends_the_start(reports, tmp_path):

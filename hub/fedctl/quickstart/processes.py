@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections import deque
@@ -24,6 +25,8 @@ from fedctl.timing import Timing
 
 _TAIL_LINES: Final = 15
 _TAIL_BYTES: Final = 16 * 1024
+_MIN_FREE_BYTES: Final = 1024 * 1024
+"""On a disk with less room an SQLite database cannot be written: its journal needs some, too."""
 _OUR_VARIABLES: Final = ("FEDHUB_", "FEDAGENT_", "FEDCTL_", "FEDSIM_")
 _PROXY_VARIABLES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "grpc_proxy"})
 _NO_BYTECODE_VARIABLE: Final = "PYTHONDONTWRITEBYTECODE"
@@ -62,7 +65,16 @@ class ManagedProcess:
         return f"ended with code {code}"
 
     def error(self, problem: str) -> CliError:
-        """Return an error about the process, with the last lines of its log."""
+        """Return an error about the process, with the last lines of its log.
+
+        On a full disk those lines are a traceback of SQLite's, or they could not be written.
+        """
+        if shutil.disk_usage(self.log.parent).free < _MIN_FREE_BYTES:
+            return CliError(
+                ExitCode.UNAVAILABLE,
+                f"{self.name} {problem}: the disk that holds {self.log.parent} is full",
+                hint="make room there and start again",
+            )
         return CliError(
             ExitCode.UNAVAILABLE,
             f"{self.name} {problem}",
