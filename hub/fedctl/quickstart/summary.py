@@ -44,8 +44,8 @@ async def print_federation(client: Client, federation: str) -> None:
     for line in participant_lines(rows, console().width):
         print_line(line)
     print_line()
-    for line in route_summary(await read_routes(client, federation)):
-        print_line(line)
+    for sentence in route_summary(await read_routes(client, federation)):
+        print_line(sentence)
 
 
 async def read_routes(client: Client, federation: str) -> list[Json]:
