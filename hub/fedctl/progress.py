@@ -32,8 +32,8 @@ from fedctl.wait_status import (
 )
 
 _BAR_WIDTH: Final = 16
-_BAR_MIN_COLUMNS: Final = 120
-"""A narrower terminal shows no bars: the words need the room."""
+_WIDE_COLUMNS: Final = 120
+"""A narrower terminal has no room for bars, nor for sentences beside the names."""
 _REMOVAL_DENIED: Final = "actions.remove"
 """Reason of a removal that the site's policy refuses: the rule's own name."""
 _PHASE_HINTS: Final[dict[str, str]] = {
@@ -67,7 +67,7 @@ class LiveDisplay:
     ) -> None:
         self._now = now
         self._started = now() if started is None else started
-        self._has_bars = out.width >= _BAR_MIN_COLUMNS
+        self._is_wide = out.width >= _WIDE_COLUMNS
         self._finished: dict[str, float] = {}
         self._status = WaitStatus(Verdict.OPEN, (), "asking the hub")
         self._live = Live(
@@ -94,27 +94,42 @@ class LiveDisplay:
 
     def _draw(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-        # Names keep to one line, or nobody could copy them: WHAT takes the room that is left.
+        # Names keep to one line, or nobody could copy them.
         for title in ("", "SITE", "PHASE", "STEPS", "TIME"):
             table.add_column(title, no_wrap=True, overflow="ignore", header_style="dim")
-        table.add_column("WHAT", overflow="fold", header_style="dim")
+        if self._is_wide:
+            table.add_column("WHAT", overflow="fold", header_style="dim")
         for resource in self._status.resources:
             end = self._finished.get(resource.name, self._now())
-            table.add_row(
+            cells: list[RenderableType] = [
                 escape(resource.name),
                 escape(resource.site),
                 styled(escape(resource.phase)),
                 self._steps(resource),
                 format_duration(end - self._started),
-                Text(activity_of(resource)),
-            )
+            ]
+            table.add_row(*cells, *([Text(activity_of(resource))] if self._is_wide else []))
         note = Text(escape(self._status.note), style="yellow")
-        return Group(table, note) if self._status.note else table
+        below = [] if self._is_wide else self._activities()
+        return Group(table, *below, *([note] if self._status.note else []))
+
+    def _activities(self) -> list[Text]:
+        """Return what each resource does, in one line each, cut where the terminal ends."""
+        return [
+            Text(
+                f"{escape(resource.name)}: {activity_of(resource)}",
+                style="dim",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+            for resource in self._status.resources
+            if activity_of(resource)
+        ]
 
     def _steps(self, resource: ResourceProgress) -> RenderableType:
         if not resource.step_count:
             return Text("")
-        if not self._has_bars:
+        if not self._is_wide:
             return Text(f"{resource.steps_done}/{resource.step_count}")
         bar = ProgressBar(
             total=resource.step_count, completed=resource.steps_done, width=_BAR_WIDTH

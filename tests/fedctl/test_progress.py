@@ -87,10 +87,14 @@ def test_the_live_table_ends_with_the_last_status_and_stops_the_clock_of_what_is
     assert "stalled" in table
 
 
-def test_a_narrow_live_table_wraps_what_is_said_and_never_a_name(clock):
+def test_a_narrow_live_table_cuts_what_is_said_and_never_a_name(clock):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80, color_system=None)
     display = LiveDisplay(console, Timing(live_refresh_interval_s=60.0), clock, started=-7.0)
     message = "the exchange has no address yet: its site has reported none " * 2
     display.close(opened(deploying(name="credit-risk/exchange", message=message)))
     assert "credit-risk/exchange  alpha  Deploying  3/8    7s" in screen.getvalue()
+    (line,) = [line for line in screen.getvalue().splitlines() if "install: " in line][-1:]
+    assert line.startswith("credit-risk/exchange: install: JobRunning: the exchange has no")
+    assert len(line.rstrip()) <= 80
+    assert line.rstrip().endswith("…")
