@@ -9,26 +9,26 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from fedcore.tasks import LoopHealth
-from fedhub.fleet.sessions import SessionRegistry
+from fedhub.fleet.agent_sessions import SessionRegistry
 
 
 class HubMetrics(Collector):
     """Sessions and loops of this process. No label names a site: their number has no bound."""
 
-    def __init__(self, fleet: SessionRegistry, loop_health: LoopHealth) -> None:
-        self._fleet = fleet
+    def __init__(self, registry: SessionRegistry, loop_health: LoopHealth) -> None:
+        self._registry = registry
         self._loop_health = loop_health
 
     def collect(self) -> Iterator[Metric]:
         """Yield the present figures."""
-        sessions = tuple(self._fleet)
+        sessions = tuple(self._registry)
         yield GaugeMetricFamily(
             "fedhub_sessions", "Agents connected to this process.", value=len(sessions)
         )
         yield GaugeMetricFamily(
             "fedhub_queued_frames",
             "Frames waiting for agents to read them.",
-            value=sum(session.queue.qsize() for session in sessions),
+            value=sum(session.stream.waiting_count for session in sessions),
         )
         age = GaugeMetricFamily(
             "fedhub_loop_age_seconds",

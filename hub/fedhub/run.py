@@ -7,12 +7,9 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from fedca.authority import Authority
 from fedca.names import ProfileName
@@ -28,21 +25,19 @@ from fedcore.tasks import LoopHealth
 from fedhub import loops
 from fedhub.api.app import build
 from fedhub.catalogue.load import load
+from fedhub.fleet.agent_sessions import SessionRegistry
+from fedhub.fleet.alerts import AlertThrottle
 from fedhub.fleet.documents import Notifier
-from fedhub.fleet.sessions import SessionRegistry
+from fedhub.fleet.rate_limit import EventRateLimiter
+from fedhub.instruments import Instruments
 from fedhub.metrics import HubMetrics
-from fedhub.services import presence
-from fedhub.services.access import ensure_admin_token
-from fedhub.services.context import HubContext
+from fedhub.server_identity import ServerIdentity, grpc_credentials, renew_certificates
+from fedhub.services import liveness
+from fedhub.services.context import Addresses, HubContext
+from fedhub.services.event_feed import EventFeed
 from fedhub.services.health import Health
-from fedhub.serving import (
-    ServerIdentity,
-    keep_certificates_fresh,
-    keep_trust_fresh,
-    serve_enrolment,
-    serve_link,
-    serve_rest,
-)
+from fedhub.services.tokens import ensure_admin_token
+from fedhub.serving import GrpcListener, bind_grpc, serve_enrolment, serve_link, serve_rest
 from fedhub.settings import HubSettings, bind_address
 from fedhub.store import hub as hub_store
 from fedhub.store.engine import open_database
@@ -50,8 +45,6 @@ from fedhub.store.ledger import SqlLedger
 from fedsql.engine import Database
 
 log = structlog.get_logger()
-CERTIFICATES_S: Final = 60.0
-TRUST_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,61 +68,114 @@ async def running_hub(
     clock = clock if clock is not None else SystemClock()
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        database = open_database(settings.effective_database_url())
+        loop_health = LoopHealth(clock)
+        appended = asyncio.Event()
+        instruments = Instruments()
+        database = open_database(
+            settings.effective_database_url(),
+            settings.timing.database,
+            appended=appended,
+            instruments=instruments,
+        )
         stack.push_async_callback(database.dispose)
         await database.migrate()
-        authority, tokens = await _authority(settings, database, clock)
-        async with database.begin() as db:
-            hub_id = await hub_store.get_or_create_identity(db)
-        loop_health = LoopHealth(clock)
-        fleet = SessionRegistry(clock, heartbeat_interval_s=settings.heartbeat_interval_s)
-        identity = ServerIdentity(authority, clock, settings.state, ProfileName.HUB)
-        console = ServerIdentity(authority, clock, settings.state, ProfileName.CONSOLE)
-        await identity.renew_if_due()
-        await console.renew_if_due()
-        link_host, link_port = bind_address(settings.link_listen)
-        enrol_host, enrol_port = bind_address(settings.enrol_listen)
-        hub = HubContext(
-            hub_id=hub_id,
-            replica_id=new_id(),
-            database=database,
-            clock=clock,
-            catalogue=load(settings.catalogue_dirs),
-            authority=authority,
-            join_tokens=tokens,
-            fleet=fleet,
-            notifier=Notifier(database, fleet),
-            link_address="",
-            enrol_address="",
-            lease=timedelta(seconds=limits.LEASE_INTERVALS * settings.heartbeat_interval_s),
-        )
-        await presence.begin(hub)
-        stack.push_async_callback(presence.end, hub)
-        port = await stack.enter_async_context(
-            serve_link(hub, identity, f"{link_host}:{link_port}")
-        )
-        hub.link_address = settings.public_address(port)
-        port = await stack.enter_async_context(
-            serve_enrolment(hub, identity, f"{enrol_host}:{enrol_port}")
-        )
-        hub.enrol_address = settings.public_address(port)
-        registry = CollectorRegistry()
-        registry.register(HubMetrics(fleet, loop_health))
-        app = build(hub, Health(database, loop_health), registry)
+        ports = await _bind(settings, database, clock)
+        # For a start that fails before they are served.
+        stack.push_async_callback(ports.close)
+        hub = await _hub_context(settings, ports, database, clock, instruments)
+        await liveness.start(hub)
+        stack.push_async_callback(liveness.stop, hub)
+        await stack.enter_async_context(serve_link(hub, ports.link))
+        await stack.enter_async_context(serve_enrolment(hub, ports.enrol))
+        instruments.registry.register(HubMetrics(hub.registry, loop_health))
         host, rest_port = bind_address(settings.listen)
         rest_port, context = await stack.enter_async_context(
-            serve_rest(app, console, host, rest_port)
+            serve_rest(
+                build(hub, Health(database, loop_health)),
+                ports.console_identity,
+                host,
+                rest_port,
+                hub.timing,
+            )
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        work = {
-            **loops.work_of(hub, loop_health),
-            "certificates": loops.Work(
-                lambda: keep_certificates_fresh(identity, console, context), CERTIFICATES_S
+        work = loops.work_of(
+            hub,
+            loop_health,
+            renew_certificates=lambda: renew_certificates(
+                ports.hub_identity, ports.console_identity, context, instruments
             ),
-            "trust": loops.Work(lambda: keep_trust_fresh(hub), TRUST_S),
-        }
+            events_appended=appended,
+        )
         stack.callback(_cancel, loops.start(group, work, loop_health))
         yield await _describe(settings, hub, loop_health, rest_port)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    """What is there before the hub is put together: its authority, identities and gRPC ports."""
+
+    authority: Authority
+    join_tokens: JoinTokens
+    hub_identity: ServerIdentity
+    console_identity: ServerIdentity
+    link: GrpcListener
+    enrol: GrpcListener
+
+    async def close(self) -> None:
+        """Free the ports; after they were served this does nothing."""
+        for listener in (self.link, self.enrol):
+            await listener.server.stop(None)
+
+
+async def _bind(settings: HubSettings, database: Database, clock: Clock) -> _Ports:
+    authority, tokens = await _authority(settings, database, clock)
+    hub_identity = ServerIdentity(authority, clock, settings.state, ProfileName.HUB)
+    console_identity = ServerIdentity(authority, clock, settings.state, ProfileName.CONSOLE)
+    await hub_identity.renew_if_due()
+    await console_identity.renew_if_due()
+    link = bind_grpc(
+        settings.link_listen, grpc_credentials(hub_identity, authority.agents_anchor_pem)
+    )
+    enrol = bind_grpc(
+        settings.enrol_listen,
+        grpc_credentials(hub_identity, None),
+        limits.MAX_ENROL_MESSAGE_BYTES,
+    )
+    return _Ports(authority, tokens, hub_identity, console_identity, link, enrol)
+
+
+async def _hub_context(
+    settings: HubSettings,
+    ports: _Ports,
+    database: Database,
+    clock: Clock,
+    instruments: Instruments,
+) -> HubContext:
+    async with database.begin() as db:
+        hub_id = await hub_store.get_or_create_identity(db)
+    timing = settings.timing
+    registry = SessionRegistry(clock, timing)
+    return HubContext(
+        hub_id=hub_id,
+        replica_id=new_id(),
+        addresses=Addresses(
+            link=settings.public_address(ports.link.port),
+            enrol=settings.public_address(ports.enrol.port),
+        ),
+        database=database,
+        clock=clock,
+        timing=timing,
+        instruments=instruments,
+        catalogue=load(settings.catalogue_dirs),
+        authority=ports.authority,
+        join_tokens=ports.join_tokens,
+        registry=registry,
+        notifier=Notifier(database, registry, clock=clock, instruments=instruments),
+        alerts=AlertThrottle(clock, timing.alert_pause_s),
+        event_rates=EventRateLimiter(clock),
+        event_feed=EventFeed(database),
+    )
 
 
 def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -166,8 +212,8 @@ async def _describe(
     ca_file.write_bytes(hub.authority.trust_bundle().roots_pem)
     return RunningHub(
         url=f"https://{settings.public_address(rest_port)}",
-        enrol_address=hub.enrol_address,
-        link_address=hub.link_address,
+        enrol_address=hub.addresses.enrol,
+        link_address=hub.addresses.link,
         ca_file=ca_file,
         token_file=token_file,
         hub=hub,

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedca.settings import DEFAULT_TRUST_DOMAIN
-from fedcore import limits
 from fedcore.network import is_ip
+from fedhub.timing import HubTiming
 
 
 def bind_address(text: str) -> tuple[str, int]:
@@ -35,7 +35,9 @@ ListenAddress = Annotated[str, AfterValidator(_checked)]
 class HubSettings(BaseSettings):
     """What an operator decides about the hub."""
 
-    model_config = SettingsConfigDict(env_prefix="FEDHUB_", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="FEDHUB_", env_nested_delimiter="__", extra="forbid"
+    )
 
     state: Annotated[
         Path, Field(description="Folder of the hub's files: database, CA key, admin token.")
@@ -64,9 +66,10 @@ class HubSettings(BaseSettings):
     catalogue_dirs: Annotated[
         tuple[Path, ...], Field(description="Folders with more release files (YAML).")
     ] = ()
-    heartbeat_interval_s: Annotated[
-        float, Field(gt=0, le=limits.HEARTBEAT_MAX_INTERVAL_S, description="Seconds.")
-    ] = float(limits.HEARTBEAT_INTERVAL_S)
+    timing: Annotated[
+        HubTiming,
+        Field(description="Waits; FEDHUB_TIMING__<FIELD> sets one, fedhub/timing.py tells each."),
+    ] = HubTiming()
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
     def effective_database_url(self) -> str:

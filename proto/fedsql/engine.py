@@ -8,9 +8,10 @@ wait for the writer nor hold it up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +52,9 @@ class Schema:
 
     session_class: type[Session] = Session
 
+    session_info: Mapping[str, Any] = field(default_factory=dict)
+    """What each session carries in its ``info``."""
+
 
 class Database:
     """One SQL database: ``sqlite:///path/to/file`` or ``postgresql://user@host/name``.
@@ -58,12 +62,22 @@ class Database:
     A connection that fails, a lock that does not come and a pool that is empty are raised as
     ``Unavailable``, broken constraints as ``Conflict``; in each case nothing was stored. Only a
     commit whose answer got lost may have been carried out: callers can repeat what they do.
+
+    ``observe_wait`` hears how long each transaction (``read`` or ``write``) waited to begin.
     """
 
-    def __init__(self, url: str, schema: Schema, timing: DatabaseTiming) -> None:
+    def __init__(
+        self,
+        url: str,
+        schema: Schema,
+        timing: DatabaseTiming,
+        *,
+        observe_wait: Callable[[str, float], None] = lambda _mode, _seconds: None,
+    ) -> None:
         self._url = _with_driver(url)
         self._schema = schema
         self._timing = timing
+        self._observe_wait = observe_wait
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self._writer = self._sqlite_engine(write=True) if self.is_sqlite else self._postgres()
         self._reader = (
@@ -73,8 +87,8 @@ class Database:
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
         )
-        self.sessions = _sessions(self._writer, schema.session_class)
-        self._read_sessions = _sessions(self._reader, schema.session_class)
+        self.sessions = _sessions(self._writer, schema)
+        self._read_sessions = _sessions(self._reader, schema)
         self._writing: set[asyncio.Task[Any]] = set()
         # The pool alone would let a newcomer take the writer before those who wait for it.
         self._turn = asyncio.Lock() if self.is_sqlite else nullcontext()
@@ -115,7 +129,7 @@ class Database:
             raise Internal("a transaction was begun inside another one of the same task")
         self._writing.add(task)
         try:
-            async with self._transaction(self.sessions, turn=self._turn) as db:
+            async with self._transaction(self.sessions, "write", turn=self._turn) as db:
                 yield db
                 await db.commit()
         finally:
@@ -124,20 +138,23 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Open a read-only transaction: everything in it is seen as of its first query."""
-        async with self._transaction(self._read_sessions, turn=nullcontext()) as db:
+        async with self._transaction(self._read_sessions, "read", turn=nullcontext()) as db:
             yield db
 
     @asynccontextmanager
     async def _transaction(
         self,
         sessions: async_sessionmaker[AsyncSession],
+        mode: str,
         *,
         turn: AbstractAsyncContextManager[None],
     ) -> AsyncIterator[AsyncSession]:
         limit = asyncio.timeout(self._timing.transaction_limit_s)
+        asked_at = time.monotonic()
         try:
             async with limit, turn, sessions() as db:
                 await _connect(db)
+                self._observe_wait(mode, time.monotonic() - asked_at)
                 yield db
         except SQLAlchemyError as error:
             translated = translate(error)
@@ -216,11 +233,13 @@ def _milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
 
 
-def _sessions(
-    engine: AsyncEngine, session_class: type[Session]
-) -> async_sessionmaker[AsyncSession]:
+def _sessions(engine: AsyncEngine, schema: Schema) -> async_sessionmaker[AsyncSession]:
     return async_sessionmaker(
-        engine, sync_session_class=session_class, expire_on_commit=False, autoflush=False
+        engine,
+        sync_session_class=schema.session_class,
+        info=dict(schema.session_info),
+        expire_on_commit=False,
+        autoflush=False,
     )
 
 

@@ -129,8 +129,9 @@ async def slow_lab(tmp_path, hub_template):
 
 
 def use_up(lab, agent, left=0):
-    quota = lab.hub.fleet.quota
-    assert quota.take(agent.site_id, quota._left_of(agent.site_id) - left)
+    rate = lab.hub.event_rates.of_site(agent.site_id)
+    rate.give_back(limits.SITE_EVENTS_PER_HOUR)
+    assert rate.try_take(limits.SITE_EVENTS_PER_HOUR - left)
 
 
 async def test_what_exceeds_a_sites_quota_waits_unacknowledged_and_goes_on_by_itself(slow_lab):
@@ -203,16 +204,16 @@ async def test_a_site_that_changes_its_phase_for_ever_does_not_fill_the_record(l
 
 def test_a_quota_refills_evenly_and_never_beyond_its_size():
     clock = ManualClock()
-    quota = EventRateLimiter(clock)
+    rate = EventRateLimiter(clock).of_site("s")
     size = limits.SITE_EVENTS_PER_HOUR
-    assert quota.take("s", size)
-    assert not quota.take("s", 1)
+    assert rate.try_take(size)
+    assert not rate.try_take(1)
     clock.advance(HOUR_S / 2)
-    assert not quota.take("s", size / 2 + 1)
-    assert quota.take("s", size / 2)
+    assert not rate.try_take(size / 2 + 1)
+    assert rate.try_take(size / 2)
     clock.advance(HOUR_S * 10)
-    assert quota.take("s", size)
-    assert not quota.take("s", 1)
+    assert rate.try_take(size)
+    assert not rate.try_take(1)
 
 
 def test_large_events_are_charged_by_their_size():

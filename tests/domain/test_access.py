@@ -71,6 +71,8 @@ def test_grants_add_up():
         {"site-alpha"},
     )
     assert visible(who, MANAGE).federation_ids == frozenset()
+    with pytest.raises(Denied, match="ada may not manage_charts"):
+        visible(who, Permission.MANAGE_CHARTS)
 
 
 def test_who_may_read_a_resource_hears_that_it_may_not_change_it():

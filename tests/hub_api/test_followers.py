@@ -8,7 +8,7 @@ import pytest
 from fedcore import limits
 from fedhub.api.events import PIECE_BYTES, pieces
 from fedhub.domain.models import Event
-from fedhub.services.events import ToldEvent
+from fedhub.services.event_feed import NamedEvent
 
 
 async def test_a_follower_too_many_is_told_to_come_later(lab):
@@ -34,7 +34,7 @@ def test_what_a_follower_gets_is_written_in_bounded_pieces():
         message="m" * 100_000,
         facts={},
     )
-    found = list(pieces([ToldEvent(event, None)] * 5))
+    found = list(pieces([NamedEvent(event, None)] * 5))
     assert all(len(piece) <= PIECE_BYTES for piece in found)
     assert b"".join(found).count(b"\n") == 5
     assert list(pieces([])) == []

@@ -15,7 +15,7 @@ from fedcore.errors import Unavailable
 from fedhub import serving
 from fedhub.api.app import ROUTES
 from fedhub.domain.access import Permission
-from fedhub.services.access import hash_token
+from fedhub.services.tokens import hash_token
 from fedhub.store import tokens
 from fedweb import routes as web_routes
 

@@ -9,7 +9,6 @@ from fedcore.errors import Denied, ErrorCode, FedError, Invalid
 from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
 from fedhub.fleet.admission import (
-    PROBE_S,
     CurrentSession,
     PeerIdentity,
     Verdict,
@@ -18,6 +17,7 @@ from fedhub.fleet.admission import (
 )
 from fedproto.agent.v1 import link_pb2
 
+ALIVE_S = 20.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -54,40 +54,41 @@ def site(**changes):
 ME = PeerIdentity(site_id="site-1", agent_id="a1", serial="01")
 
 
+def admit(hello, identity, site, current_session):
+    return decide_admission(hello, identity, site, current_session, alive_limit_s=ALIVE_S)
+
+
 def test_the_first_session_is_admitted():
-    assert decide_admission(hello(), ME, site(cluster_uid=None), None) is Verdict.ADMIT
+    assert admit(hello(), ME, site(cluster_uid=None), None) is Verdict.ADMIT
 
 
 def test_the_same_instance_takes_over_at_once():
-    assert decide_admission(hello(), ME, site(), CurrentSession("i1", 0.0, 15.0)) is Verdict.ADMIT
+    assert admit(hello(), ME, site(), CurrentSession("i1", 0.0)) is Verdict.ADMIT
 
 
 def test_another_instance_waits_while_the_older_one_lives():
     newcomer = hello(instance_id="i2")
-    assert (
-        decide_admission(newcomer, ME, site(), CurrentSession("i1", 15.0 + PROBE_S, 15.0))
-        is Verdict.WAIT
-    )
+    assert admit(newcomer, ME, site(), CurrentSession("i1", ALIVE_S)) is Verdict.WAIT
 
 
 def test_another_instance_takes_over_from_a_silent_one():
     newcomer = hello(instance_id="i2")
-    current_session = CurrentSession("i1", 15.1 + PROBE_S, 15.0)
-    assert decide_admission(newcomer, ME, site(), current_session) is Verdict.ADMIT
+    current_session = CurrentSession("i1", ALIVE_S + 0.1)
+    assert admit(newcomer, ME, site(), current_session) is Verdict.ADMIT
 
 
 def test_the_same_identity_from_another_cluster_is_a_duplicate_even_if_nobody_is_connected():
-    assert decide_admission(hello(cluster_uid="c2"), ME, site(), None) is Verdict.DUPLICATE
+    assert admit(hello(cluster_uid="c2"), ME, site(), None) is Verdict.DUPLICATE
 
 
 def test_a_revoked_site_is_denied():
     with pytest.raises(Denied):
-        decide_admission(hello(), ME, site(state=SiteState.REVOKED), None)
+        admit(hello(), ME, site(state=SiteState.REVOKED), None)
 
 
 def test_an_agent_that_was_replaced_is_denied():
     with pytest.raises(Denied):
-        decide_admission(hello(), ME, site(agent_id="a2"), None)
+        admit(hello(), ME, site(agent_id="a2"), None)
 
 
 @pytest.mark.parametrize("field", ["instance_id", "cluster_uid", "spool_id", "boot_id"])

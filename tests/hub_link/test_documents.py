@@ -4,12 +4,15 @@ import asyncio
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 
 import grpc
 import pytest
 from tests.support.hub import federation, party
+from tests.support.principals import administrator
 
 from fedcore.errors import ErrorCode
+from fedhub.services import federations
 from fedproto.agent.v1 import command_pb2, link_pb2, status_pb2
 
 
@@ -84,21 +87,27 @@ async def test_what_is_gone_is_forgotten_at_the_agent_also_after_a_reconnect(lab
     await session.holds(lambda held: len(held) == 1, "the endpoint alone")
 
 
+class DeafNotifier:
+    """That of a replica to which the sites are not connected."""
+
+    def mark_stale(self, site_ids):
+        pass
+
+
 async def test_a_document_changed_while_no_session_lived_is_found_by_the_poll(lab):
     """The wake-up gets lost: a commit of another replica."""
     hq = await lab.connect("hq")
     await lab.connect("alpha")
-    lab.hub.notifier.changed = lambda _sites: None
-    await lab.rest.apply(federation([party(9999, "alpha")]))
+    other_replica = replace(lab.hub, notifier=DeafNotifier())
+    await federations.apply(other_replica, administrator(), federation([party(9999, "alpha")]))
     await hq.live.holds(lambda held: len(held) == 2)
 
 
 async def test_an_agent_that_reads_nothing_holds_up_nobody(lab):
-    slow = lab.hub.fleet
     hq = await lab.connect("hq")
     alpha = await lab.connect("alpha")
-    session = slow.of_site(hq.site_id)
-    while session.offer(link_pb2.HubFrame()):
+    session = lab.hub.registry.of_site(hq.site_id)
+    while session.stream.offer(link_pb2.HubFrame()):
         pass
     await lab.rest.apply(federation([party(9999, "alpha")]))
     await alpha.live.holds(lambda held: len(held) == 1)

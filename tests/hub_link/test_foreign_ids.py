@@ -14,7 +14,7 @@ from tests.support.hub import federation, party
 from fedca.csr import make_csr_pem
 from fedca.keys import make_private_key
 from fedcore.errors import ErrorCode, FedError
-from fedhub.store import documents, sessions, sites
+from fedhub.store import agent_sessions, documents, sites
 from fedhub.store.tables import StatusTable, table_of
 from fedproto.agent.v1 import certificate_pb2, link_pb2, status_pb2
 
@@ -81,7 +81,7 @@ async def everything_about(lab, agent):
         .order_by(STATUS.c.resource_id)
     )
     async with lab.hub.database.read() as db:
-        session = await sessions.get(db, agent.agent_id)
+        session = await agent_sessions.get(db, agent.agent_id)
         site = await sites.get(db, agent.site_id)
         kept = await documents.of_site(db, agent.site_id)
         found = [

@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 from tests.support.hub import ManualClock, federation, party, running_test_hub
-from tests.support.patience import time_limit
+from tests.support.patience import until
 
 from fedca.csr import make_csr_pem
 from fedca.issuing import IssueRequest
@@ -13,8 +13,8 @@ from fedca.keys import make_private_key, private_key_pem
 from fedca.names import ProfileName, Subject
 from fedcore.errors import ErrorCode, FedError
 from fedcore.ids import new_id
-from fedhub.services import presence
-from fedhub.services.presence import Sweeper
+from fedhub.services.liveness import SessionSweeper
+from fedhub.timing import HubTiming
 from fedproto.agent.v1 import link_pb2, status_pb2
 from fedproto.transport import error_from_rpc
 
@@ -115,7 +115,7 @@ async def test_two_hellos_at_once_leave_the_newer_one_alive(lab):
         if session is not newest:
             await session.end()
     await newest.beat()
-    assert len(lab.hub.fleet) == 1
+    assert len(lab.hub.registry) == 1
     await newest.close()
 
 
@@ -186,7 +186,7 @@ async def test_a_certificate_of_another_profile_opens_no_session(lab, profile):
     key_pem, chain_pem = await issued(lab, profile, subject)
     agent.channel = agent.open_channel(key_pem=key_pem, chain_pem=chain_pem)
     assert (await refusal(agent.open())).code is not None
-    assert len(lab.hub.fleet) == 0
+    assert len(lab.hub.registry) == 0
 
 
 async def test_no_certificate_and_one_of_a_foreign_authority_open_no_session(
@@ -203,7 +203,7 @@ async def test_no_certificate_and_one_of_a_foreign_authority_open_no_session(
             key_pem=private_key_pem(stranger.key), chain_pem=stranger.chain_pem
         )
         assert (await refusal(agent.open())).code is not None
-    assert len(lab.hub.fleet) == 0
+    assert len(lab.hub.registry) == 0
 
 
 async def test_a_first_frame_that_is_no_hello_is_refused(lab):
@@ -220,11 +220,11 @@ async def test_a_broken_stream_shows_at_once_and_offline_only_after_the_lease(sl
     await lab.rest.until(
         "/api/v1/sites/alpha", lambda site: site["state"] == "Disconnected", "Disconnected"
     )
-    sweeper = Sweeper(lab.hub)
+    sweeper = SessionSweeper(lab.hub)
     clock.advance(100)
     await sweeper.turn()
     site = await lab.rest.get("/api/v1/sites/alpha")
-    assert site["state"] == "Disconnected", "the holiday after a start of the hub"
+    assert site["state"] == "Disconnected", "the grace period after a start of the hub"
     clock.advance(100)
     await sweeper.turn()
     assert (await lab.rest.get("/api/v1/sites/alpha"))["state"] == "Offline"
@@ -274,26 +274,16 @@ async def test_an_agent_that_joined_learns_roots_that_it_does_not_know(lab):
     await session.close()
 
 
-async def test_an_end_is_noted_though_the_call_is_cancelled_while_it_ends(lab, monkeypatch):
-    agent = await lab.connect("alpha")
-    reached, go_on = asyncio.Event(), asyncio.Event()
-    close_session = presence.close_session
-
-    async def slow(*given):
-        reached.set()
-        await go_on.wait()
-        await close_session(*given)
-
-    async def nothing(*_given):
-        """The sweep would mend it some seconds later."""
-
-    monkeypatch.setattr(presence, "close_session", slow)
-    monkeypatch.setattr(presence.Sweeper, "_close_orphan", nothing)
-    await agent.live.stream.done_writing()
-    async with time_limit():
-        await reached.wait()
-    agent.live.stream.cancel()
-    await agent.close()
-    await asyncio.sleep(0.1)
-    go_on.set()
-    await lab.rest.until("/api/v1/sites/alpha", lambda site: site["state"] == "Disconnected")
+async def test_an_end_is_noted_though_the_call_is_cancelled_while_it_ends(tmp_path, hub_template):
+    # The sweep would mend it some seconds later.
+    timing = HubTiming(sweep_s=3_600.0)
+    async with running_test_hub(tmp_path, template=hub_template, timing=timing) as lab:
+        agent = await lab.connect("alpha")
+        async with lab.hub.database.begin():
+            # The end waits for the database's only writer.
+            await agent.live.stream.done_writing()
+            await until(lambda: not len(lab.hub.registry))
+            agent.live.stream.cancel()
+            await agent.close()
+            await asyncio.sleep(0.1)
+        await lab.rest.until("/api/v1/sites/alpha", lambda site: site["state"] == "Disconnected")

@@ -11,7 +11,7 @@ from fedca.names import ProfileName
 from fedca.sealing import Sealer
 from fedca.settings import AuthoritySettings
 from fedcore.errors import Unavailable
-from fedhub.serving import ServerIdentity, _Certificates
+from fedhub.server_identity import GrpcCertificates, ServerIdentity
 from fedhub.settings import HubSettings, bind_address
 
 
@@ -32,7 +32,7 @@ async def identity(tmp_path):
 async def test_a_port_is_given_a_configuration_only_when_it_changed(identity):
     """gRPC crashes when it is given a new one at each of many handshakes at once."""
     hub, clock = identity
-    certificates = _Certificates(hub, hub.authority.agents_anchor_pem)
+    certificates = GrpcCertificates(hub, hub.authority.agents_anchor_pem)
     assert certificates.first() is not None
     assert certificates.fetch() is None
     await hub.renew_if_due()

@@ -133,7 +133,7 @@ RECORDS = [
     (tables.StatusTable, models.StoredStatus),
     (tables.ChartTable, models.Chart),
     (tables.CertificateTable, models.SiteCertificate),
-    (tables.SessionTable, models.Session),
+    (tables.AgentSessionTable, models.AgentSession),
     (ledger_tables.AuthorityTable, ca_records.AuthorityRecord),
     (ledger_tables.IssuanceTable, ca_records.IssuanceRecord),
     (ledger_tables.JoinTokenTable, ca_records.TokenRecord),

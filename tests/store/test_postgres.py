@@ -21,7 +21,7 @@ from tests.support.patience import time_limit
 from tests.support.postgres import PostgresCluster, postgres_database, running_postgres
 
 from fedcore.errors import Invalid, Unavailable
-from fedhub.store import documents, events, federations, sessions, sites
+from fedhub.store import agent_sessions, documents, events, federations, sites
 from fedsql.engine import Database
 
 pytestmark = pytest.mark.postgres
@@ -176,13 +176,13 @@ async def test_a_new_session_waits_for_what_the_old_one_is_storing(database: Dat
     async def opened() -> int:
         async with database.begin() as db:
             names = {"site_id": "site-alpha", "replica_id": "r", "session_id": "s"}
-            return await sessions.open(
+            return await agent_sessions.open(
                 db, agent_id="agent-1", instance_id="i", cluster_uid="c", at=NOW, **names
             )
 
     async def store() -> None:
         async with database.begin() as db:
-            await sessions.check_epoch(db, "agent-1", 1)
+            await agent_sessions.check_epoch(db, "agent-1", 1)
             checked.set()
             await asyncio.sleep(0.05)
             await events.append_from_agent(db, "agent-1", "spool-1", spooled(1))

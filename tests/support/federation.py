@@ -39,6 +39,7 @@ from fedcore.clock import Clock
 from fedhub.run import RunningHub, running_hub
 from fedhub.settings import HubSettings
 from fedhub.store.engine import open_database
+from fedhub.timing import HubTiming
 
 DOMAIN = "credit.example.com"
 NAME = "credit"
@@ -101,8 +102,7 @@ class Federation:
             listen=f"127.0.0.1:{rest}",
             enrol_listen=f"127.0.0.1:{enrol}",
             link_listen=f"127.0.0.1:{link}",
-            heartbeat_interval_s=heartbeat_s,
-            **(hub_settings or {}),
+            **{"timing": HubTiming(heartbeat_interval_s=heartbeat_s), **(hub_settings or {})},
         )
         self.hub: Lifecycle = Part("hub", lambda: running_hub(self.hub_settings, clock=self.clock))
 

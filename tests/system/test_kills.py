@@ -150,10 +150,10 @@ async def test_an_agent_killed_at_random_moments(tmp_path: Path, seed: int) -> N
 
 
 HUB_POINTS = (
-    DyingPoint("fedhub.services.agents:open_session"),
-    DyingPoint("fedhub.services.agents:open_session", after=True),
+    DyingPoint("fedhub.services.agent_sessions:open_session"),
+    DyingPoint("fedhub.services.agent_sessions:open_session", after=True),
     DyingPoint("fedhub.fleet.documents:to_wire"),
-    DyingPoint("fedhub.fleet.sessions:LiveSession.send", after=True),
+    DyingPoint("fedhub.fleet.frame_stream:FrameStream.send", after=True),
     DyingPoint("fedhub.services.reports:receive_statuses"),
     DyingPoint("fedhub.services.reports:receive_statuses", after=True),
     DyingPoint("fedhub.services.reports:receive_events"),

@@ -29,8 +29,7 @@ from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.timing import AgentTiming
 from fedcore import limits
 from fedcore.tasks import LoopHealth, TaskTiming, run_periodically
-from fedhub import loops
-from fedhub.services import standstill
+from fedhub.timing import HubTiming
 from fedlink.connection import HubConnection
 from fedlink.identity import Identity
 
@@ -43,7 +42,8 @@ TICK_IS_S = 1.0
 QUICK_S = 0.1
 NAMED_WITHIN_S = 60.0
 START = datetime(2030, 1, 1, tzinfo=UTC)
-HEARTBEAT_INTERVALS = standstill.HEARTBEAT_INTERVALS
+HUB_TIMING = HubTiming(heartbeat_interval_s=0.3, late_heartbeat_intervals=10, work_limit_s=2.0)
+"""Limits well below the lease, which ends a session, and above the pauses of a loaded machine."""
 
 WATCHES = (
     "watch.deployments.fate-exchange",
@@ -72,11 +72,12 @@ AGENT = {
 HUB = (
     "certificates",
     "documents",
+    "events",
     "heartbeats",
     "idempotency",
     "sweep",
     "trust",
-    "watchman",
+    "monitor",
 )
 
 
@@ -157,14 +158,15 @@ async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
         for where, value in {
             "fedhub.run.LoopHealth": PULSING,
             "fedcore.limits.LEASE_INTERVALS": 20,
-            "fedhub.services.standstill.HEARTBEAT_INTERVALS": 20,
             "fedagent.reconcile.manager.run_periodically": gate.periodically,
             "fedlink.connection.run_periodically": gate.periodically,
             "fedhub.loops.run_periodically": gate.periodically,
         }.items():
             patch.setattr(where, value)
         folder = tmp_path_factory.mktemp("loops")
-        opened = Federation(folder, sites=("hq",), heartbeat_s=0.3, timing=timing)
+        opened = Federation(
+            folder, sites=("hq",), hub_settings={"timing": HUB_TIMING}, timing=timing
+        )
         async with opened as federation:
             await federation.apply(federation.intent(()))
             await federation.wait_ready()
@@ -234,8 +236,6 @@ async def test_a_loop_of_the_agent_that_stops_is_a_finding_of_its_site(
 ) -> None:
     if loop == "link.renewal":
         force_renewals(monkeypatch)
-    if loop == "link.heartbeats":
-        monkeypatch.setattr(standstill, "HEARTBEAT_INTERVALS", 3)
     if AGENT[loop]:
         gate.put_before(monkeypatch, AGENT[loop])
     before = (await fed.events())[-1]["id"]
@@ -265,19 +265,19 @@ async def test_a_loop_of_the_hub_that_stops_makes_it_unready_and_is_an_event(
         return [event["kind"] for event in rows if event["id"] > before]
 
     async def named() -> set[str]:
-        is_told = loop == "watchman" or (await told())[-1:] == ["hub.loop_stalled"]
+        is_told = loop == "monitor" or (await told())[-1:] == ["hub.loop_stalled"]
         return await named_by_hub(fed) if is_told else set()
 
     async def is_recovered() -> bool:
         return (await told())[-1] == "hub.loop_recovered"
 
     await check_named(fed, gate, named, loop)
-    if loop != "watchman":  # that is the one that writes them
+    if loop != "monitor":  # that is the one that writes them
         await fed.until(is_recovered, "the recovery is told")
 
 
 SESSION = {
-    "hub.read": ("read.hq", "fedhub.services.agents:heartbeat"),
+    "hub.read": ("read.hq", "fedhub.services.agent_sessions:heartbeat"),
     "hub.documents": ("documents.hq", "fedhub.store.documents:of_site"),
 }
 
@@ -287,11 +287,10 @@ async def test_a_loop_of_the_hub_that_serves_one_site_is_a_finding_of_that_site(
     fed: Federation, gate: Gate, monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:
     task, where = SESSION[loop]
-    monkeypatch.setattr(standstill, "WORK_LIMIT_S", 0.4)
     gate.put_before(monkeypatch, where)
     gate.shut(task)
-    for session in fed.running_hub.hub.fleet:
-        session.stale.set()
+    for session in fed.running_hub.hub.registry:
+        session.documents.mark_stale()
 
     async def is_named() -> bool:
         return await named_at_site(fed) == {loop}
@@ -308,14 +307,13 @@ async def test_a_loop_of_the_hub_that_serves_one_site_is_a_finding_of_that_site(
 async def test_a_session_whose_loop_hangs_on_is_ended_and_the_site_comes_back(
     fed: Federation, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standstill, "WORK_LIMIT_S", 0.4)
     gate.put_before(monkeypatch, "fedhub.store.documents:of_site")
-    (before,) = fed.running_hub.hub.fleet
+    (before,) = fed.running_hub.hub.registry
     gate.shut("documents.hq")
-    before.stale.set()
+    before.documents.mark_stale()
 
     async def has_a_new_session() -> bool:
-        return any(one.epoch > before.epoch for one in fed.running_hub.hub.fleet)
+        return any(one.epoch > before.epoch for one in fed.running_hub.hub.registry)
 
     await fed.until(has_a_new_session, "the agent has a new session")
     gate.open()
@@ -329,7 +327,7 @@ NO_LOOPS = {
     r"reconcile|link|link\.session|watch\.fate-exchange": "only waits for the loops in it",
     r".* awaits": "awaited by a loop that beats meanwhile (`await_with_heartbeat`)",
     r"forward\.[a-z.-]+": "carries one connection through a port-forward, and ends with it",
-    r"(read|documents)\.hq": "the hub's two of a session: `standstill.mind_sessions` looks at them",
+    r"(read|documents)\.hq": "the hub's two of a session: `SessionSweeper` checks them",
 }
 """Tasks that are no loops of their own, and why."""
 
@@ -370,12 +368,13 @@ async def test_every_loop_that_beats_is_made_to_hang_here(fed: Federation) -> No
 
 async def test_every_loop_that_stops_is_named_within_a_minute(fed: Federation) -> None:
     agent, hub = boards(fed)
+    timing = HubTiming()
     told_after = {
         **{one.name: one.limit_s + limits.HEARTBEAT_INTERVAL_S for one in agent.records.values()},
-        **{one.name: one.limit_s + loops.WATCH_S for one in hub.records.values()},
-        "link.heartbeats": HEARTBEAT_INTERVALS * limits.HEARTBEAT_INTERVAL_S + loops.SWEEP_S,
-        "hub.read": standstill.WORK_LIMIT_S + loops.SWEEP_S,
-        "hub.documents": standstill.WORK_LIMIT_S + loops.SWEEP_S,
+        **{one.name: one.limit_s + timing.loop_check_s for one in hub.records.values()},
+        "link.heartbeats": timing.late_heartbeat_s + timing.sweep_s,
+        "hub.read": timing.work_limit_s + timing.sweep_s,
+        "hub.documents": timing.work_limit_s + timing.sweep_s,
     }
     assert {name: s for name, s in told_after.items() if s > NAMED_WITHIN_S} == {}
     assert agent.timing.pulse_s == hub.timing.pulse_s == PULSE_S, "these loops beat faster"

@@ -72,7 +72,7 @@ async def test_a_half_open_connection_is_found_dead_by_both_sides(fed: Federatio
 
     await fed.until(redials, "the agent gives the dead connection up")
     await fed.wait_site("hq", "Disconnected")
-    assert len(fed.running_hub.hub.fleet) == 0, "the hub has given it up, too"
+    assert len(fed.running_hub.hub.registry) == 0, "the hub has given it up, too"
     assert await fed.events(site="hq", kind="site.disconnected")
     fed.cutters["hq"].heal()
     await fed.wait_site("hq", "Online")
@@ -151,7 +151,7 @@ async def test_a_copied_identity_in_another_cluster_is_refused_and_told(
 ) -> None:
     await fed.apply(fed.intent(PARTIES))
     await fed.wait_ready()
-    epoch = fed.running_hub.hub.fleet
+    epoch = fed.running_hub.hub.registry
     (before,) = [(session.session_id, session.epoch) for session in epoch]
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(simulated_place("thief", tmp_path / "thief"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from fedcore.errors import Unavailable
@@ -25,9 +25,9 @@ from fedhub.api import (
 from fedhub.api.idempotency import Idempotency
 from fedhub.api.request import HUB, STOPPING
 from fedhub.domain.access import Principal
-from fedhub.services.access import authenticate
 from fedhub.services.context import HubContext
 from fedhub.services.health import Health
+from fedhub.services.tokens import authenticate
 from fedweb.openapi import openapi
 from fedweb.problems import harden, problems
 from fedweb.routes import Route, register
@@ -58,7 +58,7 @@ def document() -> dict[str, Any]:
     )
 
 
-def build(hub: HubContext, health: Health, registry: CollectorRegistry) -> web.Application:
+def build(hub: HubContext, health: Health) -> web.Application:
     """Build the application around a hub."""
     app = web.Application(middlewares=[problems])
     app.on_response_prepare.append(harden)
@@ -78,7 +78,8 @@ def build(hub: HubContext, health: Health, registry: CollectorRegistry) -> web.A
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(
-            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=generate_latest(hub.instruments.registry),
+            headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
 
     app.router.add_get("/api/v1/openapi.json", serve_openapi)

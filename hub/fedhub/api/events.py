@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -14,14 +15,11 @@ from pydantic import BaseModel, Field
 from fedhub.api.request import STOPPING, NameFilter, hub_of
 from fedhub.domain.access import Principal
 from fedhub.services import events
-from fedhub.services.events import EventFilter, ToldEvent
+from fedhub.services.event_feed import FollowerTooSlow, NamedEvent
+from fedhub.services.events import EventFilter
 from fedweb.routes import NDJSON, Answer, Call, Query, Route, respond
 
 log = structlog.get_logger()
-KEEPALIVE_EVERY: Final = 20
-"""Empty polls (about 10 s) after which a blank line shows a follower that the line is alive."""
-WRITE_LIMIT_S: Final = 20.0
-"""How long a follower may take to read what was sent; then it is let go."""
 PIECE_BYTES: Final = 64 * 1024
 """Written at once, and the most that waits in the transport for a follower."""
 
@@ -68,9 +66,9 @@ class EventQuery(Query):
     kind: str | None = Field(default=None, max_length=100, description="Only this kind.")
 
 
-def view(told: ToldEvent) -> EventView:
+def view(named: NamedEvent) -> EventView:
     """Build the public form of an event."""
-    event = told.event
+    event = named.event
     return EventView(
         id=event.id,
         occurred_at=event.occurred_at,
@@ -81,7 +79,7 @@ def view(told: ToldEvent) -> EventView:
         site_id=event.site_id,
         federation_id=event.federation_id,
         resource_id=event.resource_id,
-        resource=told.resource,
+        resource=named.resource,
         operation_id=event.operation_id,
         actor=event.actor,
         facts=event.facts,
@@ -90,63 +88,67 @@ def view(told: ToldEvent) -> EventView:
 
 async def list_events(call: Call[Principal]) -> Answer:
     """Answer events in order."""
-    wanted = await _filter(call)
-    found = await events.list_after(
+    page = await events.list_after(
         hub_of(call),
         call.principal,
-        wanted,
+        await _filter(call),
         after_id=call.query.after,
         limit=call.query.limit,
         newest_first=call.query.newest,
     )
-    ordered = sorted(found, key=lambda told: told.event.id)
+    ordered = sorted(page, key=lambda named: named.event.id)
     last = ordered[-1].event.id if ordered else call.query.after
-    return Answer(EventPage(items=[view(told) for told in ordered], last_id=last))
+    return Answer(EventPage(items=[view(named) for named in ordered], last_id=last))
 
 
 async def stream_events(call: Call[Principal]) -> web.StreamResponse:
     """Answer a page, or with ``follow`` a line per event until the caller hangs up."""
     if not call.query.follow:
         return respond(await list_events(call))
-    wanted = await _filter(call)
+    event_filter = await _filter(call)
     with hub_of(call).stream_slots.hold(call.principal):
-        return await _stream(call, wanted)
+        return await _stream(call, event_filter)
 
 
-async def _stream(call: Call[Principal], wanted: EventFilter) -> web.StreamResponse:
+async def _stream(call: Call[Principal], event_filter: EventFilter) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": NDJSON, "X-Accel-Buffering": "no"})
     await response.prepare(call.request)
     if call.request.transport is not None:
         call.request.transport.set_write_buffer_limits(high=PIECE_BYTES)
     try:
-        await _follow(call, wanted, response)
-    except (ConnectionError, TimeoutError) as error:
-        # The head is out: no problem document can follow it.
+        await _follow(call, event_filter, response)
+    except (ConnectionError, TimeoutError, FollowerTooSlow) as error:
+        # The head is out: no problem document can follow it. A body without its end tells the
+        # follower that this was no end in good order; it goes on after the last event it got.
         log.info("follower.lost", cause=type(error).__name__)
         if call.request.transport is not None:
             call.request.transport.abort()
     return response
 
 
-async def _follow(call: Call[Principal], wanted: EventFilter, response: web.StreamResponse) -> None:
-    quiet = 0
-    async for batch in events.follow(
-        hub_of(call), call.principal, wanted, after_id=call.query.after
-    ):
-        quiet = 0 if batch else quiet + 1
-        is_due = not batch and quiet % KEEPALIVE_EVERY == 0
-        for piece in (b"\n",) if is_due else pieces(batch):
-            async with asyncio.timeout(WRITE_LIMIT_S):
-                await response.write(piece)
-        if call.request.app[STOPPING].is_set():
-            return
+async def _follow(
+    call: Call[Principal], event_filter: EventFilter, response: web.StreamResponse
+) -> None:
+    hub = hub_of(call)
+    idle_turns = max(1, round(hub.timing.event_idle_s / hub.timing.event_poll_s))
+    quiet_turns = 0
+    following = events.follow(hub, call.principal, event_filter, after_id=call.query.after)
+    async with aclosing(following) as batches:
+        async for batch in batches:
+            quiet_turns = 0 if batch else quiet_turns + 1
+            is_idle = not batch and quiet_turns % idle_turns == 0
+            for piece in (b"\n",) if is_idle else pieces(batch):
+                async with asyncio.timeout(hub.timing.follower_write_limit_s):
+                    await response.write(piece)
+            if call.request.app[STOPPING].is_set():
+                return
 
 
-def pieces(batch: Iterable[ToldEvent]) -> Iterator[bytes]:
+def pieces(batch: Iterable[NamedEvent]) -> Iterator[bytes]:
     """Yield a line per event, cut into pieces of at most ``PIECE_BYTES``."""
     piece = bytearray()
-    for told in batch:
-        piece += view(told).model_dump_json().encode() + b"\n"
+    for named in batch:
+        piece += view(named).model_dump_json().encode() + b"\n"
         while len(piece) >= PIECE_BYTES:
             yield bytes(piece[:PIECE_BYTES])
             del piece[:PIECE_BYTES]

@@ -21,7 +21,7 @@ from fedhub.api.status_views import (
 )
 from fedhub.domain.access import Principal
 from fedhub.domain.effective_status import EffectiveStatus
-from fedhub.services import agents, force_removal, participants
+from fedhub.services import force_removal, participants, route_probes
 from fedhub.services.resources import probes_of
 from fedhub.store.participants import ParticipantRow
 from fedweb.routes import Answer, Call, Query, Route
@@ -188,11 +188,7 @@ async def delete_participant(call: Call[Principal]) -> Answer:
 
 async def probe_routes(call: Call[Principal]) -> Answer:
     """Try every route of an exchange now."""
-    hub = hub_of(call)
-    detail = await participants.get(hub, call.principal, _name(call))
-    probed = await agents.probe_routes(
-        hub, call.principal, site_id=detail.site.id, resource_id=detail.row.id
-    )
+    probed = await route_probes.probe(hub_of(call), call.principal, _name(call))
     probes = [ProbeView.model_validate(probe) for probe in probes_of(probed.probes)]
     return Answer(ProbesView(probes=probes))
 

@@ -219,7 +219,7 @@ class SiteCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class AgentSession:
     """A live or past session of an agent. Writes made for it carry ``epoch``."""
 
     agent_id: str

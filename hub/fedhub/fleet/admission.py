@@ -1,4 +1,23 @@
-"""May this agent have a session? Pure rules over what is known of its site."""
+"""May this agent have a session? Pure rules over its Hello, its certificate and its site.
+
+``decide_admission`` asks from the top; the first line that fits decides:
+
+=============================================  ============================================
+the case                                       what becomes of the Hello
+=============================================  ============================================
+the site is revoked                            Denied
+the site has another agent by now              Denied: this one must join again
+Hello is from another cluster than the site's  DUPLICATE: a copy of the identity; alert
+the certificate is older than the one in use   SUPERSEDED: an old copy of the key; alert
+nobody is connected, or the same instance is   ADMIT: it takes over at once
+another instance is connected and was heard    WAIT: try again later
+another instance is connected but silent       ADMIT: the agent lost its disk
+=============================================  ============================================
+
+An instance is one life of the agent's state folder. Two instances with one identity in one cluster
+may be a pod and its successor on an empty volume: the newer one gets its place as soon as the older
+one falls silent. Two clusters with one identity never have a good reason.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +30,6 @@ from fedcore.errors import Denied, ErrorCode, FedError, FieldError, Invalid
 from fedhub.domain.models import Site
 from fedhub.domain.phases import SiteState
 from fedproto.agent.v1 import link_pb2
-
-PROBE_S: Final = 5.0
-"""How long beyond its interval an older session may be silent and still count as alive."""
 
 MAX_IDENTIFIER: Final = 64
 
@@ -33,7 +49,6 @@ class CurrentSession:
 
     instance_id: str
     silent_s: float
-    interval_s: float
 
 
 class Verdict(StrEnum):
@@ -71,23 +86,19 @@ def decide_admission(
     site: Site,
     current_session: CurrentSession | None,
     *,
+    alive_limit_s: float,
     is_superseded: bool = False,
 ) -> Verdict:
-    """Apply the rules of fencing; raise Denied for an agent that is not the site's.
-
-    Same instance: takes over at once. Another instance in the same cluster (its disk was lost):
-    takes over once the incumbent is silent. Another cluster, or a certificate older than the one
-    in use: a copy of the identity, refused.
-    """
+    """Apply the table above; ``alive_limit_s``: silent for longer, a session counts as dead."""
     if site.state is SiteState.REVOKED:
         raise Denied(f"site {site.name} is revoked")
     if site.agent_id != identity.agent_id:
         raise Denied(f"this agent is no longer the agent of site {site.name}: join again")
+    # Before the first Hello the site has no cluster: enrolment notes it, an invitation clears it.
     if site.cluster_uid is not None and site.cluster_uid != hello.cluster_uid:
         return Verdict.DUPLICATE
     if is_superseded:
         return Verdict.SUPERSEDED
     if current_session is None or current_session.instance_id == hello.instance_id:
         return Verdict.ADMIT
-    is_silent = current_session.silent_s > current_session.interval_s + PROBE_S
-    return Verdict.ADMIT if is_silent else Verdict.WAIT
+    return Verdict.ADMIT if current_session.silent_s > alive_limit_s else Verdict.WAIT

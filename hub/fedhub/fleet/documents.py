@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 import structlog
 
+from fedcore.clock import Clock
 from fedcore.errors import Unavailable
 from fedhub.domain.models import ResourceKind, StoredDocument
-from fedhub.fleet.sessions import LiveSession, Loop, SessionRegistry, document_frames
+from fedhub.fleet.agent_sessions import LiveAgentSession, SessionRegistry
+from fedhub.fleet.frame_stream import document_frames
+from fedhub.fleet.liveness import Loop
+from fedhub.instruments import Instruments
 from fedhub.store import documents
 from fedproto.agent.v1 import document_pb2, link_pb2
 from fedsql.engine import Database
@@ -37,55 +41,70 @@ class Notifier:
     Each session has a task of its own (``serve``), so that one that reads slowly holds up nobody.
     """
 
-    def __init__(self, database: Database, fleet: SessionRegistry) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: SessionRegistry,
+        *,
+        clock: Clock,
+        instruments: Instruments,
+    ) -> None:
         self._database = database
-        self._fleet = fleet
+        self._registry = registry
+        self._clock = clock
+        self._instruments = instruments
 
-    def changed(self, site_ids: Iterable[str]) -> None:
+    def mark_stale(self, site_ids: Iterable[str]) -> None:
         """Note that documents of these sites changed; returns at once."""
         for site_id in site_ids:
-            session = self._fleet.of_site(site_id)
+            session = self._registry.of_site(site_id)
             if session is not None:
-                session.stale.set()
+                session.documents.mark_stale()
 
     async def poll(self) -> None:
         """Find every session that lacks something, in one query."""
-        live = {session.site_id: session for session in self._fleet}
+        live = {session.site_id: session for session in self._registry}
         if not live:
             return
         async with self._database.read() as db:
             generations = await documents.generations_of_sites(db, list(live))
         for site_id, session in live.items():
-            if generations.get(site_id, {}) != session.sent:
-                session.stale.set()
+            if not session.documents.is_at(generations.get(site_id, {})):
+                session.documents.mark_stale()
 
-    async def serve(self, session: LiveSession) -> None:
+    async def serve(self, session: LiveAgentSession) -> None:
         """Send a session what it lacks, now and whenever that changes; runs until cancelled."""
+        is_first = True
         while True:
-            session.stale.clear()
+            session.documents.begin_turn()
             try:
-                with self._fleet.at_work(session, Loop.DOCUMENTS):
-                    await self._send_missing(session)
+                with session.liveness.at_work(Loop.DOCUMENTS):
+                    await self._send_missing(session, is_first=is_first)
             except Unavailable:
                 # The database is away; the poll finds the difference when it is back.
                 log.info("documents.delayed", site=session.site_name)
-            await session.stale.wait()
+            else:
+                is_first = False
+            await session.documents.wait_until_stale()
 
-    async def _send_missing(self, session: LiveSession) -> None:
+    async def _send_missing(self, session: LiveAgentSession, *, is_first: bool) -> None:
         async with self._database.read() as db:
             stored = await documents.of_site(db, session.site_id)
-        missing = link_pb2.DesiredDocuments(
-            documents=[to_wire(document) for document in stored if _is_missing(session, document)],
-            forget=sorted(set(session.sent) - {document.resource_id for document in stored}),
+        cursor = session.documents
+        missing = [document for document in stored if cursor.lacks(document)]
+        frames = link_pb2.DesiredDocuments(
+            documents=[to_wire(document) for document in missing], forget=cursor.surplus(stored)
         )
-        session.sent = {document.resource_id: document.generation for document in stored}
-        session.reported_digests.clear()
-        for frame in document_frames(missing):
-            await session.send(frame)
+        cursor.advance(stored)
+        for frame in document_frames(frames):
+            await session.stream.send(frame)
+        # What changed before the session began waited for the agent, not for the hub.
+        if not is_first:
+            self._observe_propagation(missing)
 
-
-def _is_missing(session: LiveSession, document: StoredDocument) -> bool:
-    """Tell whether the agent lacks a document; what it claimed in Hello counts by its digest."""
-    if session.sent.get(document.resource_id) != document.generation:
-        return True
-    return session.reported_digests.get(document.resource_id, document.digest) != document.digest
+    def _observe_propagation(self, documents_sent: Iterable[StoredDocument]) -> None:
+        now = self._clock.now()
+        for document in documents_sent:
+            self._instruments.document_propagation.observe(
+                max(0.0, (now - document.updated_at).total_seconds())
+            )

@@ -17,8 +17,8 @@ from fedcore.errors import Denied, Invalid
 from fedcore.terminal_text import replace_unsafe
 from fedcore.words import Phase
 from fedhub.domain.models import Event, StoredDocument, StoredStatus
-from fedhub.fleet.sessions import LiveSession
-from fedhub.store import documents, events, participants, sessions, statuses
+from fedhub.fleet.agent_sessions import LiveAgentSession
+from fedhub.store import agent_sessions, documents, events, participants, statuses
 from fedproto.agent.v1 import event_pb2, status_pb2
 
 PHASES: Final[dict[int, Phase]] = {
@@ -57,7 +57,7 @@ class StatusChange:
 
 async def store_statuses(
     db: AsyncSession,
-    session: LiveSession,
+    session: LiveAgentSession,
     reported: Sequence[status_pb2.ResourceStatus],
     *,
     at: datetime,
@@ -71,7 +71,7 @@ async def store_statuses(
     """
     if len(reported) > limits.MAX_STATUSES_PER_REPORT:
         raise Invalid(f"a report holds at most {limits.MAX_STATUSES_PER_REPORT} statuses")
-    await sessions.check_epoch(db, session.agent_id, session.epoch)
+    await agent_sessions.check_epoch(db, session.agent_id, session.epoch)
     latest = {one.resource_id: one for one in reported}
     known = await documents.of_resources(db, list(latest))
     await _refuse_foreign(db, session, latest, known)
@@ -97,7 +97,7 @@ async def store_statuses(
 
 async def _refuse_foreign(
     db: AsyncSession,
-    session: LiveSession,
+    session: LiveAgentSession,
     resource_ids: Collection[str],
     known: Mapping[str, StoredDocument],
 ) -> None:
@@ -134,14 +134,14 @@ def _stored(site_id: str, status: status_pb2.ResourceStatus, at: datetime) -> St
 
 
 async def store_events(
-    db: AsyncSession, session: LiveSession, batch: event_pb2.EventBatch, *, at: datetime
+    db: AsyncSession, session: LiveAgentSession, batch: event_pb2.EventBatch, *, at: datetime
 ) -> int:
     """Store a batch once, in the caller's transaction, and return the sequence reached.
 
     Raises FENCED, or INVALID for a batch that is too large, not in order or leaves a gap. An event
     that is too large is cut, with a mark.
     """
-    await sessions.check_epoch(db, session.agent_id, session.epoch)
+    await agent_sessions.check_epoch(db, session.agent_id, session.epoch)
     if not batch.spool_id or batch.spool_id != session.spool_id:
         raise Invalid("the batch is of another spool than Hello's")
     if len(batch.events) > limits.MAX_BATCH_EVENTS:
@@ -169,7 +169,7 @@ async def store_events(
 
 
 async def _federations(
-    db: AsyncSession, session: LiveSession, batch: event_pb2.EventBatch
+    db: AsyncSession, session: LiveAgentSession, batch: event_pb2.EventBatch
 ) -> dict[str, str | None]:
     """Map the resources that the events name to their federations; refuse another site's."""
     named = {event.resource_id[:64] for event in batch.events if event.resource_id}
@@ -198,7 +198,7 @@ async def _owner(db: AsyncSession, resource_id: str) -> str | None:
 
 
 def _event(
-    session: LiveSession,
+    session: LiveAgentSession,
     spool_id: str,
     event: event_pb2.Event,
     federation_id: str | None,

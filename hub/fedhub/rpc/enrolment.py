@@ -46,7 +46,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
             agent_id=enrolled.agent_id,
             certificate_chain_pem=enrolled.certificate.chain_pem,
             trust=trust_of(self._hub),
-            link_address=self._hub.link_address,
+            link_address=self._hub.addresses.link,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from typing import Any, Final
+from typing import Any
 
 import grpc.aio
 import structlog
@@ -13,14 +13,14 @@ from fedca.authority import IssuedCertificate, peer_identity
 from fedcore import limits
 from fedcore.errors import Denied, ErrorCode, FedError, Invalid, Unauthenticated, Unavailable
 from fedhub.fleet.admission import PeerIdentity
-from fedhub.fleet.sessions import LiveSession, Loop
+from fedhub.fleet.agent_sessions import LiveAgentSession
+from fedhub.fleet.liveness import Loop
 from fedhub.rpc.enrolment import trust_of
-from fedhub.services import agents, certificates, charts, presence, reports
+from fedhub.services import agent_sessions, certificates, charts, reports
 from fedhub.services.context import HubContext
 from fedproto.agent.v1 import certificate_pb2, event_pb2, link_pb2, link_pb2_grpc
 
 log = structlog.get_logger()
-DATABASE_RETRY_S: Final = 0.5
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -46,20 +46,21 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
     ) -> AsyncIterator[link_pb2.HubFrame]:
         """Serve one agent until either side ends."""
         identity = await self._peer(context)
-        hello = await _first_frame(request_iterator)
-        session, welcome = await agents.open_session(self._hub, hello, identity)
+        hello = await _first_frame(request_iterator, self._hub.timing.hello_limit_s)
+        session, welcome = await agent_sessions.open_session(self._hub, hello, identity)
         name = session.site_name
         tasks = (
             asyncio.create_task(self._read(session, request_iterator), name=f"read.{name}"),
             asyncio.create_task(self._hub.notifier.serve(session), name=f"documents.{name}"),
         )
         for task in tasks:
-            task.add_done_callback(lambda _task: session.end())
+            task.add_done_callback(lambda _task: session.stream.end())
         try:
             yield link_pb2.HubFrame(epoch=session.epoch, welcome=welcome)
             if hello.trust_version != self._hub.authority.trust_bundle().version:
                 yield link_pb2.HubFrame(epoch=session.epoch, trust=trust_of(self._hub))
-            async for frame in session.outgoing():
+            async for frame in session.stream.outgoing():
+                self._count("out", frame.WhichOneof("body"))
                 yield frame
             _raise_first(tasks)
         finally:
@@ -70,69 +71,76 @@ class LinkServicer(link_pb2_grpc.AgentLinkServicer):
             await asyncio.shield(closing)
 
     async def _close(
-        self, session: LiveSession, tasks: tuple[asyncio.Task[None], asyncio.Task[None]]
+        self, session: LiveAgentSession, tasks: tuple[asyncio.Task[None], asyncio.Task[None]]
     ) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await presence.close_session(self._hub, session)
+        await agent_sessions.close_session(self._hub, session)
 
     def _closed(self, closing: asyncio.Task[None]) -> None:
         self._closing.discard(closing)
         if not closing.cancelled() and (error := closing.exception()) is not None:
             log.warning("session.end_not_noted", error=str(error))
 
-    async def _read(self, session: LiveSession, frames: AsyncIterator[link_pb2.AgentFrame]) -> None:
+    async def _read(
+        self, session: LiveAgentSession, frames: AsyncIterator[link_pb2.AgentFrame]
+    ) -> None:
         async for frame in frames:
-            session.heard_at = self._hub.clock.monotonic()
             # Whatever comes shows that the site is there: heartbeats may wait behind reports.
-            session.heard_pending = True
+            session.liveness.note_frame()
+            self._count("in", frame.WhichOneof("body"))
             if frame.epoch != session.epoch:
                 raise FedError("the frame is of another epoch", code=ErrorCode.FENCED)
-            await session.take_turn(self._hub.clock, turns(frame))
+            await session.frame_rate.wait_and_take(turns(frame))
             await self._handle_surely(session, frame)
 
-    async def _handle_surely(self, session: LiveSession, frame: link_pb2.AgentFrame) -> None:
+    async def _handle_surely(self, session: LiveAgentSession, frame: link_pb2.AgentFrame) -> None:
         """Handle a frame, however long the database is away; meanwhile nothing more is read.
 
         The stream stays, nothing is acknowledged, and the agent keeps its events.
         """
         while True:
             try:
-                with self._hub.fleet.at_work(session, Loop.READ):
+                with session.liveness.at_work(Loop.READ):
                     await self._handle(session, frame)
             except Unavailable:
                 log.warning("session.waits", site=session.site_name)
-                await asyncio.sleep(DATABASE_RETRY_S)
-                session.heard_at = session.beat_at = self._hub.clock.monotonic()
+                await asyncio.sleep(self._hub.timing.database_retry_s)
+                # The agent could not be heard: that is no silence of its own.
+                session.liveness.excuse()
             else:
                 return
 
-    async def _handle(self, session: LiveSession, frame: link_pb2.AgentFrame) -> None:
+    async def _handle(self, session: LiveAgentSession, frame: link_pb2.AgentFrame) -> None:
         match frame.WhichOneof("body"):
             case "heartbeat":
                 await self._acknowledge(session, await reports.resume_events(self._hub, session))
-                ack = await agents.heartbeat(self._hub, session, frame.heartbeat)
-                await session.send(link_pb2.HubFrame(heartbeat_ack=ack))
+                ack = await agent_sessions.heartbeat(self._hub, session, frame.heartbeat)
+                await session.stream.send(link_pb2.HubFrame(heartbeat_ack=ack))
             case "status":
                 await reports.receive_statuses(self._hub, session, frame.status.statuses)
             case "events":
                 stored = await reports.receive_events(self._hub, session, frame.events)
                 await self._acknowledge(session, stored)
             case "command_result":
-                future = session.commands.get(frame.command_result.command_id)
-                if future is not None and not future.done():
-                    future.set_result(frame.command_result)
+                self._hub.registry.complete(session, frame.command_result)
             case "inventory":
-                await agents.note_inventory(self._hub, session, frame.inventory)
+                await agent_sessions.note_inventory(self._hub, session, frame.inventory)
             case "goodbye":
-                session.end()
+                session.stream.end()
             case other:
                 log.info("session.frame_ignored", site=session.site_name, body=other)
 
-    async def _acknowledge(self, session: LiveSession, acks: Iterable[event_pb2.EventAck]) -> None:
+    def _count(self, direction: str, kind: str | None) -> None:
+        # A kind that this hub does not know has no name: its agent is newer.
+        self._hub.instruments.frames.labels(direction, kind or "unknown").inc()
+
+    async def _acknowledge(
+        self, session: LiveAgentSession, acks: Iterable[event_pb2.EventAck]
+    ) -> None:
         for ack in acks:
-            await session.send(link_pb2.HubFrame(event_ack=ack))
+            await session.stream.send(link_pb2.HubFrame(event_ack=ack))
 
     async def FetchBlob(
         self, request: link_pb2.FetchBlobRequest, context: Context
@@ -195,9 +203,11 @@ def _raise_first(tasks: Iterable[asyncio.Task[None]]) -> None:
                 raise error
 
 
-async def _first_frame(frames: AsyncIterator[link_pb2.AgentFrame]) -> link_pb2.Hello:
+async def _first_frame(
+    frames: AsyncIterator[link_pb2.AgentFrame], limit_s: float
+) -> link_pb2.Hello:
     try:
-        async with asyncio.timeout(limits.HELLO_TIMEOUT_S):
+        async with asyncio.timeout(limit_s):
             first = await anext(aiter(frames))
     except TimeoutError as error:
         raise Unavailable("no Hello came in time") from error

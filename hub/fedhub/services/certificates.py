@@ -20,7 +20,7 @@ from fedhub.domain.access import (
     visible,
 )
 from fedhub.domain.models import Participant, ResourceKind, Site, SiteCertificate
-from fedhub.services.agents import is_superseded, report_superseded
+from fedhub.services.agent_identity import is_superseded, report_superseded
 from fedhub.services.context import HubContext
 from fedhub.services.enrolment import remember_agent_certificate
 from fedhub.services.events import record
@@ -149,6 +149,7 @@ async def renew_agent(
             requested_by=f"agent:{agent_id}",
         )
     )
+    hub.instruments.renewals.labels("agent").inc()
     async with hub.database.begin() as db:
         await remember_agent_certificate(hub, db, site_id, issued)
         await record(
@@ -184,7 +185,7 @@ async def revoke(hub: HubContext, principal: Principal, serial: str) -> SiteCert
             resource_id=certificate.resource_id,
         )
         revoked = await certificates.find(db, serial)
-    hub.fleet.cut_serial(serial)
+    hub.registry.terminate_serial(serial)
     return revoked if revoked is not None else certificate
 
 

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import Unavailable
-from fedcore.tasks import wait_for_wake
-from fedhub.domain.access import Permission, Principal, ResourceType, not_found
+from fedhub.domain.access import Permission, Principal, ResourceType, not_found, of_event, visible
 from fedhub.domain.models import Event
 from fedhub.services.context import HubContext
+from fedhub.services.event_feed import NamedEvent
 from fedhub.services.name_index import federation_ids_for_name, names_of, participant_ids_for_name
 from fedhub.store import events, sites
 
-FOLLOW_POLL_S: Final = 0.5
-FOLLOW_BATCH: Final = 100
-"""Events that a follower may hold in memory."""
+FOLLOW_COUNT: Final = 100
+"""Events handed to a follower at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are wanted; None means any."""
+    """Which events a reader asks for; None means any."""
 
     site_id: str | None = None
     federation_ids: frozenset[str] | None = None
     resource_ids: frozenset[str] | None = None
     kind: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class ToldEvent:
-    """An event and the name of the resource that it is about, also when that is gone."""
-
-    event: Event
-    resource: str | None
+    def matches(self, event: Event) -> bool:
+        """Return whether an event is among them, as ``store.events.list_page`` decides."""
+        return (
+            (self.site_id is None or event.site_id == self.site_id)
+            and (self.federation_ids is None or event.federation_id in self.federation_ids)
+            and (self.resource_ids is None or event.resource_id in self.resource_ids)
+            and (self.kind is None or event.kind == self.kind)
+        )
 
 
 async def record(  # noqa: PLR0913 - an event has this many sides
@@ -88,7 +89,7 @@ async def filter_by_names(
 
     A federation or participant that is gone is still known by its name.
     """
-    principal.require(Permission.READ)
+    visible(principal, Permission.READ)
     async with hub.database.read() as db:
         site_id = await _site_id(db, site) if site is not None else None
         federation_ids = None
@@ -110,46 +111,105 @@ async def _site_id(db: AsyncSession, name: str) -> str:
 async def list_after(
     hub: HubContext,
     principal: Principal,
-    wanted: EventFilter,
+    event_filter: EventFilter,
     *,
     after_id: int,
     limit: int,
     newest_first: bool = False,
-) -> tuple[ToldEvent, ...]:
+) -> tuple[NamedEvent, ...]:
     """Return up to ``limit`` events after ``after_id`` (or the newest ones) that match."""
-    principal.require(Permission.READ)
+    visibility = visible(principal, Permission.READ)
     async with hub.database.read() as db:
-        found = await events.list_page(
+        page = await events.list_page(
             db,
             after_id=after_id,
             limit=limit,
-            site_id=wanted.site_id,
-            federation_ids=wanted.federation_ids,
-            resource_ids=wanted.resource_ids,
-            kind=wanted.kind,
+            site_id=event_filter.site_id,
+            federation_ids=event_filter.federation_ids,
+            resource_ids=event_filter.resource_ids,
+            kind=event_filter.kind,
+            visibility=visibility,
             newest_first=newest_first,
         )
-        names = await names_of(db, {event.resource_id for event in found if event.resource_id})
-    return tuple(ToldEvent(event, names.get(event.resource_id or "")) for event in found)
+        names = await names_of(db, {event.resource_id for event in page if event.resource_id})
+    return tuple(NamedEvent(event, names.get(event.resource_id or "")) for event in page)
 
 
 async def follow(
-    hub: HubContext, principal: Principal, wanted: EventFilter, *, after_id: int
-) -> AsyncIterator[tuple[ToldEvent, ...]]:
+    hub: HubContext, principal: Principal, event_filter: EventFilter, *, after_id: int
+) -> AsyncGenerator[tuple[NamedEvent, ...], None]:
     """Yield events as they come, for ever; an empty tuple says that nothing came for a while.
 
-    Polls the store: correct with any number of replicas, and cheap by the index on ``id``.
+    The past comes from the store, page by page, then what the one reader of this process hands
+    out. Raises FollowerTooSlow when the caller falls behind; close the generator when done.
     """
-    principal.require(Permission.READ)
+    visibility = visible(principal, Permission.READ)
+
+    def matches(event: Event) -> bool:
+        return event_filter.matches(event) and visibility.covers(of_event(event))
+
+    position = after_id
+    async for page in _past(hub, principal, event_filter, after_id):
+        position = page[-1].event.id if page else position
+        yield page
+    with hub.event_feed.subscribe(matches) as subscription:
+        # What was committed between the last page and the subscription is in neither.
+        async for page in _gap(hub, principal, event_filter, position):
+            position = page[-1].event.id if page else position
+            yield page
+        while True:
+            batch = await subscription.take(FOLLOW_COUNT, hub.timing.event_poll_s)
+            fresh = tuple(named for named in batch if named.event.id > position)
+            position = fresh[-1].event.id if fresh else position
+            yield fresh
+
+
+async def _past(
+    hub: HubContext, principal: Principal, event_filter: EventFilter, after_id: int
+) -> AsyncIterator[tuple[NamedEvent, ...]]:
+    """Yield pages of the store until one is not full; empty ones while the database is away."""
+    if hub.event_feed.recent(after_id) is not None:
+        return
     position = after_id
     while True:
         try:
-            found = await list_after(hub, principal, wanted, after_id=position, limit=FOLLOW_BATCH)
+            page = await list_after(
+                hub, principal, event_filter, after_id=position, limit=FOLLOW_COUNT
+            )
         except Unavailable:
-            # An outage of the database: what happened meanwhile comes when it is back.
-            found = ()
-        if found:
-            position = found[-1].event.id
-        yield found
-        if not found:
-            await wait_for_wake(None, FOLLOW_POLL_S)
+            # What happened meanwhile comes when it is back.
+            yield ()
+            await asyncio.sleep(hub.timing.event_poll_s)
+            continue
+        if page:
+            position = page[-1].event.id
+            yield page
+        if len(page) < FOLLOW_COUNT:
+            return
+
+
+async def _gap(
+    hub: HubContext, principal: Principal, event_filter: EventFilter, after_id: int
+) -> AsyncIterator[tuple[NamedEvent, ...]]:
+    """Yield what was committed up to where the feed has read, once a subscription holds it."""
+    while True:
+        try:
+            await hub.event_feed.position()
+        except Unavailable:
+            yield ()
+            await asyncio.sleep(hub.timing.event_poll_s)
+        else:
+            break
+    recent = hub.event_feed.recent(after_id)
+    if recent is None:
+        async for page in _past(hub, principal, event_filter, after_id):
+            yield page
+        return
+    visibility = visible(principal, Permission.READ)
+    shown = tuple(
+        named
+        for named in recent
+        if event_filter.matches(named.event) and visibility.covers(of_event(named.event))
+    )
+    if shown:
+        yield shown

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from fedhub.domain.access import Principal
 from fedhub.services.context import HubContext
 from fedhub.store import idempotency
-
-KEEP: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +20,21 @@ class Remembered:
     headers: dict[str, str]
 
 
+def _life(hub: HubContext) -> timedelta:
+    return timedelta(seconds=hub.timing.answer_life_s)
+
+
 async def recall(hub: HubContext, principal: Principal, key: str) -> Remembered | None:
-    """Return the answer that ``key`` got before, if it did within a day."""
+    """Return the answer that ``key`` got before, if it is kept still."""
     async with hub.database.read() as db:
-        found = await idempotency.find(db, key=key, principal_id=principal.id)
-    if found is None or found.at < hub.clock.now() - KEEP:
+        stored = await idempotency.find(db, key=key, principal_id=principal.id)
+    if stored is None or stored.at < hub.clock.now() - _life(hub):
         return None
-    return Remembered(found.request_sha256, found.status, found.body, found.headers)
+    return Remembered(stored.request_sha256, stored.status, stored.body, stored.headers)
 
 
 async def remember(hub: HubContext, principal: Principal, key: str, answer: Remembered) -> None:
-    """Keep an answer for a day."""
+    """Keep an answer."""
     async with hub.database.begin() as db:
         await idempotency.remember(
             db,
@@ -48,6 +49,6 @@ async def remember(hub: HubContext, principal: Principal, key: str, answer: Reme
 
 
 async def purge(hub: HubContext) -> None:
-    """Forget answers older than a day."""
+    """Forget answers that are too old."""
     async with hub.database.begin() as db:
-        await idempotency.purge(db, hub.clock.now() - KEEP)
+        await idempotency.purge(db, hub.clock.now() - _life(hub))

@@ -114,7 +114,7 @@ async def try_load_plan_input(
     try:
         return await load_plan_input(hub, db, federation, with_documents=with_documents)
     except Unplannable as unplannable:
-        if hub.fleet.is_news("held", federation.id):
+        if hub.alerts.allow("unplannable", federation.id):
             await record(
                 hub,
                 db,
@@ -134,6 +134,7 @@ async def replan(
     None: all of them, and the endpoints of their sites. Endpoints follow from intent alone, so a
     report, which has a scope, never touches them.
     """
+    started = hub.clock.monotonic()
     computed = plan(plan_input, scope=scope)
     planned = [*computed.documents]
     if scope is None:
@@ -149,6 +150,7 @@ async def replan(
         or document.generation != old.generation
     )
     await _note_waiting(db, plan_input, computed, scope)
+    hub.instruments.replans.observe(hub.clock.monotonic() - started)
     return Replanned(plan=computed, before=before, planned=tuple(planned), changed=changed)
 
 

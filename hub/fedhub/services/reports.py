@@ -10,9 +10,9 @@ from fedcore import limits
 from fedcore.errors import ErrorCode, FedError, Unavailable
 from fedcore.words import Phase
 from fedhub.domain.models import Participant, StoredDocument, StoredStatus
+from fedhub.fleet.agent_sessions import LiveAgentSession
 from fedhub.fleet.ingest import StatusChange, store_events, store_statuses
 from fedhub.fleet.rate_limit import cost_of
-from fedhub.fleet.sessions import LiveSession
 from fedhub.planner.impact import affected_by, may_affect
 from fedhub.planner.plan import report_of
 from fedhub.services import operations as operation_service
@@ -28,7 +28,7 @@ from fedproto.agent.v1 import event_pb2, status_pb2
 
 
 async def receive_statuses(
-    hub: HubContext, session: LiveSession, reported: Sequence[status_pb2.ResourceStatus]
+    hub: HubContext, session: LiveAgentSession, reported: Sequence[status_pb2.ResourceStatus]
 ) -> None:
     """Store the latest statuses of a session's resources and act on what changed.
 
@@ -46,7 +46,7 @@ async def receive_statuses(
 
 
 async def receive_events(
-    hub: HubContext, session: LiveSession, batch: event_pb2.EventBatch
+    hub: HubContext, session: LiveAgentSession, batch: event_pb2.EventBatch
 ) -> tuple[event_pb2.EventAck, ...]:
     """Take a batch; the answers, of it and of earlier ones, may be sent: all are committed.
 
@@ -68,20 +68,22 @@ async def receive_events(
         raise
 
 
-async def resume_events(hub: HubContext, session: LiveSession) -> tuple[event_pb2.EventAck, ...]:
+async def resume_events(
+    hub: HubContext, session: LiveAgentSession
+) -> tuple[event_pb2.EventAck, ...]:
     """Store what waits, in order, as far as the site's quota goes; return the answers."""
     acks: list[event_pb2.EventAck] = []
     while session.deferred:
         batch = session.deferred[0]
         cost = cost_of(batch)
-        if not hub.fleet.quota.take(session.site_id, cost):
+        if not hub.event_rates.of_site(session.site_id).try_take(cost):
             await _note_quota(hub, session)
             break
         try:
             async with hub.database.begin() as db:
                 acked = await store_events(db, session, batch, at=hub.clock.now())
         except BaseException as error:
-            hub.fleet.quota.give_back(session.site_id, cost)
+            hub.event_rates.of_site(session.site_id).give_back(cost)
             if acks and isinstance(error, Unavailable):
                 # Each batch has its own answer: those that are committed must go out.
                 break
@@ -91,9 +93,9 @@ async def resume_events(hub: HubContext, session: LiveSession) -> tuple[event_pb
     return tuple(acks)
 
 
-async def _note_quota(hub: HubContext, session: LiveSession) -> None:
+async def _note_quota(hub: HubContext, session: LiveAgentSession) -> None:
     """Raise an alarm, not again within ten minutes: a site fills the record of events."""
-    if not hub.fleet.is_news("events", session.site_id):
+    if not hub.alerts.allow("events", session.site_id):
         return
     async with hub.database.begin() as db:
         await record(

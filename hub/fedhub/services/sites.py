@@ -74,7 +74,7 @@ async def invite(
         site=site,
         token=token.token,
         expires_at=token.expires_at,
-        enrol_address=hub.enrol_address,
+        enrol_address=hub.addresses.enrol,
         ca_fingerprint=hub.authority.root_fingerprint(),
     )
 
@@ -145,7 +145,7 @@ async def revoke(hub: HubContext, principal: Principal, name: str) -> Site:
         site = await sites.get(db, site.id)
     await hub.join_tokens.void(site.id)
     if site.agent_id is not None:
-        hub.fleet.cut(site.agent_id, "revoked")
+        hub.registry.terminate(site.agent_id, "revoked")
     return site
 
 

@@ -10,16 +10,19 @@ last act before the commit.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, insert, select, text
+from sqlalchemy import Column, ColumnElement, func, insert, select, text
 from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from fedhub.domain.access import EVERYTHING, Visibility
 from fedhub.domain.models import Event
 from fedhub.store.tables import EventTable, SpoolCursorTable, table_of
+from fedhub.store.visibility import is_visible
 from fedsql.columns import storable
 from fedsql.statements import fetch_all, in_list, upsert, values_of
 
@@ -27,6 +30,9 @@ _T: Final = table_of(EventTable)
 _CURSOR: Final = table_of(SpoolCursorTable)
 _COLUMNS: Final = [column for column in _T.c if column.name != "agent_id"]
 _PENDING: Final = "pending_events"
+_WRITTEN: Final = "events_written"
+APPENDED: Final = "events_appended"
+"""In a session's ``info``: an asyncio.Event that is set once events of it are committed."""
 _ORDER_LOCK: Final = 0x0F_ED_00_02
 _MAX_ID: Final = 2**63 - 1
 
@@ -50,6 +56,14 @@ def _write_pending(session: Session) -> None:
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK})
     session.execute(insert(_T), rows)
+    session.info[_WRITTEN] = True
+
+
+@listens_for(EventSession, "after_commit")
+def _wake_readers(session: Session) -> None:
+    appended: asyncio.Event | None = session.info.get(APPENDED)
+    if session.info.pop(_WRITTEN, False) and appended is not None:
+        appended.set()
 
 
 def _collect(db: AsyncSession, event: Event, agent_id: str | None) -> None:
@@ -114,7 +128,12 @@ async def acked_through(db: AsyncSession, agent_id: str, spool_id: str) -> int:
     return int(await db.scalar(statement) or 0)
 
 
-async def list_page(
+async def newest_id(db: AsyncSession) -> int:
+    """Return the highest id of a committed event; 0 where there is none."""
+    return int(await db.scalar(select(func.max(_T.c.id))) or 0)
+
+
+async def list_page(  # noqa: PLR0913 - a filter has this many sides
     db: AsyncSession,
     *,
     after_id: int = 0,
@@ -123,6 +142,7 @@ async def list_page(
     federation_ids: Collection[str] | None = None,
     resource_ids: Collection[str] | None = None,
     kind: str | None = None,
+    visibility: Visibility = EVERYTHING,
     newest_first: bool = False,
 ) -> tuple[Event, ...]:
     """Return up to ``limit`` committed events after ``after_id``, oldest (or newest) first."""
@@ -133,6 +153,9 @@ async def list_page(
         _T.c.resource_id: resource_ids,
         _T.c.kind: None if kind is None else [kind],
     }
+    statement = statement.where(
+        is_visible(db, visibility, federation_id=_T.c.federation_id, site_id=_T.c.site_id)
+    )
     for column, values in wanted.items():
         if values is not None:
             statement = statement.where(_is_one_of(db, column, values))

@@ -15,8 +15,8 @@ from fedsql.statements import upsert
 _T: Final = table_of(ReplicaTable)
 
 
-async def beat(db: AsyncSession, replica_id: str, at: datetime) -> None:
-    """Say that a process lives."""
+async def heartbeat(db: AsyncSession, replica_id: str, at: datetime) -> None:
+    """Note that a process lives."""
     statement = upsert(db, _T).values(replica_id=replica_id, started_at=at, seen_at=at)
     await db.execute(
         statement.on_conflict_do_update(index_elements=["replica_id"], set_={"seen_at": at})

@@ -15,13 +15,13 @@ from fedcore.errors import NotFound
 from fedhub.domain.access import Visibility
 from fedhub.domain.models import Site
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
-from fedhub.store.tables import SessionTable, SiteTable, table_of
+from fedhub.store.tables import AgentSessionTable, SiteTable, table_of
 from fedhub.store.visibility import is_visible
 from fedsql.cursors import Page, page_of
 from fedsql.statements import fetch_all, fetch_one, values_of
 
 _T: Final = table_of(SiteTable)
-_S: Final = table_of(SessionTable)
+_S: Final = table_of(AgentSessionTable)
 
 
 def _sites() -> Select[Any]:

@@ -91,8 +91,8 @@ class SiteTable(Base):
     findings: Mapped[tuple[dict[str, str], ...]]
 
 
-class SessionTable(Base):
-    """``records.Session``: one row per agent, whose epoch only rises."""
+class AgentSessionTable(Base):
+    """``models.AgentSession``: one row per agent, whose epoch only rises."""
 
     __tablename__ = "agent_sessions"
     agent_id: Mapped[str] = mapped_column(primary_key=True)

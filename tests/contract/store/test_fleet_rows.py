@@ -21,7 +21,15 @@ from tests.contract.store.rows import (
 from fedcore.errors import Conflict, ErrorCode, FedError, Invalid, NotFound
 from fedhub.domain.access import EVERYTHING
 from fedhub.domain.phases import SITE_TRANSITIONS, SiteState
-from fedhub.store import documents, endpoints, participants, replicas, sessions, sites, statuses
+from fedhub.store import (
+    agent_sessions,
+    documents,
+    endpoints,
+    participants,
+    replicas,
+    sites,
+    statuses,
+)
 from fedsql.engine import Database
 
 
@@ -106,7 +114,7 @@ async def test_a_site_takes_its_documents_along_but_not_its_participants(
         await sites.delete(db, "site-alpha")
         assert await documents.get(db, "p-9999") is None
         assert await statuses.get(db, "p-9999") is None
-        assert await sessions.get(db, "agent-1") is None
+        assert await agent_sessions.get(db, "agent-1") is None
 
 
 async def test_a_site_has_one_endpoint(database: Database) -> None:
@@ -132,7 +140,9 @@ async def test_a_site_has_one_endpoint(database: Database) -> None:
 
 async def open_session(db, agent_id: str = "agent-1", at: datetime = NOW, **changes: str) -> int:
     names = {"site_id": "site-alpha", "replica_id": "hub-1", "session_id": "s", "instance_id": "i"}
-    return await sessions.open(db, agent_id=agent_id, cluster_uid="c", at=at, **names | changes)
+    return await agent_sessions.open(
+        db, agent_id=agent_id, cluster_uid="c", at=at, **names | changes
+    )
 
 
 async def test_each_session_has_the_next_epoch_and_replaces_the_one_before(
@@ -140,10 +150,10 @@ async def test_each_session_has_the_next_epoch_and_replaces_the_one_before(
 ) -> None:
     async with database.begin() as db:
         await sites.add(db, a_site())
-        assert await sessions.get(db, "agent-1") is None
+        assert await agent_sessions.get(db, "agent-1") is None
         assert await open_session(db) == 1
         assert await open_session(db, at=NOW + SECOND, session_id="t") == 2
-        newest = await sessions.get(db, "agent-1")
+        newest = await agent_sessions.get(db, "agent-1")
     assert newest is not None
     assert (newest.epoch, newest.session_id, newest.connected) == (2, "t", True)
     assert newest.connected_at == NOW + SECOND
@@ -166,10 +176,10 @@ async def test_only_the_newest_epoch_passes(database: Database) -> None:
         await sites.add(db, a_site())
         await open_session(db)
         await open_session(db)
-        await sessions.check_epoch(db, "agent-1", 2)
+        await agent_sessions.check_epoch(db, "agent-1", 2)
         for epoch, agent in ((1, "agent-1"), (3, "agent-1"), (1, "nobody")):
             with pytest.raises(FedError) as refused:
-                await sessions.check_epoch(db, agent, epoch)
+                await agent_sessions.check_epoch(db, agent, epoch)
             assert refused.value.code is ErrorCode.FENCED
 
 
@@ -178,10 +188,10 @@ async def test_an_old_session_cannot_close_the_newer_one(database: Database) -> 
         await sites.add(db, a_site())
         await open_session(db)
         await open_session(db)
-        assert not await sessions.close(db, "agent-1", 1, NOW + SECOND)
-        assert await sessions.close(db, "agent-1", 2, NOW + SECOND)
-        assert not await sessions.close(db, "agent-1", 2, NOW + 2 * SECOND)
-        closed = await sessions.get(db, "agent-1")
+        assert not await agent_sessions.close(db, "agent-1", 1, NOW + SECOND)
+        assert await agent_sessions.close(db, "agent-1", 2, NOW + SECOND)
+        assert not await agent_sessions.close(db, "agent-1", 2, NOW + 2 * SECOND)
+        closed = await agent_sessions.get(db, "agent-1")
     assert closed is not None
     assert (closed.connected, closed.last_seen_at) == (False, NOW + SECOND)
 
@@ -193,10 +203,10 @@ async def test_heartbeats_are_flushed_together_and_fenced(database: Database) ->
             await sites.add(db, a_site(f"s{number}", agent_id=f"agent-{number}"))
             await open_session(db, f"agent-{number}", site_id=f"site-s{number}")
         await open_session(db, "agent-1", site_id="site-s1")
-        await sessions.flush_heartbeats(
+        await agent_sessions.flush_heartbeats(
             db, [(f"agent-{number}", 1, later) for number in range(3)] + [("nobody", 1, later)]
         )
-        await sessions.flush_heartbeats(db, [])
+        await agent_sessions.flush_heartbeats(db, [])
         seen = [(await sites.get(db, f"site-s{number}")).last_seen_at for number in range(3)]
     assert seen == [later, NOW, later]
 
@@ -209,10 +219,10 @@ async def test_a_lapsed_lease_names_the_site_once_it_is_silent(database: Databas
             name = f"s{number}"
             await sites.add(db, a_site(name, state=state, agent_id=f"agent-{number}"))
             await open_session(db, f"agent-{number}", site_id=f"site-{name}")
-        assert await sessions.lapsed(db, NOW) == ()
-        assert await sessions.lapsed(db, NOW + SECOND) == ("site-s0", "site-s1")
-        await sessions.flush_heartbeats(db, [("agent-0", 1, NOW + SECOND)])
-        assert await sessions.lapsed(db, NOW + SECOND) == ("site-s1",)
+        assert await agent_sessions.lapsed(db, NOW) == ()
+        assert await agent_sessions.lapsed(db, NOW + SECOND) == ("site-s0", "site-s1")
+        await agent_sessions.flush_heartbeats(db, [("agent-0", 1, NOW + SECOND)])
+        assert await agent_sessions.lapsed(db, NOW + SECOND) == ("site-s1",)
 
 
 async def test_a_former_agent_of_a_site_does_not_count(database: Database) -> None:
@@ -220,7 +230,7 @@ async def test_a_former_agent_of_a_site_does_not_count(database: Database) -> No
         await sites.add(db, a_site(state=SiteState.ONLINE, agent_id="agent-2"))
         await open_session(db, "agent-1")
         await open_session(db, "agent-2", at=NOW + 9 * SECOND)
-        assert await sessions.lapsed(db, NOW + SECOND) == ()
+        assert await agent_sessions.lapsed(db, NOW + SECOND) == ()
         assert (await sites.get(db, "site-alpha")).last_seen_at == NOW + 9 * SECOND
         assert len(await sites.all(db)) == 1
 
@@ -230,17 +240,17 @@ async def test_sessions_of_a_dead_hub_process_are_released(database: Database) -
         await sites.add(db, a_site())
         await open_session(db, "agent-1", replica_id="hub-1")
         await open_session(db, "agent-2", replica_id="hub-2")
-        await replicas.beat(db, "hub-1", NOW)
-        await replicas.beat(db, "hub-2", NOW)
-        await replicas.beat(db, "hub-2", NOW + 9 * SECOND)
+        await replicas.heartbeat(db, "hub-1", NOW)
+        await replicas.heartbeat(db, "hub-2", NOW)
+        await replicas.heartbeat(db, "hub-2", NOW + 9 * SECOND)
         assert await replicas.silent(db, NOW + SECOND) == ("hub-1",)
-        assert await sessions.of_replica(db, "hub-1") == ("agent-1",)
-        assert await sessions.release(db, "hub-1") == ("site-alpha",)
-        assert await sessions.release(db, "hub-1") == ()
+        assert await agent_sessions.of_replica(db, "hub-1") == ("agent-1",)
+        assert await agent_sessions.release(db, "hub-1") == ("site-alpha",)
+        assert await agent_sessions.release(db, "hub-1") == ()
         await replicas.forget(db, "hub-1")
         assert await replicas.silent(db, NOW + SECOND) == ()
-        assert await sessions.of_replica(db, "hub-1") == ()
-        released = await sessions.get(db, "agent-1")
+        assert await agent_sessions.of_replica(db, "hub-1") == ()
+        released = await agent_sessions.get(db, "agent-1")
     assert released is not None
     assert replace(released, connected=True).last_seen_at == NOW
 
@@ -251,8 +261,8 @@ async def test_a_thousand_sessions_flush_in_one_statement(database: Database) ->
         await sites.add(db, a_site())
         for number in range(1_000):
             await open_session(db, f"agent-{number}")
-        await sessions.flush_heartbeats(db, [(f"agent-{n}", 1, later) for n in range(1_000)])
-        last = await sessions.get(db, "agent-999")
+        await agent_sessions.flush_heartbeats(db, [(f"agent-{n}", 1, later) for n in range(1_000)])
+        last = await agent_sessions.get(db, "agent-999")
     assert last is not None
     assert last.last_seen_at == later
 

@@ -1,4 +1,4 @@
-"""Who calls: API tokens, stored hashed; the first one is made at first start."""
+"""API tokens: stored hashed, each a principal; the first one is made at first start."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def hash_token(token: str) -> str:
 async def ensure_admin_token(database: Database, path: Path) -> bool:
     """Make the administrator's token and write it to ``path`` (0600), unless it is there.
 
-    Returns whether one was made. A lost file is mended by starting again: the old token then stops
-    to work. A file that the database does not know (it was replaced) is taken up.
+    Returns whether one was made. To replace a lost file, start again: the old token then stops to
+    work. A file that the database does not know (somebody replaced it) is taken up.
     """
-    known = await asyncio.to_thread(_read_token, path)
-    token = known or PREFIX + secrets.token_urlsafe(32)
+    kept = await asyncio.to_thread(_read_token, path)
+    token = kept or PREFIX + secrets.token_urlsafe(32)
     async with database.begin() as db:
-        if known is not None and await tokens.find(db, hash_token(known)) is not None:
+        if kept is not None and await tokens.find(db, hash_token(kept)) is not None:
             return False
         await tokens.add(
             db,
@@ -42,9 +42,9 @@ async def ensure_admin_token(database: Database, path: Path) -> bool:
             token_sha256=hash_token(token),
             permissions=frozenset(Permission),
         )
-    if known is None:
+    if kept is None:
         await asyncio.to_thread(create_private, path, f"{token}\n".encode())
-    return known is None
+    return kept is None
 
 
 def _read_token(path: Path) -> str | None:
@@ -64,7 +64,7 @@ async def authenticate(database: Database, authorization: str | None) -> Princip
     if not token.isascii() or scheme.lower() != "bearer" or not token.startswith(PREFIX):
         raise Unauthenticated("send the API token as `Authorization: Bearer flm_api_...`")
     async with database.read() as db:
-        found = await tokens.find(db, hash_token(token.strip()))
-    if found is None:
+        principal = await tokens.find(db, hash_token(token.strip()))
+    if principal is None:
         raise Unauthenticated("this API token is unknown or revoked")
-    return found
+    return principal

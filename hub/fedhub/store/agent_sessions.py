@@ -12,31 +12,31 @@ from sqlalchemy import update as update_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import ErrorCode, FedError
-from fedhub.domain.models import Session
+from fedhub.domain.models import AgentSession
 from fedhub.domain.phases import SiteState
-from fedhub.store.tables import SessionTable, SiteTable, table_of
+from fedhub.store.tables import AgentSessionTable, SiteTable, table_of
 from fedsql.columns import sqlite_text
 from fedsql.statements import fetch_one, is_sqlite, upsert
 
-_T: Final = table_of(SessionTable)
+_T: Final = table_of(AgentSessionTable)
 _SITE: Final = table_of(SiteTable)
 _FLUSH: Final = """
-UPDATE agent_sessions SET last_seen_at = beat.seen_at FROM ({beats}) AS beat
-WHERE agent_sessions.agent_id = beat.agent_id AND agent_sessions.epoch = beat.epoch
+UPDATE agent_sessions SET last_seen_at = heartbeat.seen_at FROM ({heartbeats}) AS heartbeat
+WHERE agent_sessions.agent_id = heartbeat.agent_id AND agent_sessions.epoch = heartbeat.epoch
 """
-_SQLITE_BEATS: Final = """
+_SQLITE_HEARTBEATS: Final = """
 SELECT json_extract(value, '$[0]') AS agent_id, json_extract(value, '$[1]') AS epoch,
        json_extract(value, '$[2]') AS seen_at
-FROM json_each(:beats)
+FROM json_each(:heartbeats)
 """
-_POSTGRES_BEATS: Final = """
+_POSTGRES_HEARTBEATS: Final = """
 SELECT value ->> 0 AS agent_id, CAST(value ->> 1 AS bigint) AS epoch,
        CAST(value ->> 2 AS timestamptz) AS seen_at
-FROM json_array_elements(CAST(:beats AS json))
+FROM json_array_elements(CAST(:heartbeats AS json))
 """
 
 
-async def open(  # noqa: A001 - read as sessions.open; a session has this many sides
+async def open(  # noqa: A001 - read as agent_sessions.open; a session has this many sides
     db: AsyncSession,
     *,
     agent_id: str,
@@ -65,9 +65,9 @@ async def open(  # noqa: A001 - read as sessions.open; a session has this many s
     return int((await db.execute(stored)).scalar_one())
 
 
-async def get(db: AsyncSession, agent_id: str) -> Session | None:
+async def get(db: AsyncSession, agent_id: str) -> AgentSession | None:
     """Return the agent's newest session, live or past, or None."""
-    return await fetch_one(db, Session, select(_T).where(_T.c.agent_id == agent_id))
+    return await fetch_one(db, AgentSession, select(_T).where(_T.c.agent_id == agent_id))
 
 
 async def check_epoch(db: AsyncSession, agent_id: str, epoch: int) -> None:
@@ -99,7 +99,9 @@ async def close(db: AsyncSession, agent_id: str, epoch: int, at: datetime) -> bo
     return (await db.execute(statement)).first() is not None
 
 
-async def flush_heartbeats(db: AsyncSession, beats: Iterable[tuple[str, int, datetime]]) -> None:
+async def flush_heartbeats(
+    db: AsyncSession, heartbeats: Iterable[tuple[str, int, datetime]]
+) -> None:
     """Note when sessions (agent, epoch, time) were last heard, all in one statement.
 
     Those whose epoch is no longer the newest are left alone.
@@ -108,11 +110,11 @@ async def flush_heartbeats(db: AsyncSession, beats: Iterable[tuple[str, int, dat
     rows = [
         [agent_id, epoch, sqlite_text(at) if lite else at.isoformat()]
         # One order everywhere: replicas that write the same rows do not wait crosswise.
-        for agent_id, epoch, at in sorted(beats)
+        for agent_id, epoch, at in sorted(heartbeats)
     ]
     if rows:
-        statement = _FLUSH.format(beats=_SQLITE_BEATS if lite else _POSTGRES_BEATS)
-        await db.execute(text(statement), {"beats": json.dumps(rows)})
+        statement = _FLUSH.format(heartbeats=_SQLITE_HEARTBEATS if lite else _POSTGRES_HEARTBEATS)
+        await db.execute(text(statement), {"heartbeats": json.dumps(rows)})
 
 
 async def lapsed(db: AsyncSession, before: datetime) -> tuple[str, ...]:

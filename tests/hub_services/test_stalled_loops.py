@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 from tests.support.hub import ManualClock, running_test_hub
-from tests.support.patience import time_limit
+from tests.support.patience import time_limit, until
 
 from fedcore.tasks import LoopHealth
 from fedhub.fleet.documents import Notifier
-from fedhub.services import presence
-from fedhub.services.standstill import HEARTBEAT_INTERVALS, WORK_LIMIT_S, Watchman
+from fedhub.instruments import Instruments
+from fedhub.services.liveness import LoopMonitor, SessionSweeper
 from fedproto.agent.v1 import link_pb2
 
 
@@ -33,9 +34,8 @@ STOPPED = [("LoopStalled", "loop/link.heartbeats")]
 async def test_heartbeats_that_stay_away_are_a_finding_until_the_next_one(slow):
     lab, clock = slow
     agent = await lab.connect("alpha")
-    sweeper = presence.Sweeper(lab.hub)
-    interval_s = lab.hub.fleet.heartbeat_interval_s
-    clock.advance(HEARTBEAT_INTERVALS * interval_s - 1)
+    sweeper = SessionSweeper(lab.hub)
+    clock.advance(lab.hub.timing.late_heartbeat_s - 1)
     await agent.tell(1)  # the stream lives
     await sweeper.turn()
     assert await named(lab) == []
@@ -60,45 +60,56 @@ async def test_what_is_named_stays_named_in_a_new_session_until_its_first_heartb
     assert await named(lab) == []
 
 
-async def test_a_session_whose_loop_hangs_in_the_hub_is_named_and_then_ended(slow, monkeypatch):
-    hung = asyncio.Event()
+class HangingDatabase:
+    """A database whose transactions never begin."""
 
-    async def hang(*_args):
-        hung.set()
+    def __init__(self):
+        self.reached = asyncio.Event()
+
+    @asynccontextmanager
+    async def read(self):
+        self.reached.set()
         await asyncio.Event().wait()
+        yield
 
+
+async def test_a_session_whose_loop_hangs_in_the_hub_is_named_and_then_ended(slow):
     lab, clock = slow
     agent = await lab.connect("alpha")
-    session = lab.hub.fleet.of_agent(agent.agent_id)
-    sweeper = presence.Sweeper(lab.hub)
-    monkeypatch.setattr(Notifier, "_send_missing", hang)
-    session.stale.set()
+    session = lab.hub.registry.of_agent(agent.agent_id)
+    sweeper = SessionSweeper(lab.hub)
+    await until(lambda: not session.liveness.busy_s)
+    database = HangingDatabase()
+    notifier = Notifier(database, lab.hub.registry, clock=clock, instruments=Instruments())
+    serving = asyncio.create_task(notifier.serve(session))
     async with time_limit():
-        await hung.wait()
-    clock.advance(WORK_LIMIT_S + 1)
+        await database.reached.wait()
+    clock.advance(lab.hub.timing.work_limit_s + 1)
     await agent.live.beat()
     assert await named(lab) == [("LoopStalled", "loop/hub.documents")]
-    assert not session.ended.is_set()
-    clock.advance(lab.hub.lease.total_seconds())
+    assert not session.stream.is_ended
+    clock.advance(lab.hub.timing.lease_s)
     await sweeper.turn()
-    assert session.ended.is_set()
+    assert session.stream.is_ended
     await agent.live.end()
     await lab.rest.until("/api/v1/sites/alpha", lambda one: one["state"] == "Disconnected")
-    assert session.busy == {}
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert session.liveness.busy_s == {}
 
 
 async def test_a_loop_of_the_hub_that_stands_still_is_told_once_and_so_is_its_recovery(slow):
     lab, clock = slow
     loop_health = LoopHealth(clock)
-    watchman = Watchman(lab.hub, loop_health)
+    monitor = LoopMonitor(lab.hub, loop_health)
     loop_health.heartbeat("sweep")
     clock.advance(31)
-    await watchman.turn()
-    await watchman.turn()
+    await monitor.turn()
+    await monitor.turn()
     (event,) = await lab.rest.events("&kind=hub.loop_stalled")
     assert (event["severity"], event["facts"]["loop"]) == ("error", "sweep")
     loop_health.heartbeat("sweep")
-    await watchman.turn()
-    await watchman.turn()
+    await monitor.turn()
+    await monitor.turn()
     (event,) = await lab.rest.events("&kind=hub.loop_recovered")
     assert (event["severity"], event["facts"]["loop"]) == ("info", "sweep")
