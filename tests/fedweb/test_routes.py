@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import Annotated, Literal
@@ -11,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from fedcore.errors import Conflict, FedError, Invalid
+from fedcore.errors import Conflict, FedError, Invalid, Unauthenticated
 from fedcore.ids import NAME_PATTERN
 from fedweb.openapi import openapi
 from fedweb.problems import PROBLEM_TYPE, problems
 from fedweb.routes import (
+    BEARER,
     MAX_JSON_DEPTH,
     Answer,
+    Authenticator,
+    Limits,
     Query,
     Route,
     parse_json,
@@ -70,14 +74,30 @@ ROUTES = (
 )
 
 
-async def nobody(_request):
-    return "nobody"
+async def anybody(_request):
+    return "anybody"
+
+
+def by_header(name):
+    """Build an authenticator that takes what a header says, unless it is `wrong`."""
+
+    async def authenticate(request):
+        said = request.headers.get(name)
+        if said == "wrong":
+            raise Unauthenticated(f"{name} is wrong")
+        return said
+
+    return Authenticator(authenticate, f"send {name}", {"type": "apiKey", "in": "header"})
+
+
+WAYS = {BEARER: Authenticator(anybody, "", {"type": "http", "scheme": "bearer"})}
+SCHEMES = {name: way.scheme for name, way in WAYS.items()}
 
 
 @pytest.fixture
 async def client():
     app = web.Application(middlewares=[problems])
-    register(app, ROUTES, nobody)
+    register(app, ROUTES, WAYS)
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -208,10 +228,111 @@ def test_random_bytes_are_json_or_refused(data):
 
 
 def test_the_document_lists_routes_parameters_and_problems():
-    document = openapi(ROUTES, title="T", version="1", description="")
+    document = openapi(ROUTES, title="T", version="1", description="", security_schemes=SCHEMES)
     listing = document["paths"]["/things"]["get"]
     assert [p["name"] for p in listing["parameters"]] == ["size"]
     assert listing["parameters"][0]["schema"] == {"type": "integer"}
     making = document["paths"]["/things"]["post"]
     assert making["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("Thing")
     assert set(making["responses"]) == {"201", "default"}
+
+
+async def who(call):
+    return Answer(Thing(name=call.caller or "nobody"))
+
+
+async def must_be_known(call):
+    return Answer(Thing(name=call.principal))
+
+
+PROTECTED = (
+    Route("GET", "/both", who, "Either.", "t", Thing, auth=("cookie", BEARER)),
+    Route("GET", "/token", who, "Token.", "t", Thing),
+    Route("GET", "/open", who, "Open.", "t", Thing, auth=()),
+    Route("GET", "/confused", must_be_known, "Open.", "t", Thing, auth=()),
+)
+
+
+@pytest.fixture
+async def door():
+    app = web.Application(middlewares=[problems])
+    register(app, PROTECTED, {BEARER: by_header("X-Token"), "cookie": by_header("X-Cookie")})
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "name"),
+    [
+        ("/both", {"X-Cookie": "ada"}, "ada"),
+        ("/both", {"X-Token": "robot"}, "robot"),
+        ("/both", {"X-Token": "robot", "X-Cookie": "ada"}, "ada"),
+        ("/token", {"X-Token": "robot", "X-Cookie": "wrong"}, "robot"),
+        ("/open", {}, "nobody"),
+        ("/open", {"X-Token": "wrong"}, "nobody"),
+    ],
+)
+async def test_a_route_is_opened_by_the_first_of_its_own_ways_that_has_credentials(
+    door, path, headers, name
+):
+    response = await door.get(path, headers=headers)
+    assert (await response.json())["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "detail"),
+    [
+        ("/both", {}, "send X-Cookie; or send X-Token"),
+        ("/token", {"X-Cookie": "ada"}, "send X-Token"),
+        ("/both", {"X-Cookie": "wrong", "X-Token": "robot"}, "X-Cookie is wrong"),
+        ("/confused", {"X-Token": "robot"}, "this call has no caller"),
+    ],
+)
+async def test_no_other_way_opens_a_route_and_wrong_credentials_are_never_passed_over(
+    door, path, headers, detail
+):
+    assert (await problem(await door.get(path, headers=headers), 401))["detail"] == detail
+
+
+def test_a_route_with_a_way_that_nobody_knows_cannot_be_served():
+    with pytest.raises(KeyError):
+        register(web.Application(), PROTECTED, WAYS)
+
+
+def test_the_document_says_how_each_route_is_opened():
+    document = openapi(PROTECTED, title="T", version="1", description="", security_schemes=SCHEMES)
+    assert document["security"] == [{"token": []}]
+    assert document["components"]["securitySchemes"] == SCHEMES
+    paths = document["paths"]
+    assert paths["/both"]["get"]["security"] == [{"cookie": []}, {"token": []}]
+    assert paths["/open"]["get"]["security"] == []
+    assert "security" not in paths["/token"]["get"]
+
+
+async def test_a_fallback_may_answer_before_a_missing_page_becomes_a_problem():
+    @web.middleware
+    async def page_for_everything(request, handler):
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return web.Response(text="<title>app</title>", content_type="text/html")
+
+    app = web.Application(middlewares=[problems, page_for_everything])
+    register(app, ROUTES, WAYS)
+    async with TestClient(TestServer(app)) as client:
+        page = await client.get("/any/page")
+        assert (page.status, page.content_type) == (200, "text/html")
+        assert "X-Request-Id" in page.headers
+        await problem(await client.delete("/things"), 405)
+
+
+async def test_a_body_that_pauses_for_too_long_is_answered_408():
+    async def dribble():
+        yield b"{"
+        await asyncio.sleep(60)
+
+    app = web.Application(middlewares=[problems])
+    register(app, ROUTES, WAYS, limits=Limits(body_pause_limit_s=0.05))
+    async with TestClient(TestServer(app)) as client:
+        headers = {"Content-Type": "application/json"}
+        await problem(await client.post("/things", data=dribble(), headers=headers), 408)

@@ -12,12 +12,11 @@ from tests.support.patience import time_limit
 from tests.support.restclient import rest_of
 
 from fedcore.errors import Unavailable
-from fedhub import serving
 from fedhub.api.app import ROUTES
 from fedhub.domain.access import Permission
 from fedhub.services.tokens import hash_token
 from fedhub.store import tokens
-from fedweb import routes as web_routes
+from fedhub.timing import HubTiming
 
 
 def address(path):
@@ -185,7 +184,7 @@ async def test_a_follower_does_not_hold_up_the_end_of_the_hub(tmp_path, hub_temp
         )
         await reader.readuntil(b"site.invited")
         started = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - started < serving.DRAIN_S
+    assert asyncio.get_running_loop().time() - started < HubTiming().drain_limit_s
     assert (await reader.read()).endswith(b"0\r\n\r\n"), "the stream ended whole"
     writer.close()
 
@@ -197,30 +196,31 @@ async def connection(lab):
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-async def test_a_client_that_is_silent_or_drips_its_head_is_cut_off(
-    tmp_path, hub_template, monkeypatch, said
-):
-    monkeypatch.setattr(serving, "SILENCE_S", 0.3)
-    async with running_test_hub(tmp_path, template=hub_template) as lab:
+async def test_a_client_that_is_silent_or_drips_its_head_is_cut_off(tmp_path, hub_template, said):
+    timing = HubTiming(http_silence_limit_s=0.3)
+    async with running_test_hub(tmp_path, template=hub_template, timing=timing) as lab:
         reader, writer = await connection(lab)
         writer.write(said)
         async with time_limit():
             assert await reader.read() == b""
         writer.close()
-    assert serving.SILENCE_S <= 20
+    assert HubTiming().http_silence_limit_s <= 20
 
 
-async def test_a_body_that_does_not_come_is_answered_408(lab, monkeypatch):
-    monkeypatch.setattr(web_routes, "BODY_IDLE_S", 0.2)
-    reader, writer = await connection(lab)
-    writer.write(
-        b"POST /api/v1/sites HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 100\r\nAuthorization: Bearer " + lab.place.token.encode() + b"\r\n\r\n{"
-    )
-    async with time_limit():
-        head = await reader.readline()
-    assert b"408" in head
-    writer.close()
+async def test_a_body_that_does_not_come_is_answered_408(tmp_path, hub_template):
+    timing = HubTiming(body_pause_limit_s=0.2)
+    async with running_test_hub(tmp_path, template=hub_template, timing=timing) as lab:
+        reader, writer = await connection(lab)
+        writer.write(
+            b"POST /api/v1/sites HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\nAuthorization: Bearer "
+            + lab.place.token.encode()
+            + b"\r\n\r\n{"
+        )
+        async with time_limit():
+            head = await reader.readline()
+        assert b"408" in head
+        writer.close()
 
 
 async def test_a_body_that_is_too_large_is_refused(lab):

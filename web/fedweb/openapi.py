@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from fedweb.problems import PROBLEM_TYPE, Problem
-from fedweb.routes import JSON, NDJSON, Route
+from fedweb.routes import BEARER, JSON, NDJSON, Route
 
 _REF: Final = "#/components/schemas/{model}"
 IDEMPOTENCY_KEY: Final = (
@@ -22,7 +22,12 @@ _PATH_VARIABLE: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
 def openapi(
-    routes: Sequence[Route[Any]], *, title: str, version: str, description: str
+    routes: Sequence[Route[Any]],
+    *,
+    title: str,
+    version: str,
+    description: str,
+    security_schemes: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """Build the document; the same table always gives the same one."""
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
@@ -42,9 +47,9 @@ def openapi(
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(definitions.get("$defs", {}).items())),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {name: dict(scheme) for name, scheme in security_schemes.items()},
         },
-        "security": [{"token": []}],
+        "security": [{BEARER: []}],
     }
 
 
@@ -60,8 +65,8 @@ def _operation(route: Route[Any], refs: dict[Any, Any]) -> dict[str, Any]:
         ],
         "responses": _responses(route, refs),
     }
-    if route.open:
-        operation["security"] = []
+    if route.auth != (BEARER,):
+        operation["security"] = [{name: []} for name in route.auth]
     if route.upload is not None:
         content = {route.upload: {"schema": {"type": "string", "format": "binary"}}}
         operation["requestBody"] = {"required": True, "content": content}
@@ -124,7 +129,7 @@ def _header_parameters(route: Route[Any]) -> list[dict[str, Any]]:
 
 def _plain(shape: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """Write a parameter's schema without references and without null: a query has no null."""
-    options = [one for one in shape.get("anyOf", [shape]) if one.get("type") != "null"]
+    options = [option for option in shape.get("anyOf", [shape]) if option.get("type") != "null"]
     resolved = {
         key: value
         for key, value in {**shape, **options[0]}.items()

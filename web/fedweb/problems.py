@@ -100,7 +100,11 @@ def problem_response(error: FedError, request_id: str, status: int | None = None
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Translate every error of a handler; bind a request id for its log lines."""
+    """Translate every error of a handler; bind a request id for its log lines.
+
+    It stands outermost. A middleware inside it may answer in place of an error, as the fallback of
+    a single-page app does for 404: only what nobody answered becomes a problem document.
+    """
     request_id = new_id()
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         try:

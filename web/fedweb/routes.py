@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,19 +13,17 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedcore.byte_stream import StreamTooLong, read_limited
-from fedcore.errors import ErrorCode, FedError, Invalid
+from fedcore.errors import ErrorCode, FedError, Invalid, Unauthenticated
 from fedweb.validation import invalid
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_JSON_DEPTH: Final = 50
-BODY_IDLE_S: Final = 20.0
-"""How long a caller may pause while it sends a body."""
-BODY_LIMIT_S: Final = 300.0
-"""How long a whole body may take."""
 _SHOWN_NAMES: Final = 5
 _SHOWN_CHARS: Final = 60
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+BEARER: Final = "token"
+"""The authenticator of routes that name none: an API token."""
 
 P = TypeVar("P")
 
@@ -40,15 +38,47 @@ class NoQuery(Query):
     """A route that takes no parameters."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a caller may take over a body."""
+
+    body_pause_limit_s: float = 20.0
+    """How long a caller may pause: TCP's own recovery from loss takes a few seconds."""
+
+    body_limit_s: float = 300.0
+    """How long a whole body may take: 10 MB at 35 kB/s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticator(Generic[P]):
+    """One way in which callers say who they are.
+
+    ``authenticate`` returns None where a request has no credentials of this kind, and raises
+    Unauthenticated where it has some and they are wrong. ``hint`` says what to send; ``scheme`` is
+    the OpenAPI security scheme.
+    """
+
+    authenticate: Callable[[web.Request], Awaitable[P | None]]
+    hint: str
+    scheme: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[P]):
     """One request, checked: who asks, path, query and body; ``raw`` is the body as it came."""
 
     request: web.Request
-    principal: P
+    caller: P | None
     query: Any
     body: Any
     raw: bytes = b""
+
+    @property
+    def principal(self) -> P:
+        """Who asks; Unauthenticated on an open route, whose callers are nobody."""
+        if self.caller is None:
+            raise Unauthenticated("this call has no caller")
+        return self.caller
 
     def path(self, name: str) -> str:
         """Return a variable of the path."""
@@ -72,6 +102,8 @@ class Route(Generic[P]):
     checks it itself (to give better errors). ``upload`` names the media type of a raw body.
     ``stream`` handlers answer by themselves. ``secret``: the answer holds a secret, and is kept
     nowhere. ``headers``: name, description and pattern of each header that the handler reads.
+    ``auth`` names the authenticators of which the first with credentials decides; none: the route
+    is open to everybody.
     """
 
     method: str
@@ -88,7 +120,7 @@ class Route(Generic[P]):
     upload: str | None = None
     max_bytes: int = MAX_BODY_BYTES
     stream: Callable[[Call[P]], Awaitable[web.StreamResponse]] | None = None
-    open: bool = False
+    auth: tuple[str, ...] = (BEARER,)
     secret: bool = False
     headers: tuple[tuple[str, str, str], ...] = ()
 
@@ -111,22 +143,29 @@ async def pass_through(_route: Route[Any], _call: Call[Any], handle: Handle) -> 
 def register(
     app: web.Application,
     routes: Sequence[Route[P]],
-    authenticate: Callable[[web.Request], Awaitable[P]],
+    authenticators: Mapping[str, Authenticator[P]],
     around: Around = pass_through,
+    *,
+    limits: Limits | None = None,
 ) -> None:
     """Add every row to the application; handlers see checked input only."""
     for route in routes:
-        app.router.add_route(route.method, route.path, _serve(route, authenticate, around))
+        ways = [authenticators[name] for name in route.auth]
+        handler = _serve(route, ways, around, limits or Limits())
+        app.router.add_route(route.method, route.path, handler)
 
 
 def _serve(
-    route: Route[P], authenticate: Callable[[web.Request], Awaitable[P]], around: Around
+    route: Route[P], ways: Sequence[Authenticator[P]], around: Around, limits: Limits
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
-        principal = await authenticate(request)
+        # First of all: a stranger's query and body are not even read.
+        caller: P | None = None
+        if ways:
+            caller = await _authenticate(ways, request)
         query = _read_query(route, request)
-        raw = await _read_raw(route, request)
-        call = Call(request, principal, query, _parse_body(route, raw), raw)
+        raw = await _read_raw(route, request, limits)
+        call = Call(request, caller, query, _parse_body(route, raw), raw)
 
         async def handle() -> web.StreamResponse:
             if route.stream is not None:
@@ -136,6 +175,14 @@ def _serve(
         return await around(route, call, handle)
 
     return serve
+
+
+async def _authenticate(ways: Sequence[Authenticator[P]], request: web.Request) -> P:
+    for way in ways:
+        principal = await way.authenticate(request)
+        if principal is not None:
+            return principal
+    raise Unauthenticated("; or ".join(way.hint for way in ways))
 
 
 def respond(answer: Answer) -> web.Response:
@@ -160,12 +207,12 @@ def _read_query(route: Route[P], request: web.Request) -> Query:
         raise invalid(error, "query", whole="query") from error
 
 
-async def _read_raw(route: Route[P], request: web.Request) -> bytes:
+async def _read_raw(route: Route[P], request: web.Request, limits: Limits) -> bytes:
     if route.upload is None and route.body is None:
         return b""
     if route.upload is None and request.content_type != JSON:
         raise web.HTTPUnsupportedMediaType(text=f"send the body as {JSON}")
-    return await read_body(request, route.max_bytes)
+    return await read_body(request, route.max_bytes, limits)
 
 
 def _parse_body(route: Route[P], raw: bytes) -> Any:
@@ -182,26 +229,26 @@ def _parse_body(route: Route[P], raw: bytes) -> Any:
         raise invalid(error, whole="the body") from error
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(request: web.Request, max_bytes: int, limits: Limits) -> bytes:
     """Read a body of at most ``max_bytes``; raise TOO_LARGE beyond, before it is in memory.
 
-    A caller that pauses for ``BODY_IDLE_S``, or drips for ``BODY_LIMIT_S``, gets 408.
+    A caller that takes longer than ``limits`` allow gets 408.
     """
     too_large = FedError(f"the body is larger than {max_bytes} bytes", code=ErrorCode.TOO_LARGE)
     if request.content_length is not None and request.content_length > max_bytes:
         raise too_large
     try:
-        async with asyncio.timeout(BODY_LIMIT_S):
-            return await read_limited(_chunks(request), max_bytes)
+        async with asyncio.timeout(limits.body_limit_s):
+            return await read_limited(_chunks(request, limits.body_pause_limit_s), max_bytes)
     except StreamTooLong as error:
         raise too_large from error
     except TimeoutError as error:
         raise web.HTTPRequestTimeout(text="the body came too slowly") from error
 
 
-async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+async def _chunks(request: web.Request, pause_limit_s: float) -> AsyncIterator[bytes]:
     while True:
-        async with asyncio.timeout(BODY_IDLE_S):
+        async with asyncio.timeout(pause_limit_s):
             chunk = await request.content.readany()
         if not chunk:
             return
@@ -223,12 +270,12 @@ def parse_json(text: bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         counted = Counter(name for name, _ in pairs)
         twice = [ascii(name[:_SHOWN_CHARS]) for name, count in counted.items() if count > 1]
         raise Invalid(f"one object writes a key twice: {', '.join(twice[:_SHOWN_NAMES])}")
-    return found
+    return mapping
 
 
 def _no_constant(text: str) -> float:
@@ -239,13 +286,13 @@ def _check_tree(value: Any) -> None:
     """Refuse what is nested too deep, and text that no database can keep."""
     level = [value]
     for _ in range(MAX_JSON_DEPTH):
-        for one in level:
-            _check_text(one)
+        for node in level:
+            _check_text(node)
         level = [
             child
-            for one in level
-            if isinstance(one, dict | list)
-            for child in ((*one, *one.values()) if isinstance(one, dict) else one)
+            for node in level
+            if isinstance(node, dict | list)
+            for child in ((*node, *node.values()) if isinstance(node, dict) else node)
         ]
         if not level:
             return

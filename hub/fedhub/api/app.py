@@ -23,16 +23,18 @@ from fedhub.api import (
     sites,
 )
 from fedhub.api.idempotency import Idempotency
+from fedhub.api.measured import measured
 from fedhub.api.request import HUB, STOPPING
 from fedhub.domain.access import Principal
+from fedhub.services import tokens
 from fedhub.services.context import HubContext
 from fedhub.services.health import Health
-from fedhub.services.tokens import authenticate
 from fedweb.openapi import openapi
 from fedweb.problems import harden, problems
-from fedweb.routes import Route, register
+from fedweb.routes import BEARER, Authenticator, Limits, Route, register
 
 API_VERSION: Final = "1.0.0"
+BEARER_SCHEME: Final = {"type": "http", "scheme": "bearer"}
 HEALTH: Final[web.AppKey[Health]] = web.AppKey("health", Health)
 
 ROUTES: Final[Sequence[Route[Principal]]] = (
@@ -55,22 +57,28 @@ def document() -> dict[str, Any]:
         title="FATE Lifecycle Manager",
         version=API_VERSION,
         description="Sites, federations, participants, certificates, operations and events.",
+        security_schemes={BEARER: BEARER_SCHEME},
     )
 
 
 def build(hub: HubContext, health: Health) -> web.Application:
     """Build the application around a hub."""
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[measured(hub.instruments), problems])
     app.on_response_prepare.append(harden)
     app.on_shutdown.append(_stop_streams)
     app[STOPPING] = asyncio.Event()
     app[HUB] = hub
     app[HEALTH] = health
 
-    async def principal_of(request: web.Request) -> Principal:
-        return await authenticate(hub.database, request.headers.get("Authorization"))
-
-    register(app, ROUTES, principal_of, Idempotency(hub))
+    register(
+        app,
+        ROUTES,
+        {BEARER: _token_authenticator(hub)},
+        Idempotency(hub),
+        limits=Limits(
+            body_pause_limit_s=hub.timing.body_pause_limit_s, body_limit_s=hub.timing.body_limit_s
+        ),
+    )
     spec = document()
 
     async def serve_openapi(_request: web.Request) -> web.Response:
@@ -87,6 +95,16 @@ def build(hub: HubContext, health: Health) -> web.Application:
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", metrics)
     return app
+
+
+def _token_authenticator(hub: HubContext) -> Authenticator[Principal]:
+    async def authenticate(request: web.Request) -> Principal | None:
+        authorization = request.headers.get("Authorization")
+        if authorization is None:
+            return None
+        return await tokens.authenticate(hub.database, authorization)
+
+    return Authenticator(authenticate, tokens.HINT, BEARER_SCHEME)
 
 
 async def _stop_streams(app: web.Application) -> None:

@@ -17,6 +17,7 @@ from fedsql.engine import Database
 
 ADMIN: Final = "admin"
 PREFIX: Final = "flm_api_"
+HINT: Final = f"send the API token as `Authorization: Bearer {PREFIX}...`"
 
 
 def hash_token(token: str) -> str:
@@ -57,12 +58,12 @@ def _read_token(path: Path) -> str | None:
     return token
 
 
-async def authenticate(database: Database, authorization: str | None) -> Principal:
+async def authenticate(database: Database, authorization: str) -> Principal:
     """Turn an ``Authorization: Bearer`` header into a principal, or raise Unauthenticated."""
-    scheme, _, token = (authorization or "").partition(" ")
+    scheme, _, token = authorization.partition(" ")
     # A header may carry any byte; a token is ASCII, and only that can be hashed.
     if not token.isascii() or scheme.lower() != "bearer" or not token.startswith(PREFIX):
-        raise Unauthenticated("send the API token as `Authorization: Bearer flm_api_...`")
+        raise Unauthenticated(HINT)
     async with database.read() as db:
         principal = await tokens.find(db, hash_token(token.strip()))
     if principal is None:
