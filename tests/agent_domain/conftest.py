@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -58,11 +59,17 @@ from fedcore.words import (
 
 HUB = "hub-1"
 START = datetime(2026, 1, 1, tzinfo=UTC)
+CHART = Chart("fate-exchange", "v1.8.0", "ab", from_hub=True)
 SENTINEL = RouteEntry("sentinel.fed.example.com", "192.0.2.1", 443)
 
 
 def make_document(
-    generation: int = 1, parties: tuple[int, ...] = (), *, base_port: int = 30_000, **changes: Any
+    generation: int = 1,
+    parties: tuple[int, ...] = (),
+    *,
+    base_port: int = 30_000,
+    chart: Chart = CHART,
+    **changes: Any,
 ) -> ParticipantDocument:
     entries = (
         SENTINEL,
@@ -74,15 +81,15 @@ def make_document(
     cluster = {
         "name": "fate-exchange",
         "namespace": "fate-exchange",
-        "chartName": "fate-exchange",
-        "chartVersion": "v1.8.0",
+        "chartName": chart.name,
+        "chartVersion": chart.version,
         "sni": [[item.key, item.host, item.port] for item in entries],
     }
     base = ParticipantDocument(
         resource_id="p-1",
         generation=generation,
-        digest=f"digest-{generation}-{parties}",
-        body_sha256=f"sha-{generation}-{parties}",
+        digest=f"digest-{generation}-{parties}-{chart}",
+        body_sha256=f"sha-{generation}-{parties}-{chart}",
         absent=False,
         federation_id="f-1",
         federation_name="fed",
@@ -91,7 +98,7 @@ def make_document(
         party_id=0,
         namespace="fate-exchange",
         release_name="fate-exchange",
-        chart=Chart("fate-exchange", "v1.8.0", "ab", from_hub=True),
+        chart=chart,
         cluster_json=json.dumps(cluster),
         certificates=(
             CertificateSpec(
@@ -144,6 +151,11 @@ class World:
     always_fails_at: int = 0
     releases: list[tuple[str, tuple[RouteEntry, ...], datetime]] = field(default_factory=list)
     table: tuple[RouteEntry, ...] | None = None
+    chart_version: str = ""
+    """Of what runs."""
+    old_spec: Mapping[str, Any] = field(default_factory=dict)
+    """What KubeFATE puts back into its record when an update fails (pkg/job/job.go)."""
+    restores_spec: bool = True
     served: tuple[RouteEntry, ...] = ()
     pod: str = ""
     pod_at: datetime = START
@@ -204,7 +216,8 @@ class World:
                 self.releases.append(("deployed", old, self.now))
                 self.table = old
                 assert self.record is not None
-                self.record = replace(self.record, state=RecordState.ROLLBACK)
+                spec = self.old_spec if self.restores_spec else self.record.spec
+                self.record = replace(self.record, state=RecordState.ROLLBACK, spec=spec)
                 self._end(job, JobState.ROLLBACK, error)
             return
         assert self.record is not None
@@ -213,6 +226,7 @@ class World:
             wanted = tuple(RouteEntry(*row) for row in self.record.spec["sni"])
             self.releases.append(("deployed", wanted, self.now))
             self.table = wanted
+            self.chart_version = self.record.spec["chartVersion"]
             self.jobs[job.job_id] = replace(job, states=("helm install Success",))
             if not self.pod:
                 self.new_pod()
@@ -465,6 +479,7 @@ class World:
             assert self.record is not None
             self.record = replace(self.record, state=state)
         else:
+            self.old_spec = {} if self.record is None else self.record.spec
             spec = self.document.cluster
             if action.good is not None:
                 spec = json.loads(action.good.cluster_json)

@@ -15,7 +15,7 @@ from fedagent.domain.document import (
     RouteEntry,
     digest_of_entries,
 )
-from fedagent.wire.decode import decode_document
+from fedagent.wire.decode import DocumentDecoder, decode_document, decode_participant
 from fedcore.errors import Invalid
 from fedcore.words import EndpointMode, RepairPolicy
 from fedproto.agent.v1 import document_pb2
@@ -106,6 +106,35 @@ def test_the_agents_own_digest_changes_with_any_word_whatever_the_hub_says() -> 
 def test_a_document_of_a_newer_hub_says_so() -> None:
     with pytest.raises(Invalid, match="body"):
         decode_document(document_pb2.DesiredDocument(resource_id="r"))
+
+
+def test_a_document_that_came_before_is_not_decoded_again() -> None:
+    calls: list[str] = []
+
+    def decode(message: document_pb2.DesiredDocument) -> ParticipantDocument:
+        calls.append(message.digest)
+        return decode_participant(message)
+
+    decoder = DocumentDecoder(decode)
+    first = decoder.decode(participant())
+    assert decoder.decode(participant()) is first
+    newer = participant(federation_name="another")
+    newer.digest = "another"
+    assert decoder.decode(newer).federation_name == "another"
+    assert calls == ["", "another"]
+
+
+def test_a_document_that_cannot_be_used_is_refused_each_time() -> None:
+    decoder = DocumentDecoder(decode_participant)
+    for _ in range(2):
+        with pytest.raises(Invalid):
+            decoder.decode(participant(namespace="Not A Name"))
+
+
+def test_a_resource_keeps_its_kind() -> None:
+    spec = document_pb2.EndpointSpec(namespace="kube-fate")
+    with pytest.raises(Invalid, match="keeps its kind"):
+        decode_participant(document_pb2.DesiredDocument(endpoint=spec))
 
 
 @given(st.binary(max_size=300))

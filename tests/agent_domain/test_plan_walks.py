@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedagent.domain import decision as do
+from fedagent.domain.document import Chart
 from fedagent.domain.policy import parse_policy
 from fedcore.words import Phase
 
@@ -63,7 +64,9 @@ def disturb(world: Any, make: Any, what: str, rng: random.Random) -> None:
 
 def change(world: Any, make: Any, rng: random.Random, *, absent: bool) -> None:
     parties = tuple(sorted(rng.sample(range(1, 6), rng.randint(0, 4))))
-    world.document = replace(make(world.document.generation + 1, parties), absent=absent)
+    chart = Chart("fate-exchange", rng.choice(("v1.8.0", "v1.9.2")), "ab", from_hub=True)
+    newer = make(world.document.generation + 1, parties, chart=chart)
+    world.document = replace(newer, absent=absent)
 
 
 def flip(world: Any) -> None:
@@ -94,6 +97,7 @@ def calm(world: Any) -> None:
     else:
         assert world.table == world.document.tables[0].entries
         assert set(world.served) == set(world.table)
+        assert world.chart_version == world.document.chart.version
 
 
 SEEDED = settings(

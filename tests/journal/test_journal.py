@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from fedagent.domain.state import Method, Outcome, Probe, ProxyState, StepTimes, Submission
+from fedagent.domain.document import Chart
+from fedagent.domain.state import (
+    LastGoodConfig,
+    Method,
+    Outcome,
+    Probe,
+    ProxyState,
+    StepTimes,
+    Submission,
+)
 from fedagent.journal import Journal, SpoolFull, open_journal
 from fedagent.journal.approvals import Wanted
 from fedagent.journal.database import JournalTooNew
@@ -196,7 +205,8 @@ async def test_everything_remembered_comes_back_as_it_was(open_file: Any) -> Non
     steps = {"namespace": StepTimes(NOW, NOW + timedelta(seconds=1)), "chart": StepTimes(NOW)}
     await states.put_steps("r-1", 4, steps)
     await states.put_table_seen("r-1", {"cm": ("digest", NOW)})
-    await states.put_ready("r-1", 3)
+    good = LastGoodConfig(3, "{}", Chart("fate", "v1.8.0", "ab", from_hub=True))
+    await states.put_ready("r-1", 3, good)
     await states.retry("r-1", NOW)
     state = await (await open_file()).states.load("r-1")
     assert state.submissions == (
@@ -206,7 +216,7 @@ async def test_everything_remembered_comes_back_as_it_was(open_file: Any) -> Non
     assert state.probes == {probe.key: probe}
     assert (state.steps, state.steps_generation) == (steps, 4)
     assert state.table_seen == {"cm": ("digest", NOW)}
-    assert (state.ready_generation, state.retried_at) == (3, NOW)
+    assert (state.ready_generation, state.good, state.retried_at) == (3, good, NOW)
 
 
 async def test_a_person_in_another_process_approves_and_it_is_noticed(open_file: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fedagent.domain.route_probes import is_party_route
+from fedagent.domain.route_probes import PROXY_ROLE, is_party_route
 from fedagent.journal import Journal
 from fedagent.reconcile.route_prober import ProbeRoutesFn
 from fedcore.clock import Clock
@@ -36,10 +36,11 @@ class RouteCheck:
             if is_party_route(entry.key)
         ]
         status = await self.journal.statuses.get(resource_id)
-        place = next((a for a in status.addresses if a.role == "ats"), None) if status else None
-        if place is None:
+        addresses = () if status is None else status.addresses
+        proxy = next((address for address in addresses if address.role == PROXY_ROLE), None)
+        if proxy is None:
             raise NotFound("this resource is no exchange, or has no address yet")
-        answers = await self.probe(place.ip, place.port, names, self.roots())
+        answers = await self.probe(proxy.ip, proxy.port, names, self.roots())
         probed = command_pb2.RoutesProbed()
         for name, answer in answers.items():
             probe = probed.probes.add(key=name, message=answer.message)

@@ -170,5 +170,5 @@ Document = ParticipantDocument | EndpointDocument
 
 def digest_of_entries(entries: Iterable[RouteEntry]) -> str:
     """Return the SHA-256, hexadecimal, over sorted entries: one ``key host port`` a line."""
-    lines = "".join(f"{item.key} {item.host} {item.port}\n" for item in sorted(entries))
+    lines = "".join(f"{entry.key} {entry.host} {entry.port}\n" for entry in sorted(entries))
     return hashlib.sha256(lines.encode()).hexdigest()

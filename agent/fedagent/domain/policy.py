@@ -109,7 +109,7 @@ class Policy(_Strict):
 
 
 def default_policy() -> Policy:
-    """Return what holds without a policy file: everything is allowed and everything is told."""
+    """Return what holds without a policy file: everything is allowed and nothing withheld."""
     everything = TelemetryRules(
         inventory=Telemetry.ON,
         findings=Telemetry.ON,
@@ -202,16 +202,16 @@ def images_of(document: ParticipantDocument) -> tuple[str, ...]:
 
 def _texts_of(node: Any, keys: frozenset[str]) -> set[str]:
     """Return what stands under ``keys``, in either case, at any depth."""
-    found: set[str] = set()
+    texts: set[str] = set()
     stack = [node]
     while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            found |= {str(value) for key, value in item.items() if key.lower() in keys and value}
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
-    return found
+        current = stack.pop()
+        if isinstance(current, dict):
+            texts |= {str(value) for key, value in current.items() if key.lower() in keys and value}
+            stack.extend(current.values())
+        elif isinstance(current, list):
+            stack.extend(current)
+    return texts
 
 
 def _check_chart(policy: Policy, document: ParticipantDocument) -> RefusedBy | None:

@@ -18,6 +18,8 @@ _OF_A_TABLE: Final = frozenset({ProbeState.REACHABLE, ProbeState.PARTY_DOWN})
 """States that a route of an older table shows just as well."""
 WRONG_CERTIFICATE: Final = "WrongPartyCertificate"
 PARTY_UNREACHABLE: Final = "PartyUnreachable"
+PROXY_ROLE: Final = "ats"
+"""Role of the address at which an exchange's Traffic Server listens."""
 _MAX_FINDINGS: Final = 20
 
 
@@ -80,7 +82,7 @@ class ProbedRoutes:
             return True
         added = (self.probe_of(key) for key in applied.added if is_party_route(key))
         removed = (key for key in applied.removed if is_party_route(key))
-        return any(item is not None and item.state in _SETTLED for item in added) or any(
+        return any(other is not None and other.state in _SETTLED for other in added) or any(
             self.is_in(key, ProbeState.NOT_SERVED) for key in removed
         )
 

@@ -77,7 +77,7 @@ class LastGoodConfig:
 
 @dataclass(frozen=True, slots=True)
 class ProxyState:
-    """The table that a running proxy has been told, and how."""
+    """The table that a running proxy was brought to, and how."""
 
     deployment: str
     pod_uids: tuple[str, ...]
@@ -87,11 +87,11 @@ class ProxyState:
     how: str
     """started, by-itself, reload or restart."""
     removed: tuple[str, ...] = ()
-    """Keys that the table lost at this telling; they must no longer be served."""
+    """Keys that the table lost then; they must no longer be served."""
     tries: int = 0
     """Failed reloads in a row."""
     added: tuple[str, ...] = ()
-    """Keys that the table gained at this telling: once one is served, the whole table is."""
+    """Keys that the table gained then: once one of them is served, the whole table is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,14 @@ class ResourceState:
 
     def of_generation(self, generation: int) -> tuple[Submission, ...]:
         """Return the submissions of one generation, oldest first."""
-        return tuple(item for item in self.submissions if item.generation == generation)
+        return tuple(
+            submission for submission in self.submissions if submission.generation == generation
+        )
 
     def next_attempt(self, generation: int) -> int:
         """Return the number that the next submission of ``generation`` gets, from 1."""
-        return max((item.attempt for item in self.of_generation(generation)), default=0) + 1
+        attempts = (submission.attempt for submission in self.of_generation(generation))
+        return max(attempts, default=0) + 1
 
     def failures(self, generation: int) -> tuple[Submission, ...]:
         """Return the failures in a row that end the list, of one generation, since a retry."""

@@ -36,7 +36,7 @@ def read_table(table: Table, text: str) -> tuple[RouteEntry, ...]:
         entries = tuple(_READERS[table.kind](tree))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TableError(f"{table.key} is no table of {table.kind}: {error}") from error
-    return tuple(sorted(item for item in entries if item.key not in table.chart_keys))
+    return tuple(sorted(entry for entry in entries if entry.key not in table.chart_keys))
 
 
 def table_view(table: Table, text: object) -> TableView:

@@ -29,24 +29,24 @@ def namespace_view(body: Json | None) -> NamespaceView:
     """Return the view of a namespace, or of its absence."""
     if body is None:
         return NamespaceView()
-    found = owner_of(body)
+    owner = owner_of(body)
     terminating = "deletionTimestamp" in body["metadata"]
     return NamespaceView(
         exists=True,
-        owner=None if found is None else OwnerView(found.hub_id, found.resource_id),
+        owner=None if owner is None else OwnerView(owner.hub_id, owner.resource_id),
         made_by_us=is_created_namespace(body),
         terminating=terminating or (body.get("status") or {}).get("phase") == "Terminating",
     )
 
 
 def is_of_release(body: Json, release: str) -> bool:
-    """Tell whether an object bears the labels that KubeFATE's charts put on everything."""
+    """Return whether an object bears the labels that KubeFATE's charts put on everything."""
     labels = body["metadata"].get("labels") or {}
     return bool(labels.get("name") == release)
 
 
 def is_of_service(body: Json) -> bool:
-    """Tell whether an object belongs to the KubeFATE service itself, ours or another's.
+    """Return whether an object belongs to the KubeFATE service itself, ours or another's.
 
     Where it has rights in one namespace alone, participants share that namespace with it.
     """
@@ -60,9 +60,9 @@ def workload_view(body: Json, kind: WorkloadKind) -> Workload:
     """Return the view of a Deployment or StatefulSet."""
     meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     desired = int(spec.get("replicas", 1))
-    seen = int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0)
+    is_observed = int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0)
     updated = int(status.get("updatedReplicas") or 0)
-    current = seen and (kind is WorkloadKind.STATEFUL_SET or updated >= desired)
+    current = is_observed and (kind is WorkloadKind.STATEFUL_SET or updated >= desired)
     ready = int(status.get("readyReplicas") or 0)
     return Workload(str(meta["name"]), kind, ready, desired, is_current=current)
 
@@ -110,8 +110,8 @@ def _started_at(status: Json) -> datetime | None:
         time_of(((item.get("state") or {}).get("running") or {}).get("startedAt"))
         for item in status.get("containerStatuses") or ()
     ]
-    known = [time for time in times if time is not None]
-    return max(known) if known else time_of(status.get("startTime"))
+    started = [time for time in times if time is not None]
+    return max(started) if started else time_of(status.get("startTime"))
 
 
 def _unready(status: Json, condition: Json) -> Iterable[tuple[str, datetime]]:

@@ -31,6 +31,7 @@ from fedagent.domain.decision import (
 )
 from fedagent.domain.document import ParticipantDocument
 from fedagent.domain.observed import ParticipantObserved
+from fedagent.domain.route_probes import PROXY_ROLE
 from fedagent.domain.state import Probe, ResourceState
 from fedagent.kube.client import Kube
 from fedagent.kube.errors import AlreadyExists
@@ -62,8 +63,6 @@ class ClusterAccess:
     scope: Scope = Scope.CLUSTER
 
 
-PROXY_ROLE: Final = "ats"
-"""Role of the address at which an exchange's Traffic Server listens."""
 _KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in RELEASE_KINDS}
 
 
@@ -224,9 +223,9 @@ class Actor:
             await self._journal.put_chart(service, sha256, uuid)
 
     async def _certify(self, document: ParticipantDocument, secret_name: str) -> None:
-        spec = next(item for item in document.certificates if item.secret_name == secret_name)
+        specs = {spec.secret_name: spec for spec in document.certificates}
         body = await issue_secret(
-            spec,
+            specs[secret_name],
             self._owner(document),
             document.namespace,
             self._hub.issue_certificate,
@@ -267,7 +266,9 @@ class Actor:
         state: ResourceState,
         action: ProbeRoutes,
     ) -> None:
-        address = next((item for item in observed.addresses if item.role == PROXY_ROLE), None)
+        address = next(
+            (address for address in observed.addresses if address.role == PROXY_ROLE), None
+        )
         roots = await self._roots(document)
         names = (*action.keys, *action.gone)
         if address is None or not roots:

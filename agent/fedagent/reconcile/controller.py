@@ -32,7 +32,7 @@ class ResourceController(Protocol[D, O]):
         """Decide what is next."""
 
     def publish(self, document: D, decision: Decision) -> None:
-        """Let other resources of the site know how this one stands, before anything is done."""
+        """Tell other resources of the site how this one stands, before anything is done."""
 
     def good_config(self, document: D) -> LastGoodConfig | None:
         """Return what is kept of a document that is Ready, for when a later one fails."""

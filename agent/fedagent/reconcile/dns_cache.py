@@ -19,24 +19,24 @@ async def resolve_name(name: str, limit_s: float) -> str:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limit_s):
-            found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            answers = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, TimeoutError, UnicodeError):
         return ""
     ranked = sorted(
-        {(family != socket.AF_INET, str(address[0])) for family, _, _, _, address in found}
+        {(family != socket.AF_INET, str(address[0])) for family, _, _, _, address in answers}
     )
     return ranked[0][1] if ranked else ""
 
 
 class DnsCache:
-    """The last answer for each name that somebody asked for."""
+    """The last answer of the resolver for each name of a document."""
 
     def __init__(self, resolve: Resolve) -> None:
         self.answers: dict[str, str] = {}
         self._resolve = resolve
 
     async def learn(self, names: Iterable[str]) -> None:
-        """Resolve the names that are not known yet."""
+        """Resolve the names that have no answer yet."""
         await self._ask([name for name in dict.fromkeys(names) if name not in self.answers])
 
     async def refresh(self, names: Iterable[str]) -> frozenset[str]:
@@ -44,15 +44,15 @@ class DnsCache:
 
         A name that does not resolve for the moment keeps its last answer.
         """
-        wanted = list(dict.fromkeys(names))
-        self.answers = {name: self.answers[name] for name in wanted if name in self.answers}
+        unique = list(dict.fromkeys(names))
+        self.answers = {name: self.answers[name] for name in unique if name in self.answers}
         before = dict(self.answers)
-        await self._ask(wanted)
-        return frozenset(name for name in wanted if before.get(name) != self.answers.get(name))
+        await self._ask(unique)
+        return frozenset(name for name in unique if before.get(name) != self.answers.get(name))
 
     async def _ask(self, names: list[str]) -> None:
-        found = await asyncio.gather(*(self._resolve(name) for name in names))
-        for name, ip in zip(names, found, strict=True):
+        ips = await asyncio.gather(*(self._resolve(name) for name in names))
+        for name, ip in zip(names, ips, strict=True):
             if not ip and self.answers.get(name):
                 log.info("name.unresolved", name=name)
                 continue

@@ -46,26 +46,27 @@ class EndpointController:
     async def observe(self, document: EndpointDocument, _state: ResourceState) -> ServiceObserved:
         """Look at the service, and while it shall go, for whom it is still needed."""
         users = await self._users() if document.absent else ()
-        seen = await observe_service(
+        observation = await observe_service(
             self._cluster.kube,
             self._service.access,
             document.namespace,
             before=self._service.evidence(),
         )
-        self._observation = seen
-        owner = None if seen.owner is None else OwnerView(seen.owner.hub_id, seen.owner.resource_id)
+        self._observation = observation
+        label = observation.owner
+        owner = None if label is None else OwnerView(label.hub_id, label.resource_id)
         return ServiceObserved(
-            is_installed=seen.is_installed,
+            is_installed=observation.is_installed,
             owner=owner,
-            is_external=seen.access is AccessMode.URL,
-            version=seen.version,
-            version_enough=is_version_enough(seen.version, document.minimum_version),
-            is_ready=seen.is_ready,
-            message=seen.message,
-            access=seen.access.value,
-            terminating=seen.is_removing,
-            applied_generation=seen.applied_generation,
-            missing=seen.missing,
+            is_external=observation.access is AccessMode.URL,
+            version=observation.version,
+            version_enough=is_version_enough(observation.version, document.minimum_version),
+            is_ready=observation.is_ready,
+            message=observation.message,
+            access=observation.access.value,
+            terminating=observation.is_removing,
+            applied_generation=observation.applied_generation,
+            missing=observation.missing,
             leftovers=self._leftovers,
             in_use_by=users,
         )
@@ -96,7 +97,7 @@ class EndpointController:
         return plan_endpoint(document, observed, state, self._site.plan_settings)
 
     def publish(self, document: EndpointDocument, decision: Decision) -> None:
-        """Let participants use the service, or not, as the plan says."""
+        """Open the service to participants, or close it, as the plan says."""
         if self._observation is None:
             raise RuntimeError("a plan follows an observation")
         phases = _USABLE_WHILE_ABSENT if document.absent else _USABLE

@@ -19,7 +19,7 @@ class HubClient(Protocol):
     async def issue_certificate(
         self, resource_id: str, secret_name: str, csr_pem: bytes
     ) -> certificate_pb2.CertificateResponse:
-        """Have the certificate of one Secret of a document signed; the CSR is PEM."""
+        """Return a signed certificate for one Secret of a document; the CSR is PEM."""
 
     async def fetch_chart(self, sha256: str) -> bytes:
         """Return a chart's archive by its SHA-256, hexadecimal; the caller checks the digest."""

@@ -64,7 +64,7 @@ class KubeFateService:
     def publish(
         self, observation: ServiceObservation, *, namespace: str | None, is_ready: bool
     ) -> None:
-        """Let participants use the service in ``namespace``; None: they may not."""
+        """Open the service in ``namespace`` to participants; None closes it to them."""
         self._observation = observation
         self._known.set()
         before = (self._namespace, self._is_ready)
@@ -78,7 +78,7 @@ class KubeFateService:
         self._on_change()
 
     def report_unreachable(self) -> None:
-        """Have a service looked at now that is taken for ready and has just not answered."""
+        """Wake the endpoint's worker: a service that is taken for ready has just not answered."""
         if self._observation is None or not self._observation.is_ready:
             return
         self._is_doubted = True
@@ -103,8 +103,8 @@ class KubeFateService:
 
     def access_after(self, error: KubeFateError | KubeError) -> tuple[ServiceAccess, str]:
         """Return what the failure of a call says about the service, and a sentence."""
-        seen = self._observation
-        is_absent = seen is None or not seen.is_installed or self._namespace is None
+        last = self._observation
+        is_absent = last is None or not last.is_installed or self._namespace is None
         if is_absent and self.access.mode is not AccessMode.URL:
             return ServiceAccess.ABSENT, error.message
         if isinstance(error, Unauthorized | BadCredentials):

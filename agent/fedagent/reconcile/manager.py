@@ -49,7 +49,7 @@ class Reconciler:
             self._pool.clear()
 
     def hear_hub(self) -> None:
-        """Have whoever waits to ask the hub again do it now: there is a session."""
+        """Try again now what failed for lack of a session with the hub: there is one."""
         self._pool.retry_hub_requests()
 
     async def _follow_documents(self, group: asyncio.TaskGroup) -> None:

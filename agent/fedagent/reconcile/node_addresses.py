@@ -1,4 +1,8 @@
-"""Which of a cluster's nodes others shall dial for its node ports: the same one, while it lives."""
+"""Which node of a cluster others dial for its node ports: the same one, as long as it is ready.
+
+A changed address becomes a new generation of every document that mentions it, so a node is kept
+even while another would do as well.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +45,17 @@ class NodeAddressCache:
 
 def addresses_of(nodes: Iterable[Json]) -> tuple[str, ...]:
     """Return one address of each ready node, by the node's name; an external one is preferred."""
-    found: list[tuple[str, str]] = []
+    addresses: list[tuple[str, str]] = []
     for node in nodes:
         status = node.get("status") or {}
-        conditions = {item.get("type"): item.get("status") for item in status.get("conditions", ())}
+        conditions = {row.get("type"): row.get("status") for row in status.get("conditions", ())}
         if conditions.get("Ready") != "True":
             continue
-        by_type = {item.get("type"): item.get("address") for item in status.get("addresses", ())}
+        by_type = {row.get("type"): row.get("address") for row in status.get("addresses", ())}
         ip = next((str(by_type[kind]) for kind in _TYPES if by_type.get(kind)), "")
         if ip:
-            found.append((str(node["metadata"]["name"]), ip))
-    return tuple(ip for _, ip in sorted(found))
+            addresses.append((str(node["metadata"]["name"]), ip))
+    return tuple(ip for _, ip in sorted(addresses))
 
 
 def _hosts_of(pods: Iterable[Json]) -> tuple[str, ...]:

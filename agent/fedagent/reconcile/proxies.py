@@ -2,7 +2,7 @@
 
 A ConfigMap reaches a pod's directory mount when the kubelet syncs, up to a minute later; a change
 of the pod itself makes it sync at once. ``traffic_ctl config reload`` says 0 whatever comes of it,
-so nothing is believed here: the planner asks for a handshake afterwards.
+so nothing here counts as evidence: the planner asks for a handshake afterwards.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from fedcore.words import ProxyKind
 
 log = structlog.get_logger()
 
-TOLD: Final = f"{PREFIX}table"
-"""Annotation on a proxy's pod: the table that it shall take. Changing it makes the kubelet sync."""
+TABLE_ANNOTATION: Final = f"{PREFIX}table"
+"""On a proxy's pod: the table that it shall read. Changing it makes the kubelet sync."""
 _NO_EXEC_TRIES: Final = 3
 _MAX_FILE_BYTES: Final = 1_000_000
 
@@ -74,12 +74,12 @@ class Proxies:
         note: ProxyState,
         before: ProxyState | None,
     ) -> ProxyState:
-        """Have every pod of the proxy read its table; return the note that is true then.
+        """Make every pod of the proxy read its table; return the note that is true then.
 
         Raises NotYet while a pod lacks the new file. A pod that takes no commands gives a note
         with ``tries`` raised and no table: the planner restarts it in the end.
         """
-        proxy = next(item for item in document.proxies if item.deployment == note.deployment)
+        proxy = next(proxy for proxy in document.proxies if proxy.deployment == note.deployment)
         table = document.table(proxy.table)
         if table is None:
             raise ValueError(f"{note.deployment} reads a table that the document does not have")
@@ -93,12 +93,13 @@ class Proxies:
         return note
 
     async def _reload_pod(self, namespace: str, pod: PodView, proxy: Proxy, table: Table) -> None:
-        place = mounted_table(await get(self._kube, PODS, pod.name, namespace=namespace), table)
-        if place is None:
+        body = await get(self._kube, PODS, pod.name, namespace=namespace)
+        mounted = mounted_table(body, table)
+        if mounted is None:
             raise KubeError(f"{pod.name} mounts no directory with {table.config_map}")
-        await self._check_file(namespace, pod, place, table)
+        await self._check_file(namespace, pod, mounted, table)
         for command in RELOADS[proxy.kind]:
-            result = await self._run(namespace, pod, place.container, command)
+            result = await self._run(namespace, pod, mounted.container, command)
             if result.exit_code in {0, None}:
                 log.info("proxy.reloaded", namespace=namespace, pod=pod.name)
                 return
@@ -107,26 +108,26 @@ class Proxies:
         raise KubeError(f"no command in {pod.name} reloads {proxy.kind}")
 
     async def _check_file(
-        self, namespace: str, pod: PodView, place: MountedTable, table: Table
+        self, namespace: str, pod: PodView, mounted: MountedTable, table: Table
     ) -> None:
-        result = await self._run(namespace, pod, place.container, ("cat", place.path))
+        result = await self._run(namespace, pod, mounted.container, ("cat", mounted.path))
         if result.exit_code not in {0, None}:
-            raise KubeError(f"{pod.name} has no file {place.path}")
+            raise KubeError(f"{pod.name} has no file {mounted.path}")
         try:
-            found = read_table(table, result.stdout.decode("utf-8", "replace"))
+            entries = read_table(table, result.stdout.decode("utf-8", "replace"))
         except TableError as error:
             raise NotYet(str(error)) from error
-        if replace(table, entries=found).digest != table.digest:
-            await self._hurry(namespace, pod, table.digest)
+        if replace(table, entries=entries).digest != table.digest:
+            await self._hasten(namespace, pod, table.digest)
             raise NotYet(f"{pod.name} still sees its old table")
 
-    async def _hurry(self, namespace: str, pod: PodView, digest: str) -> None:
+    async def _hasten(self, namespace: str, pod: PodView, digest: str) -> None:
         """Make the kubelet sync the pod's volumes now; harmless where it is not allowed."""
-        change = {"metadata": {"annotations": {TOLD: digest[:32]}}}
+        change = {"metadata": {"annotations": {TABLE_ANNOTATION: digest[:32]}}}
         try:
             await patch(self._kube, PODS, pod.name, change, namespace=namespace)
         except KubeError as error:
-            log.info("proxy.not_hurried", pod=pod.name, error=error.message)
+            log.info("proxy.not_hastened", pod=pod.name, error=error.message)
 
     async def _run(
         self, namespace: str, pod: PodView, container: str, command: Sequence[str]

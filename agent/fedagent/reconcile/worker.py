@@ -122,7 +122,7 @@ class ResourceWorker(Generic[D, O]):
             log.warning("spool.full", resource_id=self.resource_id)
             return self._timing.spool_full_s
         except KubeError as error:
-            # The worker is well: it is the cluster that does not answer, and people are told so.
+            # The worker is well: it is the cluster that does not answer, and the status says so.
             await self._recorder.report_unobservable(error)
             self._is_well = True
             return self._failed_turn_s()

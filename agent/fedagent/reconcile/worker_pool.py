@@ -61,22 +61,22 @@ class WorkerPool:
         return frozenset(self._running)
 
     def wake(self, resource_id: str) -> None:
-        """Have one worker look at its document."""
+        """Wake one worker: its document has changed."""
         self._running[resource_id].worker.wake.set()
 
     def wake_endpoints(self) -> None:
-        """Have the KubeFATE service looked at now: a participant got no answer."""
+        """Wake the worker of the KubeFATE service: a participant got no answer."""
         for running in self._running.values():
             if running.is_endpoint:
                 running.worker.wake.set()
 
     def refresh_all(self) -> None:
-        """Have every worker read everything anew: the service came or went, a person approved."""
+        """Wake every worker to read everything anew: the service changed, a person approved."""
         for running in self._running.values():
             running.worker.refresh()
 
     def retry_hub_requests(self) -> None:
-        """Have whoever waits to ask the hub again do it now: there is a session."""
+        """Wake whatever waits to ask the hub again: there is a session."""
         for running in self._running.values():
             running.worker.retry_hub_requests()
 

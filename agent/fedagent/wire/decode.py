@@ -85,7 +85,7 @@ def _check_body(message: document_pb2.DesiredDocument, kind: str) -> None:
     if body is not None:
         reason = f"this resource is no {body}: a resource keeps its kind"
     field_error = FieldError("body", reason)
-    raise Invalid("the document has no body that this agent knows", errors=(field_error,))
+    raise Invalid(f"the document cannot be used: body: {reason}", errors=(field_error,))
 
 
 def decode_endpoint(message: document_pb2.DesiredDocument) -> EndpointDocument:

@@ -80,7 +80,7 @@ def _phase(
 def _steps(
     noun: str, old: status_pb2.ResourceStatus, new: status_pb2.ResourceStatus
 ) -> Iterable[event_pb2.Event]:
-    # A step that waits again for one before it keeps its end: it is not told twice.
+    # A step that waits again for one before it keeps its end: its event is not repeated.
     done = {step.name for step in old.steps if step.HasField("ended_at")}
     for step in new.steps:
         if step.state == status_pb2.STEP_STATE_DONE and step.name not in done:
