@@ -26,15 +26,27 @@ from fedcore.errors import Invalid
 def test_without_a_file_everything_is_allowed_and_told() -> None:
     policy = default_policy()
     assert {type(decide(policy, kind)) for kind in ActionKind} == {Allowed}
-    assert policy.telemetry.log_lines is Telemetry.ON
-    assert policy.publish_summary
+    assert policy.telemetry.findings is Telemetry.ON
 
 
 def test_what_a_file_does_not_name_stays_at_the_site() -> None:
     policy = parse_policy({"telemetry": {"findings": "redacted"}})
     assert policy.telemetry.findings is Telemetry.REDACTED
     assert policy.telemetry.inventory is Telemetry.OFF
-    assert not policy.publish_summary
+
+
+@pytest.mark.parametrize(
+    ("tree", "path"),
+    [
+        ({"telemetry": {"log_lines": "off"}}, "telemetry.log_lines"),
+        ({"telemetry": {"metrics": "off"}}, "telemetry.metrics"),
+        ({"publish_summary": True}, "publish_summary"),
+    ],
+)
+def test_a_key_that_nothing_goes_by_is_refused(tree: Any, path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parse_policy(tree)
+    assert [error.path for error in caught.value.errors] == [path]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ActionKind if kind is not ActionKind.NONE])
@@ -128,5 +140,5 @@ def test_a_bad_file_names_every_field_at_fault() -> None:
     tree = {"namespace": ["x"], "actions": {"install": "perhaps"}, "charts": [{}]}
     with pytest.raises(Invalid) as caught:
         parse_policy(tree)
-    paths = {fault.path for fault in caught.value.errors}
+    paths = {error.path for error in caught.value.errors}
     assert paths == {"namespace", "actions.install", "charts.0.name"}

@@ -22,7 +22,7 @@ def test_the_policy_that_the_documentation_prints_is_taken(tmp_path):
     file.write_text(block)
     policy = load_policy(file)
     assert policy.telemetry.inventory is Telemetry.ON
-    assert policy.telemetry.log_lines is Telemetry.OFF
+    assert policy.telemetry.findings is Telemetry.ON
     assert "kube-fate" in policy.namespaces
 
 

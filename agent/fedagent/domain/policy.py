@@ -87,12 +87,13 @@ class TelemetryRules(_Strict):
 
     inventory: Telemetry = Telemetry.OFF
     findings: Telemetry = Telemetry.OFF
-    log_lines: Telemetry = Telemetry.OFF
-    metrics: Telemetry = Telemetry.OFF
 
 
 class Policy(_Strict):
-    """The policy file. An empty list of names allows every name."""
+    """The policy file. An empty list of names allows every name.
+
+    A key that nothing goes by is refused: in a file about trust it would promise what is not kept.
+    """
 
     namespaces: tuple[str, ...] = Field(default=(), description="Globs of allowed namespaces.")
     charts: tuple[ChartRule, ...] = Field(default=(), description="Charts that may be installed.")
@@ -102,21 +103,13 @@ class Policy(_Strict):
     actions: Actions = Actions()
     approval: ApprovalRules = ApprovalRules()
     telemetry: TelemetryRules = TelemetryRules()
-    publish_summary: bool = Field(
-        default=False, description="Whether the hub may know this policy, to forecast refusals."
-    )
     is_default: bool = Field(default=False, exclude=True, description="There is no policy file.")
 
 
 def default_policy() -> Policy:
     """Return what holds without a policy file: everything is allowed and nothing withheld."""
-    everything = TelemetryRules(
-        inventory=Telemetry.ON,
-        findings=Telemetry.ON,
-        log_lines=Telemetry.ON,
-        metrics=Telemetry.ON,
-    )
-    return Policy(telemetry=everything, publish_summary=True, is_default=True)
+    everything = TelemetryRules(inventory=Telemetry.ON, findings=Telemetry.ON)
+    return Policy(telemetry=everything, is_default=True)
 
 
 @dataclass(frozen=True, slots=True)
