@@ -23,7 +23,7 @@ from fedagent.domain.state import (
 )
 from fedagent.journal import Journal, SpoolFull, open_journal
 from fedagent.journal.approvals import Wanted
-from fedagent.journal.database import JournalTooNew
+from fedagent.journal.errors import JournalTooNew
 from fedcore import limits
 from fedcore.clock import SystemClock
 from fedcore.errors import NotFound
