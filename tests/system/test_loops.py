@@ -150,7 +150,7 @@ async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     """A Ready exchange whose loops turn often."""
     timing = AgentTiming(
         reconcile=ReconcileTiming(documents_poll_s=QUICK_S, max_wait_s=QUICK_S),
-        kube=KubeTiming(watch=WatchTiming(window_s=0.6, grace_s=0.4)),
+        kube=KubeTiming(watch=WatchTiming(window_s=0.6, grace_s=2.0, pulse_s=PULSE_S)),
         link=replace(QUICK_DIALS, silence_intervals=20, outbox_poll_s=QUICK_S),
         tasks=TaskTiming(pulse_s=PULSE_S),
     )

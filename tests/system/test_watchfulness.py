@@ -17,7 +17,7 @@ from fedagent.timing import AgentTiming
 from fedcore.tasks import TaskTiming
 from fedsim.faults import FaultName
 
-QUICK = WatchTiming(window_s=0.6, grace_s=0.4)
+QUICK = WatchTiming(window_s=0.6, grace_s=0.4, pulse_s=0.05)
 FASTER = 20.0
 """A second is twenty: a loop is late after thirty."""
 EVIL = "sni:\n  - fqdn: evil.example.com\n    tunnel_route: 10.0.0.1:443\n"
