@@ -205,11 +205,11 @@ def _inventory(kube: Kube, policy: Policy) -> Any:
 
     async def read() -> link_pb2.Inventory:
         try:
-            found = await read_inventory(kube)
+            inventory = await read_inventory(kube)
         except KubeError as error:
             log.warning("inventory.unread", reason=error.message)
             return link_pb2.Inventory()
-        message = found.to_proto(platform.platform())
+        message = inventory.to_proto(platform.platform())
         if policy.telemetry.inventory is Telemetry.ON:
             return message
         return link_pb2.Inventory(simulated=message.simulated)
@@ -271,7 +271,7 @@ async def _journal(settings: AgentSettings) -> AsyncIterator[Journal]:
 
 
 async def describe(settings: AgentSettings) -> list[str]:
-    """Say what this site runs for the hub, a line per resource."""
+    """Return what this site runs for the hub, a line per resource."""
     async with _journal(settings) as journal:
         lines = []
         for status in await journal.statuses.all():
@@ -285,7 +285,7 @@ async def describe(settings: AgentSettings) -> list[str]:
 
 
 async def list_approvals(settings: AgentSettings) -> list[str]:
-    """Say what waits for a person."""
+    """Return what waits for a person, a line each."""
     async with _journal(settings) as journal:
         waiting = [item for item in await journal.approvals.all() if item.approved_at is None]
         return [

@@ -68,12 +68,12 @@ class Approvals:
                 " WHERE id=? AND approved_at IS NULL",
                 (to_text(at), by, approval_id),
             )
-        found = [item for item in await self.all() if item.approval_id == approval_id]
-        if not found:
+        approvals = [item for item in await self.all() if item.approval_id == approval_id]
+        if not approvals:
             raise NotFound(
                 f"nothing with id {approval_id} waits here; `fedagent approvals` lists what does"
             )
-        return found[0]
+        return approvals[0]
 
     async def all(self) -> tuple[Approval, ...]:
         """Return every request, newest first."""

@@ -64,7 +64,7 @@ class Spool:
 
     @property
     def takes_new_work(self) -> bool:
-        """Tell whether there is room beyond the reserve; without it no new action is begun."""
+        """Return whether there is room beyond the reserve; without it no new action is begun."""
         share = 1.0 - _RESERVE
         return self._rows < share * self._max_rows and self._bytes < share * self._max_bytes
 

@@ -143,10 +143,10 @@ class ResourceStates:
             )
 
     async def put_table_seen(
-        self, resource_id: str, seen: Mapping[str, tuple[str, datetime]]
+        self, resource_id: str, tables: Mapping[str, tuple[str, datetime]]
     ) -> None:
         """Replace the digests of the tables found, with the time each was first seen."""
-        body = {name: [digest, to_text(at)] for name, (digest, at) in seen.items()}
+        body = {name: [digest, to_text(at)] for name, (digest, at) in tables.items()}
         await self._put(resource_id, "tables", body)
 
     async def retry(self, resource_id: str, at: datetime) -> None:

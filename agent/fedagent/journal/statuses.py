@@ -57,12 +57,12 @@ class Statuses:
             PendingStatus(row[0], status_pb2.ResourceStatus.FromString(row[1])) for row in rows
         )
 
-    async def mark_sent(self, sent: tuple[PendingStatus, ...]) -> None:
+    async def mark_sent(self, statuses: tuple[PendingStatus, ...]) -> None:
         """Note that these versions went out; a newer version stays unsent."""
         async with self._database.write() as connection:
             await connection.executemany(
                 "UPDATE statuses SET sent_version=? WHERE resource_id=? AND version=?",
-                [(item.version, item.status.resource_id, item.version) for item in sent],
+                [(item.version, item.status.resource_id, item.version) for item in statuses],
             )
 
     async def resend_all(self) -> None:

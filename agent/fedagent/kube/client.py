@@ -1,12 +1,11 @@
 """One connection to a site's Kubernetes API: requests, streams and WebSockets behind typed errors.
 
 It speaks REST by ``aiohttp`` itself. The typed classes of the ``kubernetes`` package would add
-40 MB to an idle agent and give nothing that a path and a JSON body do not.
+40 MB to an idle agent (its budget is 120 MB) and give nothing that a path and a JSON body do not.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import stamina
 
 from fedagent.kube.config import ServerAccess, load_access
 from fedagent.kube.errors import KubeError, TooLarge, Unauthorized, Unavailable, error_of
@@ -95,14 +95,8 @@ class Kube:
         """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
-        content = b""
         async with reading(f"{method} {path}", limit_s=limit_s or self.timing.request_limit_s):
-            for attempt in range(self.timing.throttle_count):
-                try:
-                    content = await self._send(method, path, query, data, headers)
-                    break
-                except (Unauthorized, _Throttled) as error:
-                    await self._before_retry(error, attempt)
+            content = await self._send_until_taken(method, path, query, data, headers)
         return _parse(content)
 
     @asynccontextmanager
@@ -159,6 +153,33 @@ class Kube:
         token = await self.access.token.header()
         return dict(headers) | ({"Authorization": token} if token else {})
 
+    async def _send_until_taken(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: Mapping[str, str],
+    ) -> bytes:
+        attempts = stamina.retry_context(
+            on=self._throttle_wait_s, attempts=self.timing.throttle_count, timeout=None
+        )
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    return await self._send(method, path, query, data, headers)
+                except Unauthorized:
+                    # The token was forgotten: a new one is read, and refused only if it is bad.
+                    return await self._send(method, path, query, data, headers)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _throttle_wait_s(self, error: Exception) -> float | bool:
+        """Return the wait before a throttled request is sent again; False for any other error."""
+        if not isinstance(error, _Throttled):
+            return False
+        wait_s = self.timing.throttle_wait_s if error.wait_s is None else error.wait_s
+        return min(wait_s, self.timing.throttle_max_wait_s)
+
     async def _send(
         self,
         method: str,
@@ -199,16 +220,6 @@ class Kube:
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise _Throttled(error, response.headers.get("Retry-After"))
         raise error
-
-    async def _before_retry(self, error: Unauthorized | _Throttled, attempt: int) -> None:
-        if isinstance(error, Unauthorized):
-            if attempt:
-                raise error
-            return
-        if attempt == self.timing.throttle_count - 1:
-            raise error
-        wait_s = self.timing.throttle_wait_s if error.wait_s is None else error.wait_s
-        await asyncio.sleep(min(wait_s, self.timing.throttle_max_wait_s))
 
 
 class _Throttled(Unavailable):

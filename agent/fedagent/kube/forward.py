@@ -1,4 +1,8 @@
-"""Reach a pod's port through the API server, by a listener on loopback."""
+"""Reach a pod's port through the API server, by a listener on loopback.
+
+The frames are carried here: ``kubernetes.aio`` 37 has no port-forward, and that of ``kubernetes``
+blocks a thread for each connection.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,7 @@ def pod_selector(kube: Kube, namespace: str, labels: Mapping[str, str]) -> PodCh
 
 
 def is_ready(pod: Json) -> bool:
-    """Tell whether a pod serves: its condition Ready is true and it is not being deleted."""
+    """Return whether a pod serves: its condition Ready is true and it is not being deleted."""
     conditions = pod.get("status", {}).get("conditions") or ()
     return "deletionTimestamp" not in pod["metadata"] and any(
         condition.get("type") == "Ready" and condition.get("status") == "True"

@@ -107,9 +107,12 @@ async def may(kube: Kube, permission: Permission) -> bool:
 def node_of(body: Json) -> Node:
     """Read a node; ExternalIP comes before InternalIP, host names are left out."""
     status = body.get("status", {})
-    found = [(a.get("type"), str(a.get("address"))) for a in status.get("addresses") or ()]
-    addresses = [a for t, a in found if t == "ExternalIP"] + [
-        a for t, a in found if t == "InternalIP"
+    typed = [(row.get("type"), str(row.get("address"))) for row in status.get("addresses") or ()]
+    addresses = [
+        address
+        for shown_type in ("ExternalIP", "InternalIP")
+        for address_type, address in typed
+        if address_type == shown_type
     ]
     conditions = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
     return Node(_name(body), tuple(addresses), conditions.get("Ready") == "True")

@@ -50,7 +50,7 @@ async def find(kube: Kube, kind: Kind, name: str, *, namespace: str | None = Non
 
 
 async def exists(kube: Kube, kind: Kind, name: str, *, namespace: str | None = None) -> bool:
-    """Tell whether there is such an object, one that is being deleted included."""
+    """Return whether there is such an object, one that is being deleted included."""
     return await find(kube, kind, name, namespace=namespace) is not None
 
 
@@ -185,8 +185,8 @@ async def _is_accepted(
 ) -> bool:
     """Watch until accepted (True) or until the server ends the watch (False)."""
     query = selector_query(kind, namespace, None, {"metadata.name": name})
-    found, version = await read_list(kube, kind, namespace, query)
-    if accept(found[0] if found else None):
+    bodies, version = await read_list(kube, kind, namespace, query)
+    if accept(bodies[0] if bodies else None):
         return True
     try:
         async with aclosing(watch_once(kube, kind, namespace, query, version)) as events:

@@ -53,7 +53,7 @@ class Owner:
         return {HUB_LABEL: self.hub_id, self.role.label: self.resource_id}
 
     def is_same(self, other: Owner | None) -> bool:
-        """Tell whether ``other`` is the same resource of the same hub, renamed or not."""
+        """Return whether ``other`` is the same resource of the same hub, renamed or not."""
         return other is not None and (self.hub_id, self.resource_id) == (
             other.hub_id,
             other.resource_id,
@@ -73,6 +73,6 @@ def owner_of(body: Mapping[str, Any]) -> Owner | None:
 
 
 def is_created_namespace(body: Mapping[str, Any]) -> bool:
-    """Tell whether an agent made this namespace (and may therefore take it away)."""
+    """Return whether an agent made this namespace (and may therefore take it away)."""
     annotations = body.get("metadata", {}).get("annotations") or {}
     return bool(annotations.get(CREATED_NAMESPACE) == "true")

@@ -1,4 +1,4 @@
-"""The agent's own rights in a namespace: Secrets are read where it works, and nowhere else.
+"""The agent's own role in a namespace: Secrets are read where it works, and nowhere else.
 
 Its cluster-wide role gives none. In a namespace that it works in it binds one more role to itself
 (``deploy/rbac/agent-role.yaml``), which everybody can see there and which goes with the namespace.
@@ -28,56 +28,60 @@ _ACCOUNT: Final = "system:serviceaccount:"
 
 
 class NamespaceAccess:
-    """What the agent may do, by namespace; ``role`` is the ClusterRole that it binds to itself."""
+    """Where the agent may read Secrets; ``role`` is the ClusterRole that it binds to itself."""
 
     def __init__(self, kube: Kube, role: str = DEFAULT_ROLE) -> None:
         self._kube = kube
         self._role = role
-        self._held: set[str] = set()
+        self._granted: set[str] = set()
 
-    async def held(self, namespace: str) -> bool:
-        """Tell whether Secrets of the namespace may be read; once true it is not asked again."""
-        if namespace not in self._held and await may(
+    async def is_granted(self, namespace: str) -> bool:
+        """Return whether Secrets of the namespace may be read; once true it is not asked again."""
+        if namespace not in self._granted and await may(
             self._kube, Permission("list", SECRETS, namespace)
         ):
-            self._held.add(namespace)
-        return namespace in self._held
+            self._granted.add(namespace)
+        return namespace in self._granted
 
-    def doubt(self, namespace: str) -> None:
-        """Ask again at the next time: something was forbidden."""
-        self._held.discard(namespace)
+    def invalidate(self, namespace: str) -> None:
+        """Ask the server again at the next time: something was forbidden."""
+        self._granted.discard(namespace)
 
-    async def take(self, namespace: str, owner: Owner) -> None:
-        """Have the rights in a namespace; raises Forbidden, with the cure, when it cannot be."""
-        if await self.held(namespace):
+    async def grant(self, namespace: str, owner: Owner) -> None:
+        """Bind the role to the agent in a namespace and wait until it takes effect.
+
+        Raises Forbidden, with the cure, when the agent may not bind it.
+        """
+        if await self.is_granted(namespace):
             return
         cure = f"bind ClusterRole {self._role} to the agent there, see deploy/rbac"
         try:
             await apply(self._kube, ROLEBINDINGS, await self._binding(owner), namespace=namespace)
         except (Forbidden, NotFound) as error:
             raise Forbidden(
-                f"the agent has no rights in namespace {namespace} and may not take them: {cure}",
+                f"the agent has no rights in namespace {namespace} and may not grant itself any:"
+                f" {cure}",
                 status=error.status,
                 reason=error.reason,
             ) from error
-        log.info("rights.taken", namespace=namespace, role=self._role)
+        log.info("role.granted", namespace=namespace, role=self._role)
         try:
             async with asyncio.timeout(self._kube.timing.grant_limit_s):
-                while not await self.held(namespace):  # noqa: ASYNC110 - the server tells nobody
+                while not await self.is_granted(namespace):  # noqa: ASYNC110 - the server tells nobody
                     await asyncio.sleep(self._kube.timing.grant_poll_s)
         except TimeoutError:
             text = f"role {self._role} does not let the agent list Secrets in {namespace}: {cure}"
             raise Forbidden(text, reason="Forbidden") from None
 
-    async def give_back(self, namespace: str, owner: Owner) -> None:
-        """Remove the binding that ``take`` made for this owner; what others gave stays."""
-        self.doubt(namespace)
+    async def revoke(self, namespace: str, owner: Owner) -> None:
+        """Remove the binding that ``grant`` made for this owner; bindings of others stay."""
+        self.invalidate(namespace)
         try:
-            found = await find(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
-            if found is not None and owner.is_same(owner_of(found)):
+            binding = await find(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
+            if binding is not None and owner.is_same(owner_of(binding)):
                 await delete(self._kube, ROLEBINDINGS, _BINDING, namespace=namespace)
         except Forbidden:
-            log.debug("rights.kept", namespace=namespace)
+            log.debug("role.kept", namespace=namespace)
 
     async def _binding(self, owner: Owner) -> Json:
         return {

@@ -1,4 +1,8 @@
-"""Run a command in a container."""
+"""Run a command in a container.
+
+The frames are read here: ``kubernetes.aio.stream`` 37 puts both outputs into one text of any size
+and drops the channel that carries the exit code, for 23 MB of memory and a second of imports.
+"""
 
 from __future__ import annotations
 

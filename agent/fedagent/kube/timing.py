@@ -44,8 +44,7 @@ class KubeTiming:
     7 s."""
 
     throttle_count: int = 4
-    """How often one request is sent while the server answers 429 (API Priority and Fairness), or
-    401 for a token that has run out."""
+    """How often one request is sent while the server answers 429 (API Priority and Fairness)."""
 
     throttle_wait_s: float = 1.0
     """Wait after a 429 that names none in ``Retry-After``. The API server itself says 1 s."""

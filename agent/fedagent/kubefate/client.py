@@ -113,7 +113,7 @@ class KubeFate:
         await self._session.close()
 
     def has_answered_within(self, seconds: float) -> bool:
-        """Tell whether the service did what somebody asked, so lately."""
+        """Return whether the service did what somebody asked, so lately."""
         answered_s = self._answered_s
         return answered_s is not None and self._clock.monotonic() - answered_s <= seconds
 

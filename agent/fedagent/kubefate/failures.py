@@ -44,12 +44,13 @@ _PARTS: Final[tuple[tuple[str, Failure], ...]] = (
 
 
 def failure_of(job: Job) -> Failure | None:
-    """Say why a job failed; None when it did not."""
+    """Return why a job failed; None when it did not."""
     if not job.status.is_final or job.status is JobStatus.SUCCESS:
         return None
     if job.status is JobStatus.CANCELED:
         return Failure.CANCELED
-    return next((found for state in job.states if (found := _meaning(state))), Failure.UNKNOWN)
+    failures = filter(None, map(_meaning, job.states))
+    return next(failures, Failure.UNKNOWN)
 
 
 def _meaning(state: str) -> Failure | None:

@@ -1,6 +1,6 @@
 """Submit once and follow: each ``submit_*`` does one thing and looks before it would do it twice.
 
-Nothing here decides: what is stuck or lost is judged by ``domain.following``.
+Nothing here decides: what is stuck or lost is decided by ``domain.job_tracking``.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ def prepare_values(cluster_json: str, *, owner: str, revision: str, digest: str)
     submission: the service refuses a configuration that it holds already, also after a rollback.
     Raises ValueError when ``cluster_json`` is no JSON object.
     """
-    given = json.loads(cluster_json)
-    if not isinstance(given, dict):
+    tree = json.loads(cluster_json)
+    if not isinstance(tree, dict):
         raise ValueError("cluster_json is no object")  # noqa: TRY004 - bad input, no wrong call
-    values: Json = given | {OWNER_KEY: owner, REVISION_KEY: revision, DIGEST_KEY: digest}
+    values: Json = tree | {OWNER_KEY: owner, REVISION_KEY: revision, DIGEST_KEY: digest}
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

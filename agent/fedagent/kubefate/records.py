@@ -58,7 +58,7 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Tell whether the service has stopped working on the job (but see ``Job.is_over``)."""
+        """Return whether the service has stopped working on the job (but see ``Job.is_over``)."""
         return self not in {JobStatus.PENDING, JobStatus.RUNNING, JobStatus.STOPPING}
 
 
@@ -130,7 +130,7 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether nothing more will happen.
+        """Return whether nothing more will happen.
 
         A failing update says Failed first and Rollback after Helm's rollback, and only then has an
         end time (``pkg/job/job.go``). A failing install says Failed first, cleans up, and then
@@ -147,8 +147,8 @@ class Job:
     @property
     def checks(self) -> int | None:
         """N of ``checkout Cluster status [N]``, which an install counts up once a second."""
-        found = [_CHECK.search(state) for state in self.states]
-        return next((int(match[1]) for match in reversed(found) if match), None)
+        matches = [_CHECK.search(state) for state in self.states]
+        return next((int(match[1]) for match in reversed(matches) if match), None)
 
     @property
     def error(self) -> str:

@@ -28,8 +28,8 @@ class Release:
 async def read_releases(kube: Kube, namespace: str, name: str) -> tuple[Release, ...]:
     """Return the revisions of a release, oldest first; empty when Helm knows none."""
     query = selector_query(SECRETS, namespace, {"owner": "helm", "name": name}, None)
-    found, _version = await read_list(kube, SECRETS, namespace, query, metadata_only=True)
-    return tuple(sorted(map(_release, found), key=lambda release: release.revision))
+    secrets, _version = await read_list(kube, SECRETS, namespace, query, metadata_only=True)
+    return tuple(sorted(map(_release, secrets), key=lambda release: release.revision))
 
 
 def _release(secret: Json) -> Release:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import structlog
+from packaging.version import InvalidVersion, Version
 
 from fedagent.kube.client import Json, Kube
 from fedagent.kube.errors import AlreadyExists, Forbidden, KubeError, NotFound
@@ -48,7 +48,6 @@ from fedagent.kubefate.records import parse_time
 
 log = structlog.get_logger()
 
-_VERSION: Final = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)")
 _TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
 """Before Kubernetes 1.24 every namespace holds one, made by Kubernetes itself."""
 
@@ -113,8 +112,8 @@ async def observe_service(
     started_at = await _started_at(kube, namespace)
     version, message = ("", f"Deployment {namespace}/kubefate has no ready pod")
     if has_started:
-        known = before if before is not None and before.started_at == started_at else None
-        version, message = await _ask_version(access, namespace, known)
+        is_same_pod = before is not None and before.started_at == started_at
+        version, message = await _ask_version(access, namespace, before if is_same_pod else None)
     database = await find(kube, DEPLOYMENTS, manifests.DATABASE, namespace=namespace)
     owner = owner_of(deployment)
     annotations = deployment["metadata"].get("annotations") or {}
@@ -136,7 +135,7 @@ async def observe_service(
 
 
 async def install_service(
-    kube: Kube, plan: ServicePlan, owner: Owner, *, rights: NamespaceAccess | None = None
+    kube: Kube, plan: ServicePlan, owner: Owner, *, namespace_access: NamespaceAccess | None = None
 ) -> None:
     """Apply every object of the installation; idempotent, and nothing waits for readiness.
 
@@ -146,8 +145,8 @@ async def install_service(
     bodies = (*manifests.access_rules(plan, owner), *manifests.workloads(plan, owner))
     once = (manifests.secret(plan, owner), manifests.claim(plan, owner))
     await _ensure_namespace(kube, plan, owner)
-    if rights is not None:
-        await rights.take(plan.namespace, owner)
+    if namespace_access is not None:
+        await namespace_access.grant(plan.namespace, owner)
     for body in (*once, *bodies):
         await _refuse_foreign(kube, body, owner)
     for body in once:
@@ -195,23 +194,23 @@ def is_version_enough(version: str, minimum: str) -> bool:
     """Compare two versions like ``v1.4.5``; an unreadable one is never enough."""
     if not minimum:
         return True
-    have, want = _VERSION.match(version), _VERSION.match(minimum)
-    if have is None or want is None:
+    try:
+        return Version(version) >= Version(minimum)
+    except InvalidVersion:
         return False
-    return tuple(map(int, have.groups())) >= tuple(map(int, want.groups()))
 
 
 def is_available(deployment: Json) -> bool:
-    """Tell whether a Deployment has a ready pod of its present generation."""
+    """Return whether a Deployment has a ready pod of its present generation."""
     status = deployment.get("status", {})
-    seen = int(status.get("observedGeneration") or 0)
-    is_current = seen >= int(deployment["metadata"].get("generation") or 0)
+    observed = int(status.get("observedGeneration") or 0)
+    is_current = observed >= int(deployment["metadata"].get("generation") or 0)
     return is_current and int(status.get("readyReplicas") or 0) > 0
 
 
 async def _missing(kube: Kube, namespace: str) -> tuple[str, ...]:
     """Return what an agent's installation lacks, as Kind/name; what may not be read is not ours."""
-    wanted = (
+    parts = (
         (DEPLOYMENTS, manifests.DATABASE),
         (SERVICES, manifests.DATABASE),
         (SERVICES, manifests.SERVICE),
@@ -219,12 +218,12 @@ async def _missing(kube: Kube, namespace: str) -> tuple[str, ...]:
         (SECRETS, manifests.SECRET),
     )
     try:
-        found = [await find(kube, kind, name, namespace=namespace) for kind, name in wanted]
+        bodies = [await find(kube, kind, name, namespace=namespace) for kind, name in parts]
     except Forbidden:
         return ()
     return tuple(
         f"{kind.name}/{name}"
-        for (kind, name), body in zip(wanted, found, strict=True)
+        for (kind, name), body in zip(parts, bodies, strict=True)
         if body is None
     )
 
@@ -263,10 +262,10 @@ async def _started_at(kube: Kube, namespace: str) -> datetime | None:
 
 async def _refuse_foreign(kube: Kube, body: Json, owner: Owner) -> None:
     meta, kind = body["metadata"], kind_of(body)
-    found = await find(kube, kind, meta["name"], namespace=meta.get("namespace"))
-    if found is None:
+    present = await find(kube, kind, meta["name"], namespace=meta.get("namespace"))
+    if present is None:
         return
-    theirs = owner_of(found)
+    theirs = owner_of(present)
     if not owner.is_same(theirs):
         whose = f"hub {theirs.hub_id}" if theirs else "nobody we know"
         raise NotOurs(f"{kind.name} {meta['name']} is there and belongs to {whose}", theirs)
@@ -312,8 +311,8 @@ def _targets(namespace: str, *, delete_volumes: bool) -> tuple[tuple[Kind, str, 
 async def _delete_own(kube: Kube, kind: Kind, name: str, within: str | None, owner: Owner) -> bool:
     """Delete an object if it is this owner's; False when there is none of theirs."""
     try:
-        found = await find(kube, kind, name, namespace=within)
-        if found is None or not owner.is_same(owner_of(found)):
+        body = await find(kube, kind, name, namespace=within)
+        if body is None or not owner.is_same(owner_of(body)):
             return False
         await delete(kube, kind, name, namespace=within, propagation=Propagation.FOREGROUND)
     except Forbidden:
@@ -326,10 +325,10 @@ async def _delete_own(kube: Kube, kind: Kind, name: str, within: str | None, own
 
 async def _remove_namespace(kube: Kube, namespace: str, owner: Owner, limit_s: float) -> list[str]:
     try:
-        found = await find(kube, NAMESPACES, namespace)
+        body = await find(kube, NAMESPACES, namespace)
     except (Forbidden, NotFound):
         return []
-    if found is None or not is_created_namespace(found) or not owner.is_same(owner_of(found)):
+    if body is None or not is_created_namespace(body) or not owner.is_same(owner_of(body)):
         return []
     for kind in (DEPLOYMENTS, STATEFULSETS, PVCS, SECRETS):
         others = await list_all(kube, kind, namespace=namespace)

@@ -48,7 +48,7 @@ class IdentitySecret:
         return f"Secret {self._namespace}/{self._name}"
 
     async def exists(self) -> bool:
-        """Tell whether the agent has joined."""
+        """Return whether the agent has joined."""
         return _IDENTITY in _data_of(await self._read())
 
     async def load(self) -> Identity:

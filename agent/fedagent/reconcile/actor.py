@@ -130,7 +130,7 @@ class Actor:
             case DeleteNamespace():
                 await self._delete_own(NAMESPACES, namespace, None, document)
                 # Our rights go with it, and a removal may be taken back.
-                self._rights.doubt(namespace)
+                self._rights.invalidate(namespace)
             case DeleteSecrets(names=names):
                 for name in names:
                     await self._delete_own(SECRETS, name, namespace, document)
@@ -164,12 +164,12 @@ class Actor:
             except AlreadyExists:
                 log.info("namespace.raced", namespace=document.namespace)
                 return
-        await self._rights.take(document.namespace, self._owner(document))
+        await self._rights.grant(document.namespace, self._owner(document))
 
     async def _release_namespace(self, document: ParticipantDocument) -> None:
         """Give our rights back first: without its labels a namespace is not looked at again."""
         owner = self._owner(document)
-        await self._rights.give_back(document.namespace, owner)
+        await self._rights.revoke(document.namespace, owner)
         change = {
             "metadata": {
                 "labels": dict.fromkeys(owner.labels()),

@@ -123,7 +123,9 @@ class EndpointController:
         match action:
             case InstallService():
                 plan = self._service_plan(document)
-                await install_service(self._cluster.kube, plan, owner, rights=self._cluster.rights)
+                await install_service(
+                    self._cluster.kube, plan, owner, namespace_access=self._cluster.rights
+                )
             case UninstallService():
                 self._leftovers = await uninstall_service(
                     self._cluster.kube,
@@ -133,7 +135,7 @@ class EndpointController:
                     delete_volumes=True,
                     limit_s=self._site.timing.service_uninstall_limit_s,
                 )
-                await self._cluster.rights.give_back(document.namespace, owner)
+                await self._cluster.rights.revoke(document.namespace, owner)
             case _:
                 raise TypeError(f"{type(action).__name__} is no action of a service")
 

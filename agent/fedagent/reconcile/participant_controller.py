@@ -70,7 +70,7 @@ class ParticipantController:
         if version != self._observed_version:
             self._observed_version = version
             self._records.invalidate()
-        if not await self._cluster.rights.held(document.namespace):
+        if not await self._cluster.rights.is_granted(document.namespace):
             await self.stop()
             return await self._observer.observe_from_outside(document, state, self._records)
         cache = await self._watched(document)
@@ -78,7 +78,7 @@ class ParticipantController:
             return await self._observer.observe(document, state, cache)
         except Forbidden:
             # Somebody took the rights away, or the namespace is a new one of the same name.
-            self._cluster.rights.doubt(document.namespace)
+            self._cluster.rights.invalidate(document.namespace)
             raise
 
     async def _watched(self, document: ParticipantDocument) -> ObservationCache:
