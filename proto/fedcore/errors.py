@@ -15,8 +15,24 @@ The tree, each leaf named by what the caller can do:
     * ``Internal``: our fault
 
 The other codes (``FENCED``, ``TIMEOUT``, ``TOO_MANY``, ...) are raised as ``FedError`` with
-``code=``. Packages add leaves of their own beside the code that raises them: each is a ``FedError``
-where it may leave the process, and a plain exception where one module raises and catches it.
+``code=``. Packages add leaves of their own beside the code that raises them, as ``FedError`` where
+they may leave the process:
+
+* ``fedlink.stream``: ``SessionEnded``
+* ``fedagent.journal``: ``JournalTooNew``, ``JournalUnusable``, ``SpoolFull``
+* ``fedhub.services``: ``Unplannable``, ``NamespaceInUse``, ``FollowerTooSlow``
+
+Two services of others have trees of their own, which the agent turns into reasons and findings and
+which never leave it:
+
+* ``fedagent.kube.errors.KubeError``: ``NotFound``, ``AlreadyExists``, ``Conflict``, ``Invalid``,
+  ``Forbidden``, ``Unauthorized``, ``Gone``, ``TooLarge``, ``Unavailable``; beside their code
+  ``BadConfig``, ``ExecFailed``, ``NotOurs``
+* ``fedagent.kubefate.errors.KubeFateError``: ``Unauthorized``, ``RecordNotFound``,
+  ``AlreadyExists``, ``Unchanged``, ``AnotherOperation``, ``Refused``, ``Unavailable``,
+  ``TooLarge``, ``WrongAnswer``; beside their code ``BadCredentials``, ``BadArchive``
+
+A plain exception (``fedcore.byte_stream.StreamTooLong``) is caught by the package that calls.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import structlog
 
 from fedcore.clock import Clock
 from fedcore.errors import FedError
+from fedcore.ids import Serial
 from fedcore.tasks import (
     LoopHealth,
     await_with_heartbeat,
@@ -41,7 +42,7 @@ class OpenSession(Protocol):
 class RenewedCertificate:
     """What the hub answered to a renewal."""
 
-    serial: str
+    serial: Serial
     chain_pem: bytes
     roots_pem: bytes
     trust_version: int

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fedcore.errors import Denied, FedError, Invalid, Unavailable
+from fedcore.ids import AgentId, SiteId
 from fedlink.channel import typed_errors
 from fedlink.identity import Identity, IdentityStore, make_csr
 from fedlink.timing import LinkTiming
@@ -40,9 +41,9 @@ class Enrolled:
     """What the hub answered to an enrolment."""
 
     hub_id: str
-    site_id: str
+    site_id: SiteId
     site_name: str
-    agent_id: str
+    agent_id: AgentId
     link_address: str
     chain_pem: bytes
     roots_pem: bytes

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from fedca.renewal import renew_at
 from fedcore.errors import FedError, Invalid, NotFound
 from fedcore.files import create_private, write_private
+from fedcore.ids import AgentId, SiteId
 from fedlink.trust import check_roots
 
 log = structlog.get_logger()
@@ -30,9 +31,9 @@ class Identity:
     """Everything a program needs to dial its hub. ``key_pem`` never leaves the site."""
 
     hub_id: str
-    site_id: str
+    site_id: SiteId
     site_name: str
-    agent_id: str
+    agent_id: AgentId
     link_address: str
     trust_domain: str
     key_pem: bytes

@@ -12,7 +12,7 @@ from fedagent.journal import Journal
 from fedagent.link.session import Commands, Session
 from fedcore import limits
 from fedcore.clock import Clock
-from fedcore.ids import new_id
+from fedcore.ids import Serial, new_id
 from fedcore.tasks import LoopHealth
 from fedlink.connection import OpenSession, RenewedCertificate
 from fedlink.identity import CurrentIdentity
@@ -80,7 +80,7 @@ class AgentCalls:
             certificate_pb2.RenewCertificateRequest(csr_pem=csr_pem), timeout=limit_s
         )
         return RenewedCertificate(
-            serial=answer.serial,
+            serial=Serial(answer.serial),
             chain_pem=answer.certificate_chain_pem,
             roots_pem=answer.trust.roots_pem,
             trust_version=answer.trust.version,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import grpc.aio
 
+from fedcore.ids import AgentId, SiteId
 from fedlink.enrolment import Enrolled
 from fedproto.agent.v1 import enrolment_pb2, enrolment_pb2_grpc
 
@@ -40,9 +41,9 @@ class AgentEnrolment:
         )
         return Enrolled(
             hub_id=answer.hub_id,
-            site_id=answer.site_id,
+            site_id=SiteId(answer.site_id),
             site_name=answer.site_name,
-            agent_id=answer.agent_id,
+            agent_id=AgentId(answer.agent_id),
             link_address=answer.link_address,
             chain_pem=answer.certificate_chain_pem,
             roots_pem=answer.trust.roots_pem,
