@@ -100,7 +100,7 @@ async def page_of(  # noqa: PLR0913 - what a page is made of
         place = tuple_(*order)
         statement = statement.where(place < tuple_(*last) if descending else place > tuple_(*last))
     sorting = [column.desc() if descending else column.asc() for column in order]
-    found = await db.execute(statement.order_by(*sorting).limit(limit + 1))
-    names, rows = tuple(found.keys()), found.all()
+    result = await db.execute(statement.order_by(*sorting).limit(limit + 1))
+    names, rows = tuple(result.keys()), result.all()
     items = tuple(kind(**dict(zip(names, row, strict=True))) for row in rows[:limit])
     return Page(items, encode(key(items[-1])) if len(rows) > limit else None)

@@ -65,7 +65,7 @@ def _is_away(error: DBAPIError) -> bool:
 
 
 def _is_refused_argument(error: DBAPIError) -> bool:
-    """Tell whether asyncpg refused an argument before sending it, with its kind of ValueError."""
+    """Return whether asyncpg refused an argument before sending it, with its kind of ValueError."""
     return error.orig is not None and isinstance(error.orig.__cause__, ValueError)
 
 

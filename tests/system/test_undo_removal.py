@@ -151,7 +151,7 @@ async def test_a_party_given_up_runs_on_untouched_when_its_site_comes_back(tmp_p
 
         await fed.until(is_offline, "alpha is Offline")
         await fed.remove()
-        answer = await fed.api.delete("participants/credit/9999", abandon="true")
+        answer = await fed.api.delete("participants/credit/9999", force="true")
         assert answer["items"][0]["namespace"] == "fate-9999"
         await fed.wait_gone()
 

@@ -47,23 +47,23 @@ class Idempotency:
             raise Invalid(f"{HEADER} must have 1 to 200 printable ASCII characters, no blanks")
         digest = _digest(call)
         async with self._alone((call.principal.id, key)):
-            known = await recall(self._hub, call.principal, key)
-            if known is not None:
-                return _replayed(known, digest, key)
+            remembered = await recall(self._hub, call.principal, key)
+            if remembered is not None:
+                return _replayed(remembered, digest, key)
             response = await handle()
             await self._keep(call, key, digest, response)
             return response
 
     @asynccontextmanager
-    async def _alone(self, place: tuple[str, str]) -> AsyncIterator[None]:
-        """Let one request of a key run at a time: the second one finds the first one's answer."""
-        while (running := self._under_way.get(place)) is not None:
+    async def _alone(self, request: tuple[str, str]) -> AsyncIterator[None]:
+        """Run one request of a key at a time: the second finds the answer of the first."""
+        while (running := self._under_way.get(request)) is not None:
             await running.wait()
-        done = self._under_way[place] = asyncio.Event()
+        done = self._under_way[request] = asyncio.Event()
         try:
             yield
         finally:
-            del self._under_way[place]
+            del self._under_way[request]
             done.set()
 
     async def _keep(
@@ -81,13 +81,15 @@ class Idempotency:
         )
 
 
-def _replayed(known: Remembered, digest: str, key: str) -> web.Response:
-    if known.request_sha256 != digest:
+def _replayed(remembered: Remembered, digest: str, key: str) -> web.Response:
+    if remembered.request_sha256 != digest:
         raise Conflict(f"{HEADER} {key} was used for another request; choose a new one")
-    headers = {"Idempotency-Replayed": "true", **known.headers}
-    if not known.body:
-        return web.Response(status=known.status, headers=headers)
-    return web.Response(status=known.status, body=known.body, content_type=JSON, headers=headers)
+    headers = {"Idempotency-Replayed": "true", **remembered.headers}
+    if not remembered.body:
+        return web.Response(status=remembered.status, headers=headers)
+    return web.Response(
+        status=remembered.status, body=remembered.body, content_type=JSON, headers=headers
+    )
 
 
 def _digest(call: Call[Any]) -> str:

@@ -181,8 +181,8 @@ async def delete_participant(call: Call[Principal]) -> Answer:
             "(`fedctl delete participant NAME --force`) is for one at a site that never comes "
             "back"
         )
-    given_up = await force_removal.abandon(hub_of(call), call.principal, _name(call))
-    items = [LeftoversView.model_validate(one, from_attributes=True) for one in given_up]
+    removed = await force_removal.abandon(hub_of(call), call.principal, _name(call))
+    items = [LeftoversView.model_validate(leftovers, from_attributes=True) for leftovers in removed]
     return Answer(ForceRemovalView(items=items))
 
 

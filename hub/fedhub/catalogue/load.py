@@ -43,7 +43,7 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """Return what people see: ``1.8.0 (spark-pulsar)`` and so on."""
-        return tuple(f"{each.version} ({each.engine})" for each in self.releases)
+        return tuple(f"{release.version} ({release.engine})" for release in self.releases)
 
 
 def load(extra_dirs: Sequence[Path] = ()) -> Catalogue:
@@ -52,11 +52,11 @@ def load(extra_dirs: Sequence[Path] = ()) -> Catalogue:
     Raises Invalid with the file's name and the field when a file is wrong. Blocks on files: call it
     once, at start.
     """
-    found: dict[tuple[str, str], Release] = {}
+    releases: dict[tuple[str, str], Release] = {}
     for path in _files((Path(__file__).parent, *extra_dirs)):
         release = read_release(path)
-        found[release.version, release.engine] = release
-    return Catalogue(tuple(found[key] for key in sorted(found, key=_age)))
+        releases[release.version, release.engine] = release
+    return Catalogue(tuple(releases[key] for key in sorted(releases, key=_age)))
 
 
 def read_release(path: Path) -> Release:
@@ -73,8 +73,8 @@ def read_release(path: Path) -> Release:
         raise Invalid(f"release file {where} cannot be read: {error.message}") from error
     except ValidationError as error:
         errors = tuple(
-            FieldError(".".join(str(part) for part in each["loc"]), each["msg"])
-            for each in error.errors(include_url=False)
+            FieldError(".".join(str(part) for part in detail["loc"]), detail["msg"])
+            for detail in error.errors(include_url=False)
         )
         first = errors[0]
         raise Invalid(

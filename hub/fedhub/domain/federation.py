@@ -55,13 +55,13 @@ def split_host_port(text: str) -> tuple[str, int]:
         raise ValueError(f"write host:port, for example 203.0.113.7:30109, not {text!r}")
     if not 1 <= int(port) <= 65_535:  # noqa: PLR2004 - the range of TCP ports
         raise ValueError(f"port {port} is not between 1 and 65535")
-    field_error = _host_fault(host)
-    if field_error:
-        raise ValueError(field_error)
+    unusable = _unusable_host(host)
+    if unusable:
+        raise ValueError(unusable)
     return host, int(port)
 
 
-def _host_fault(host: str) -> str:
+def _unusable_host(host: str) -> str:
     """Return why others cannot be sent to ``host``, or nothing."""
     neither = f"{host!r} is neither an IP address nor a lower-case DNS name"
     if "%" in host:
@@ -199,7 +199,7 @@ class FederationIntent(Strict):
     )
     repair: RepairField = Field(
         default=RepairPolicy.AUTO,
-        description="auto: agents put drift right; report: they only tell.",
+        description="auto: agents put drift right; report: they only report it.",
     )
     exchange: ExchangeIntent | None = Field(
         default=None, description="The exchange. Without one, parties route to each other directly."
@@ -210,17 +210,17 @@ class FederationIntent(Strict):
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> Self:
-        seen: set[int] = set()
+        party_ids: set[int] = set()
         places: dict[tuple[str, str], str] = {}
         if self.exchange is not None:
             places[self.exchange.site, self.exchange.namespace] = "exchange"
         for index, party in enumerate(self.parties):
-            if party.id in seen:
+            if party.id in party_ids:
                 raise CrossFieldError(
                     f"parties.{index}.id",
                     f"party id {party.id} is written twice; give each party its own",
                 )
-            seen.add(party.id)
+            party_ids.add(party.id)
             place = (party.site, party.effective_namespace)
             if place in places:
                 raise CrossFieldError(

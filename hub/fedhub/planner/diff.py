@@ -77,10 +77,11 @@ def _change(before: StoredDocument | None, after: PlannedDocument) -> Change:
 def _masked(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: HIDDEN if _is_secret(key, each) else _masked(each) for key, each in value.items()
+            key: HIDDEN if _is_secret(key, child) else _masked(child)
+            for key, child in value.items()
         }
     if isinstance(value, list):
-        return [_masked(each) for each in value]
+        return [_masked(child) for child in value]
     return value
 
 

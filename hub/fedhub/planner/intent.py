@@ -66,8 +66,8 @@ def parse_intent(payload: object) -> FederationIntent:
     try:
         intent = FederationIntent.model_validate(payload)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        raise _invalid(tuple(_fault(each) for each in found)) from error
+        details = error.errors(include_url=False, include_input=False)
+        raise _invalid(tuple(_field_error(detail) for detail in details)) from error
     errors = (*_namespace_errors(intent), *_advertise_errors(intent))
     if errors:
         raise _invalid(errors)
@@ -84,11 +84,11 @@ def check_intent(
     """List what does not fit this hub: unknown sites, unknown release, overlays of other keys."""
     errors = list(_site_errors(intent, known_sites))
     if release is None:
-        known = f"; known: {', '.join(known_releases)}" if known_releases else ""
+        listed = f"; known: {', '.join(known_releases)}" if known_releases else ""
         errors.append(
             FieldError(
                 "release",
-                f"FATE {intent.release} on {intent.engine} is not in the catalogue{known}",
+                f"FATE {intent.release} on {intent.engine} is not in the catalogue{listed}",
             )
         )
         return tuple(errors)
@@ -106,9 +106,9 @@ def check_change(before: FederationIntent, after: FederationIntent) -> tuple[Fie
         for field in ("name", "domain", "release", "engine")
         if getattr(before, field) != getattr(after, field)
     ]
-    kept = {each.id for each in after.parties} & {each.id for each in before.parties}
+    kept = {party.id for party in after.parties} & {party.id for party in before.parties}
     if (before.exchange is None) != (after.exchange is None) and kept:
-        parties = ", ".join(str(each) for each in sorted(kept))
+        parties = ", ".join(str(party_id) for party_id in sorted(kept))
         verb = "removed" if after.exchange is None else "added"
         errors.append(
             FieldError(
@@ -118,7 +118,7 @@ def check_change(before: FederationIntent, after: FederationIntent) -> tuple[Fie
         )
     if before.exchange is not None and after.exchange is not None:
         errors.extend(_moved("exchange", before.exchange, after.exchange))
-    old = {each.id: each for each in before.parties}
+    old = {party.id: party for party in before.parties}
     for index, party in enumerate(after.parties):
         if party.id in old:
             errors.extend(_moved(f"parties.{index}", old[party.id], party))
@@ -143,7 +143,7 @@ def _invalid(errors: tuple[FieldError, ...]) -> Invalid:
     return Invalid(first_of(errors, whole="the federation"), errors=errors)
 
 
-def _fault(error: Mapping[str, Any]) -> FieldError:
+def _field_error(error: Mapping[str, Any]) -> FieldError:
     loc = tuple(error["loc"])
     path = ".".join(str(part) for part in loc)
     kind = str(error["type"])
@@ -162,8 +162,8 @@ def _fault(error: Mapping[str, Any]) -> FieldError:
 def _unknown_key(loc: tuple[object, ...]) -> str:
     owner = tuple("*" if isinstance(part, int) else str(part) for part in loc[:-1])
     model = _MODELS.get(owner)
-    known = () if model is None else tuple(model.model_fields)
-    return f"is no known key; {nearest(str(loc[-1]), known)}"
+    keys = () if model is None else tuple(model.model_fields)
+    return f"is no known key; {nearest(str(loc[-1]), keys)}"
 
 
 def _namespace_errors(intent: FederationIntent) -> Iterator[FieldError]:
@@ -235,7 +235,7 @@ def _site_errors(intent: FederationIntent, known_sites: AbstractSet[str]) -> Ite
             yield FieldError(path, f"there is no site {site}; {_sites(site, known_sites)}")
 
 
-def _sites(site: str, known: AbstractSet[str]) -> str:
-    if not known:
+def _sites(site: str, names: AbstractSet[str]) -> str:
+    if not names:
         return f"invite it: fedctl site invite {site}"
-    return f"{nearest(site, known).replace('known keys', 'known sites')}, or invite it"
+    return f"{nearest(site, names).replace('known keys', 'known sites')}, or invite it"

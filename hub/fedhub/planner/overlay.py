@@ -40,9 +40,9 @@ def overlay_errors(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> 
     return errors
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Say which known words there are, and the one that was probably meant."""
-    words = sorted(known)
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return the one of ``choices`` that was probably meant, or all of them, as words."""
+    words = sorted(choices)
     close = difflib.get_close_matches(word, words, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"{meant}known keys: {', '.join(words)}"
@@ -62,10 +62,10 @@ def _unknown(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Iterat
         elif key not in top:
             yield FieldError(f"{path}.{key}", f"is no key of the chart; {nearest(key, offered)}")
         elif key in blocks and isinstance(value, Mapping):
-            known = {each.partition(".")[2] for each in role.known_keys if _within(each, key)}
-            free = {each for each in known if f"{key}.{each}" not in role.reserved}
+            inner_keys = {path.partition(".")[2] for path in role.known_keys if _within(path, key)}
+            free = {name for name in inner_keys if f"{key}.{name}" not in role.reserved}
             for inner in value:
-                if inner not in known:
+                if inner not in inner_keys:
                     yield FieldError(
                         f"{path}.{key}.{inner}",
                         f"is no key of the chart's {key}; {nearest(inner, free)}",
@@ -113,9 +113,9 @@ def _incomplete(role: RoleRelease, overlay: Mapping[str, Any], path: str) -> Ite
 
 
 def _lookup(tree: Mapping[str, Any], dotted: str, *, missing: Any) -> Any:
-    found: Any = tree
+    value: Any = tree
     for part in dotted.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             return missing
-        found = found[part]
-    return found
+        value = value[part]
+    return value

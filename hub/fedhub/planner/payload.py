@@ -15,7 +15,7 @@ from fedcore.yaml_safety import WHOLE_KEYS, unsafe_document_reason, unsafe_reaso
 
 MAX_DEPTH: Final = 32
 MAX_NODES: Final = 100_000
-"""Counted as a tree: what YAML aliases repeat counts each time."""
+"""Counted as a tree: what YAML aliases repeat counts child time."""
 MAX_TEXT_CHARS: Final = 16_384
 MAX_SAFE_INTEGER: Final = 2**53
 """KubeFATE reads numbers as 64-bit floats."""
@@ -45,11 +45,11 @@ def payload_error(payload: object) -> FieldError | None:
 
 def _children(path: Path, value: object) -> Iterator[tuple[Path, object]]:
     if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield (*path, str(key)), each
+        for key, child in value.items():
+            yield (*path, str(key)), child
     elif isinstance(value, list | tuple):
-        for index, each in enumerate(value):
-            yield (*path, str(index)), each
+        for index, child in enumerate(value):
+            yield (*path, str(index)), child
 
 
 def _reason_against(path: Path, value: object) -> str:

@@ -236,7 +236,7 @@ def _hold_clusters(context: _Context, waiting: Waiting) -> list[_Decision]:
 
 
 def _hold(context: _Context, member: Member, waiting: Waiting) -> _Decision:
-    """Let a party wait with the document that it has; see (*) in the module's table."""
+    """Hold a party back with the document that it has; see (*) in the module's table."""
     stored = context.plan_input.current.get(member.participant.id)
     document = restored_document(stored) if stored is not None and stored.absent else None
     return _Decision(member.participant.id, document, waiting)

@@ -150,21 +150,21 @@ class RouteTables:
 
     def without(self, participant_id: str) -> RouteTables:
         """Return the tables as a party needs them: without itself."""
-        routes = tuple(each for each in self.routes if each.participant_id != participant_id)
+        routes = tuple(r for r in self.routes if r.participant_id != participant_id)
         return RouteTables(self.domain, routes, self.unrouted)
 
     def sni(self) -> list[tuple[str, str, int]]:
         """Return (fqdn, ip, port) for Traffic Server; the sentinel makes it never empty."""
         sentinel = (f"{SENTINEL_LABEL}.{self.domain}", NOWHERE, SENTINEL_PORT)
-        return [sentinel, *((each.fqdn, each.pulsar.ip, each.pulsar.port) for each in self.routes)]
+        return [sentinel, *((r.fqdn, r.pulsar.ip, r.pulsar.port) for r in self.routes)]
 
     def nginx(self) -> list[tuple[str, str, int]]:
         """Return (party id, ip, port) for nginx."""
-        return [(each.key, each.nginx.ip, each.nginx.port) for each in self.routes]
+        return [(r.key, r.nginx.ip, r.nginx.port) for r in self.routes]
 
     def pulsar(self) -> list[tuple[str, str, int]]:
         """Return (party id, ip, port) for FATE-Flow's Pulsar table, without an exchange."""
-        return [(each.key, each.pulsar.ip, each.pulsar.port) for each in self.routes]
+        return [(r.key, r.pulsar.ip, r.pulsar.port) for r in self.routes]
 
 
 def label_of(key: str) -> str:
@@ -173,7 +173,7 @@ def label_of(key: str) -> str:
 
 
 def is_tunnel_port(port: int) -> bool:
-    """Tell whether the exchange's Traffic Server tunnels to ``port``."""
+    """Return whether the exchange's Traffic Server tunnels to ``port``."""
     return port in _TUNNEL_PORT_SET
 
 
@@ -230,15 +230,15 @@ def exchange_targets(
     exchange: Peer, resolutions: Mapping[str, str]
 ) -> ExchangeTargets | Unresolved:
     """Find where a party with these resolutions reaches the exchange."""
-    found: list[Target] = []
+    targets: list[Target] = []
     for role in EXCHANGE_ROLES:
         target = locate(exchange, role, resolutions)
         if isinstance(target, Unresolved):
             return Unresolved(
                 Reason.EXCHANGE_HAS_NO_ADDRESS, f"the exchange has no address yet: {target.message}"
             )
-        found.append(target)
-    return ExchangeTargets(*found)
+        targets.append(target)
+    return ExchangeTargets(*targets)
 
 
 def route_tables(
@@ -261,18 +261,24 @@ def route_tables(
     for peer in sorted(parties, key=attrgetter("participant_id")):
         route = _route(domain, peer, resolutions, tunnelled=tunnelled)
         if isinstance(route, Route):
-            obstacle = _claim(route, peer, taken)
-            if obstacle is None:
+            unresolved = _claim(route, peer, taken)
+            if unresolved is None:
                 routes.append(route)
                 continue
         else:
-            obstacle = route
-        unrouted.append(Unrouted(peer.participant_id, peer.key, obstacle.reason, obstacle.message))
+            unresolved = route
+        unrouted.append(
+            Unrouted(peer.participant_id, peer.key, unresolved.reason, unresolved.message)
+        )
     return RouteTables(
         domain,
-        tuple(sorted(routes, key=lambda each: int(each.key))),
-        tuple(sorted(unrouted, key=lambda each: int(each.key))),
+        tuple(sorted(routes, key=_party_id)),
+        tuple(sorted(unrouted, key=_party_id)),
     )
+
+
+def _party_id(entry: Route | Unrouted) -> int:
+    return int(entry.key)
 
 
 def _route(
@@ -294,8 +300,8 @@ def _route(
 
 
 def _claim(route: Route, peer: Peer, taken: dict[tuple[str, int], str]) -> Unresolved | None:
-    places = ((route.pulsar.ip, route.pulsar.port), (route.nginx.ip, route.nginx.port))
-    for ip, port in places:
+    addresses = ((route.pulsar.ip, route.pulsar.port), (route.nginx.ip, route.nginx.port))
+    for ip, port in addresses:
         owner = taken.get((ip, port))
         if owner is not None:
             return Unresolved(
@@ -303,6 +309,6 @@ def _claim(route: Route, peer: Peer, taken: dict[tuple[str, int], str]) -> Unres
                 f"{peer.label} is said to be at {ip}:{port}, where {label_of(owner)} is; "
                 f"set `advertise` of {peer.label} to its own address",
             )
-    for place in places:
-        taken[place] = peer.key
+    for address in addresses:
+        taken[address] = peer.key
     return None

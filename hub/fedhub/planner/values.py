@@ -144,9 +144,9 @@ def _filled(value: Any, identity: Identity) -> Any:
     if isinstance(value, str):
         return fill(value, identity.party_id, identity.domain) if "$" in value else value
     if isinstance(value, Mapping):
-        return {key: _filled(each, identity) for key, each in value.items()}
+        return {key: _filled(child, identity) for key, child in value.items()}
     if isinstance(value, list):
-        return [_filled(each, identity) for each in value]
+        return [_filled(child, identity) for child in value]
     return value
 
 

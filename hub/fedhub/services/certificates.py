@@ -197,7 +197,7 @@ async def revoke_of_gone(hub: HubContext, site_id: str) -> None:
     """
     async with hub.database.read() as db:
         orphans = await certificates.of_gone(db, site_id, at=hub.clock.now())
-        names = await names_of(db, {one.resource_id for one in orphans if one.resource_id})
+        names = await names_of(db, {orphan.resource_id for orphan in orphans if orphan.resource_id})
     for orphan in orphans:
         await hub.authority.revoke(orphan.serial, RevocationReason.CESSATION_OF_OPERATION)
     if not orphans:
@@ -245,5 +245,5 @@ async def list_page(
             limit=limit,
         )
         names = await sites.names(db)
-        names |= await names_of(db, {one.resource_id for one in page.items if one.resource_id})
+        names |= await names_of(db, {c.resource_id for c in page.items if c.resource_id})
     return page, names

@@ -62,37 +62,37 @@ def _unpack(archive: bytes) -> bytes:
 
 
 def _chart_yaml(unpacked: bytes) -> bytes:
-    seen: set[str] = set()
+    paths: set[str] = set()
     tops: set[str] = set()
-    found: bytes | None = None
+    chart_yaml: bytes | None = None
     try:
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             for member in archive:
-                path = _check_member(member, seen)
+                path = _check_member(member, paths)
                 tops.add(path.parts[0])
                 if len(path.parts) == 2 and path.name == "Chart.yaml":  # noqa: PLR2004 - top/file
                     file = archive.extractfile(member)
-                    found = file.read(_MAX_CHART_YAML + 1) if file is not None else None
+                    chart_yaml = file.read(_MAX_CHART_YAML + 1) if file is not None else None
     except (tarfile.TarError, ValueError, ArithmeticError, LookupError) as error:
         # Beside its own errors, tarfile lets those of PAX headers that are no numbers through.
         raise Invalid(f"the archive is damaged: {error}") from error
-    if len(tops) != 1 or found is None:
+    if len(tops) != 1 or chart_yaml is None:
         raise Invalid("the archive is no chart: it needs one top folder with a Chart.yaml in it")
-    if len(found) > _MAX_CHART_YAML:
+    if len(chart_yaml) > _MAX_CHART_YAML:
         raise Invalid(f"Chart.yaml is larger than {_MAX_CHART_YAML} bytes")
-    return found
+    return chart_yaml
 
 
-def _check_member(member: tarfile.TarInfo, seen: set[str]) -> PurePosixPath:
+def _check_member(member: tarfile.TarInfo, paths: set[str]) -> PurePosixPath:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in member.name:
         raise Invalid(f"the archive holds the path {member.name!r}, which leads out of it")
     if not (member.isfile() or member.isdir()):
         raise Invalid(f"the archive holds {member.name!r}, which is a link or a device")
-    if str(path) in seen:
+    if str(path) in paths:
         raise Invalid(f"the archive holds {member.name!r} twice")
-    seen.add(str(path))
-    if len(seen) > limits.MAX_CHART_FILES:
+    paths.add(str(path))
+    if len(paths) > limits.MAX_CHART_FILES:
         raise FedError(
             f"the archive holds more than {limits.MAX_CHART_FILES} files", code=ErrorCode.TOO_LARGE
         )

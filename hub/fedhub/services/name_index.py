@@ -13,7 +13,7 @@ from fedhub.store import federations, operations, participants
 async def names_of(db: AsyncSession, resource_ids: Collection[str]) -> dict[str, str]:
     """Map resources to the names that people use; one that nobody ever named is left out."""
     names = await participants.names_of_resources(db, resource_ids)
-    gone = [one for one in resource_ids if one not in names]
+    gone = [resource_id for resource_id in resource_ids if resource_id not in names]
     return names | await operations.names_of(db, gone)
 
 

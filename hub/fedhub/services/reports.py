@@ -1,4 +1,19 @@
-"""What agents report: stored once, acknowledged after the commit, and replanned for."""
+"""What agents report: stored once, acknowledged after the commit, and followed up.
+
+What follows from a status, in the transaction that stores it:
+
+| the status                                  | what is done                                      |
+|---------------------------------------------|---------------------------------------------------|
+| says the same as the stored one             | noted as heard again, no more                     |
+| may affect documents (``planner.impact``)   | these are planned again; open operations await    |
+|                                             | the new generations                               |
+| any other change                            | operations that await its resource are settled    |
+| Gone, of the generation that asks for it    | document and status are deleted; with the last    |
+|                                             | participant its federation                        |
+
+Sites learn of new documents, and certificates of what is gone are revoked, after the commit: both
+are repeated by themselves if the process dies between (the notifier's poll, the next report).
+"""
 
 from __future__ import annotations
 
@@ -35,12 +50,12 @@ async def receive_statuses(
     Raises FENCED for a session that a newer one replaced, and DENIED for a resource of another
     site; nothing is stored then.
     """
-    told: set[str] = set()
+    site_ids: set[str] = set()
     async with hub.database.begin() as db:
         changes = await store_statuses(db, session, reported, at=hub.clock.now())
         for change in changes:
-            told |= await _follow(hub, db, change)
-    notify_sites(hub, told)
+            site_ids |= await _follow(hub, db, change)
+    notify_sites(hub, site_ids)
     if any(change.after.phase is Phase.GONE for change in changes):
         await revoke_of_gone(hub, session.site_id)
 
@@ -110,20 +125,20 @@ async def _note_quota(hub: HubContext, session: LiveAgentSession) -> None:
 
 
 async def _follow(hub: HubContext, db: AsyncSession, change: StatusChange) -> set[str]:
-    """Carry one stored status on: documents, operations. Returns sites to tell.
+    """Act on one stored status, by the table above. Return the sites whose documents changed.
 
-    That its phase changed is told by the agent's own event, which has the exact time.
+    No event says that its phase changed: the agent's own event does, and has the exact time.
     """
-    told: set[str] = set()
+    site_ids: set[str] = set()
     if change.before is not None and change.before.status == change.after.status:
-        return told
+        return site_ids
     row = await participants.find(db, change.after.resource_id)
     if row is not None:
-        told |= await _replan_for(hub, db, row, change)
+        site_ids |= await _replan_for(hub, db, row, change)
     await settle(hub, db, change.after, before=change.before)
     if change.after.phase is Phase.GONE:
-        told |= await _forget(hub, db, row, change.after)
-    return told
+        site_ids |= await _forget(hub, db, row, change.after)
+    return site_ids
 
 
 async def _replan_for(
@@ -135,13 +150,13 @@ async def _replan_for(
         return set()
     await federations.lock(db, row.federation_id)
     federation = await federations.get(db, row.federation_id)
-    given = await try_load_plan_input(hub, db, federation, with_documents=False)
-    if given is None:
+    plan_input = await try_load_plan_input(hub, db, federation, with_documents=False)
+    if plan_input is None:
         return set()
-    scope = affected_by(given, row.id, before, after)
+    scope = affected_by(plan_input, row.id, before, after)
     if scope is not None and not scope:
         return set()
-    replanned = await replan(hub, db, given, scope=scope)
+    replanned = await replan(hub, db, plan_input, scope=scope)
     await operation_service.follow_changes(db, federation.id, replanned.changed)
     return set(replanned.site_ids())
 
@@ -149,15 +164,16 @@ async def _replan_for(
 async def _forget(
     hub: HubContext, db: AsyncSession, row: Participant | None, status: StoredStatus
 ) -> set[str]:
-    """Drop what a site has verified to be gone; its agent is told to forget it too."""
+    """Drop what a site has verified to be gone; its agent learns to forget it, too."""
     document = await documents.get(db, status.resource_id)
     if document is None or not document.absent:
         return set()
     if status.observed_generation < document.generation:
+        # It is gone from an earlier removal, and was deployed again since.
         return set()
     await _record_forgotten(hub, db, row, document)
     if row is not None:
-        # Whom its going concerns was planned with its report.
+        # Whoever waited for its going (a draining exchange) was planned with this report already.
         await participant_service.forget(hub, db, row)
         await drop_if_empty(hub, db, row.federation_id)
     else:

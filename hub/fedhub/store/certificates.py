@@ -43,13 +43,13 @@ async def of_agent(db: AsyncSession, site_id: str) -> tuple[SiteCertificate, ...
 
 async def of_gone(db: AsyncSession, site_id: str, *, at: datetime) -> tuple[SiteCertificate, ...]:
     """Return a site's certificates in force whose participant the hub no longer knows."""
-    known = select(_PARTICIPANT.c.id).where(_PARTICIPANT.c.id == _T.c.resource_id)
+    participant = select(_PARTICIPANT.c.id).where(_PARTICIPANT.c.id == _T.c.resource_id)
     statement = select(_T).where(
         _T.c.site_id == site_id,
         _T.c.resource_id.is_not(None),
         _T.c.revoked_at.is_(None),
         _T.c.not_after > at,
-        ~known.exists(),
+        ~participant.exists(),
     )
     return await fetch_all(db, SiteCertificate, statement.order_by(_T.c.issued_at, _T.c.serial))
 

@@ -26,10 +26,10 @@ async def add(db: AsyncSession, chart: Chart, archive: bytes) -> None:
 
 async def get(db: AsyncSession, sha256: str) -> Chart:
     """Return a chart by its digest, or raise NotFound."""
-    found = await fetch_one(db, Chart, select(_T).where(_T.c.sha256 == sha256))
-    if found is None:
+    chart = await fetch_one(db, Chart, select(_T).where(_T.c.sha256 == sha256))
+    if chart is None:
         raise NotFound(f"there is no chart {sha256}; `fedctl get charts` lists them")
-    return found
+    return chart
 
 
 async def find(db: AsyncSession, name: str, version: str) -> Chart | None:
@@ -59,10 +59,10 @@ async def digests(db: AsyncSession) -> frozenset[str]:
 async def read(db: AsyncSession, sha256: str, offset: int, length: int) -> bytes:
     """Return ``length`` bytes of an archive from ``offset`` on, fewer at its end; or NotFound."""
     part = func.substr(_ARCHIVE.c.data, offset + 1, length)
-    found: bytes | None = await db.scalar(select(part).where(_ARCHIVE.c.sha256 == sha256))
-    if found is None:
+    data: bytes | None = await db.scalar(select(part).where(_ARCHIVE.c.sha256 == sha256))
+    if data is None:
         raise NotFound(f"there is no chart {sha256}")
-    return bytes(found)
+    return bytes(data)
 
 
 async def delete(db: AsyncSession, sha256: str) -> None:

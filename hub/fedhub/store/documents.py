@@ -32,7 +32,10 @@ async def of_resources(
     if not resource_ids:
         return {}
     statement = select(_T).where(in_list(db, _T.c.resource_id, resource_ids))
-    return {each.resource_id: each for each in await fetch_all(db, StoredDocument, statement)}
+    return {
+        document.resource_id: document
+        for document in await fetch_all(db, StoredDocument, statement)
+    }
 
 
 async def existing(db: AsyncSession, resource_ids: Collection[str]) -> frozenset[str]:
@@ -114,11 +117,11 @@ async def generations_of_sites(
     statement = select(_T.c.site_id, _T.c.resource_id, _T.c.generation).where(
         in_list(db, _T.c.site_id, site_ids)
     )
-    found: dict[str, dict[str, int]] = {}
+    generations: dict[str, dict[str, int]] = {}
     rows: Any = await db.execute(statement)
     for site_id, resource_id, generation in rows:
-        found.setdefault(site_id, {})[resource_id] = generation
-    return found
+        generations.setdefault(site_id, {})[resource_id] = generation
+    return generations
 
 
 async def delete(db: AsyncSession, resource_id: str) -> None:

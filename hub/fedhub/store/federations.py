@@ -42,10 +42,10 @@ async def find(db: AsyncSession, federation_id: str) -> Federation | None:
 
 async def get(db: AsyncSession, federation_id: str) -> Federation:
     """Return a federation, or raise NotFound."""
-    found = await find(db, federation_id)
-    if found is None:
+    federation = await find(db, federation_id)
+    if federation is None:
         raise NotFound(f"there is no federation {federation_id}")
-    return found
+    return federation
 
 
 async def by_name(db: AsyncSession, name: str) -> Federation | None:
@@ -55,8 +55,8 @@ async def by_name(db: AsyncSession, name: str) -> Federation | None:
 
 async def id_of(db: AsyncSession, name: str) -> str | None:
     """Return the id of the federation called ``name``, or None; its intent may be long."""
-    found: str | None = await db.scalar(select(_T.c.id).where(_T.c.name == name))
-    return found
+    federation_id: str | None = await db.scalar(select(_T.c.id).where(_T.c.name == name))
+    return federation_id
 
 
 async def all(db: AsyncSession) -> tuple[Federation, ...]:  # noqa: A001 - read as federations.all

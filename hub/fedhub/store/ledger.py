@@ -199,8 +199,8 @@ class SqlLedger:
             granted = (await db.execute(grant)).mappings().first()
             if granted is not None:
                 return Redemption(RedeemOutcome.GRANTED, TokenRecord(**granted))
-            wanted = select(_TOKEN).where(_TOKEN.c.token_sha256 == token_sha256)
-            return _refusal(await fetch_one(db, TokenRecord, wanted), spki_sha256, now)
+            statement = select(_TOKEN).where(_TOKEN.c.token_sha256 == token_sha256)
+            return _refusal(await fetch_one(db, TokenRecord, statement), spki_sha256, now)
 
     async def void_tokens(self, site_id: str, at: datetime) -> int:
         """Void the site's tokens."""
@@ -215,7 +215,7 @@ class SqlLedger:
 
 
 def _refusal(row: TokenRecord | None, spki_sha256: str, now: datetime) -> Redemption:
-    """Say why a token was not granted."""
+    """Return why a token was not granted."""
     if row is None:
         return Redemption(RedeemOutcome.UNKNOWN, None)
     if row.voided_at is not None:

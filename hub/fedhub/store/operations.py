@@ -50,14 +50,16 @@ async def _with_targets(db: AsyncSession, operations: Sequence[Operation]) -> tu
     columns = (_TARGET.c.operation_id, _TARGET.c.resource_id, _TARGET.c.generation)
     statement = (
         select(*columns, _TARGET.c.done, _TARGET.c.name)
-        .where(in_list(db, _TARGET.c.operation_id, [one.id for one in operations]))
+        .where(in_list(db, _TARGET.c.operation_id, [operation.id for operation in operations]))
         .order_by(_TARGET.c.resource_id)
     )
     targets: dict[str, list[OperationTarget]] = {}
     for operation_id, resource_id, generation, done, name in await db.execute(statement):
-        known = targets.setdefault(operation_id, [])
-        known.append(OperationTarget(resource_id, generation, done, name or ""))
-    return tuple(replace(one, targets=tuple(targets.get(one.id, ()))) for one in operations)
+        of_operation = targets.setdefault(operation_id, [])
+        of_operation.append(OperationTarget(resource_id, generation, done, name or ""))
+    return tuple(
+        replace(operation, targets=tuple(targets.get(operation.id, ()))) for operation in operations
+    )
 
 
 async def _read(db: AsyncSession, statement: Select[Any]) -> tuple[Operation, ...]:
@@ -66,16 +68,16 @@ async def _read(db: AsyncSession, statement: Select[Any]) -> tuple[Operation, ..
 
 async def find(db: AsyncSession, operation_id: str) -> Operation | None:
     """Return an operation, or None."""
-    found = await _read(db, select(_T).where(_T.c.id == operation_id))
-    return found[0] if found else None
+    operations = await _read(db, select(_T).where(_T.c.id == operation_id))
+    return operations[0] if operations else None
 
 
 async def get(db: AsyncSession, operation_id: str) -> Operation:
     """Return an operation, or raise NotFound."""
-    found = await find(db, operation_id)
-    if found is None:
+    operation = await find(db, operation_id)
+    if operation is None:
         raise NotFound(f"there is no operation {operation_id}; `fedctl get operations` lists them")
-    return found
+    return operation
 
 
 async def list_page(
@@ -114,7 +116,7 @@ async def open_all(db: AsyncSession) -> tuple[Operation, ...]:
 
 
 async def is_any(db: AsyncSession, state: OperationState) -> bool:
-    """Tell whether an operation is in this state."""
+    """Return whether an operation is in this state."""
     return await db.scalar(select(_T.c.id).where(_T.c.state == state).limit(1)) is not None
 
 
@@ -147,8 +149,8 @@ async def newest_with_target(db: AsyncSession, resource_id: str) -> Operation | 
     """Return the newest operation, ended or not, that names a resource."""
     naming = select(_TARGET.c.operation_id).where(_TARGET.c.resource_id == resource_id)
     newest = select(_T).where(_T.c.id.in_(naming)).order_by(_T.c.created_at.desc(), _T.c.id.desc())
-    found = await _read(db, newest.limit(1))
-    return found[0] if found else None
+    operations = await _read(db, newest.limit(1))
+    return operations[0] if operations else None
 
 
 async def mark_target_gone(db: AsyncSession, resource_id: str) -> None:
@@ -167,7 +169,7 @@ async def mark_target_gone(db: AsyncSession, resource_id: str) -> None:
 
 
 async def has_unmet(db: AsyncSession, operation_id: str) -> bool:
-    """Tell whether an operation still waits for a resource."""
+    """Return whether an operation still waits for a resource."""
     statement = select(_TARGET.c.resource_id).where(
         _TARGET.c.operation_id == operation_id, _TARGET.c.done.is_(False)
     )
@@ -237,4 +239,6 @@ async def resources_called(db: AsyncSession, name: str) -> frozenset[str]:
 async def federation_ids_for_name(db: AsyncSession, name: str) -> frozenset[str]:
     """Return the ids of federations, gone ones too, that operations were about."""
     statement = select(_T.c.federation_id).where(_T.c.subject == f"federation/{name}")
-    return frozenset(found for found in (await db.scalars(statement)).all() if found)
+    return frozenset(
+        federation_id for federation_id in (await db.scalars(statement)).all() if federation_id
+    )

@@ -105,8 +105,8 @@ async def site_of_resource(db: AsyncSession, resource_id: str) -> str | None:
         .where(_T.c.id == resource_id)
         .union_all(select(_ENDPOINT.c.site_id).where(_ENDPOINT.c.id == resource_id))
     )
-    found: str | None = await db.scalar(statement)
-    return found
+    site_id: str | None = await db.scalar(statement)
+    return site_id
 
 
 async def sites_of_resources(db: AsyncSession, resource_ids: Sequence[str]) -> dict[str, str]:

@@ -44,10 +44,10 @@ async def find(db: AsyncSession, site_id: str) -> Site | None:
 
 async def get(db: AsyncSession, site_id: str) -> Site:
     """Return a site, or raise NotFound."""
-    found = await find(db, site_id)
-    if found is None:
+    site = await find(db, site_id)
+    if site is None:
         raise NotFound(f"there is no site {site_id}")
-    return found
+    return site
 
 
 async def by_name(db: AsyncSession, name: str) -> Site | None:
@@ -103,7 +103,7 @@ async def update(db: AsyncSession, site_id: str, **columns: object) -> Site:
 
 
 async def set_state(db: AsyncSession, site_id: str, state: SiteState, at: datetime) -> bool:
-    """Move a site to ``state`` where the transitions allow it; tell whether it moved.
+    """Move a site to ``state`` where the transitions allow it; return whether it moved.
 
     A site that is there already, or that may not go there (Revoked to Online), stays as it is.
     """

@@ -34,7 +34,7 @@ async def of_resources(db: AsyncSession, resource_ids: Collection[str]) -> dict[
     if not resource_ids:
         return {}
     statement = select(_T).where(in_list(db, _T.c.resource_id, resource_ids))
-    return {each.resource_id: each for each in await fetch_all(db, _stored, statement)}
+    return {status.resource_id: status for status in await fetch_all(db, _stored, statement)}
 
 
 async def put(db: AsyncSession, stored: StoredStatus) -> None:
