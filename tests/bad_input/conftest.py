@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.support.hub import hub_template, lab
+from tests.support.hub import hub_template, lab, timed_lab
 
-__all__ = ["hub_template", "lab"]
+__all__ = ["hub_template", "lab", "timed_lab"]

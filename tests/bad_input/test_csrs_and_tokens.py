@@ -19,8 +19,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from sqlalchemy import func, select
 from tests.fedca.bench import hostile_csr
 from tests.fedca.test_csr import der_of, pem, with_another_key
+from tests.support.clock import ManualClock
 from tests.support.fakeagent import FakeAgent
-from tests.support.hub import ManualClock, federation, party, running_test_hub
+from tests.support.hub import federation, party, running_test_hub
 
 from fedca.csr import make_csr_pem
 from fedca.keys import KeyKind, make_private_key

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.bad_input.session import SESSION
-from tests.support.hub import ManualClock, federation, party, running_test_hub
+from tests.support.clock import ManualClock
+from tests.support.hub import federation, party
 
 from fedagent.journal import open_journal
 from fedcore import limits
@@ -121,21 +122,14 @@ async def spooled(path, made):
     return batches
 
 
-@pytest.fixture
-async def slow_lab(tmp_path, hub_template):
-    clock = ManualClock()
-    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as under_test:
-        yield under_test, clock
-
-
 def use_up(lab, agent, left=0):
     rate = lab.hub.event_rates.of_site(agent.site_id)
     rate.give_back(limits.SITE_EVENTS_PER_HOUR)
     assert rate.try_take(limits.SITE_EVENTS_PER_HOUR - left)
 
 
-async def test_what_exceeds_a_sites_quota_waits_unacknowledged_and_goes_on_by_itself(slow_lab):
-    lab, clock = slow_lab
+async def test_what_exceeds_a_sites_quota_waits_unacknowledged_and_goes_on_by_itself(timed_lab):
+    lab, clock = timed_lab
     agent = await lab.connect("alpha")
     other = await lab.connect("beta")
     use_up(lab, agent, left=5)
@@ -157,8 +151,8 @@ async def test_what_exceeds_a_sites_quota_waits_unacknowledged_and_goes_on_by_it
     assert (alarm["severity"], "alpha" in alarm["message"]) == ("error", True)
 
 
-async def test_a_new_session_does_not_renew_the_quota(slow_lab):
-    lab, _ = slow_lab
+async def test_a_new_session_does_not_renew_the_quota(timed_lab):
+    lab, _ = timed_lab
     agent = await lab.connect("alpha")
     use_up(lab, agent)
     await agent.reconnect()
@@ -170,8 +164,8 @@ async def test_a_new_session_does_not_renew_the_quota(slow_lab):
     assert session.welcome.resume_after_seq == 0, "the agent is told to keep it"
 
 
-async def test_an_agent_that_sends_on_without_answers_is_cut_off(slow_lab):
-    lab, _ = slow_lab
+async def test_an_agent_that_sends_on_without_answers_is_cut_off(timed_lab):
+    lab, _ = timed_lab
     agent = await lab.connect("alpha")
     use_up(lab, agent)
     for _ in range(limits.MAX_UNACKED_BATCHES + 1):

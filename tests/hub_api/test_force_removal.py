@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.support.hub import ManualClock, federation, party, running_test_hub
+from tests.support.hub import federation, party
 
 from fedhub.services import presence
 
 ONE = "/api/v1/participants/credit-risk/9999"
 FEDERATION = "/api/v1/federations/credit-risk"
-
-
-@pytest.fixture
-async def timed_lab(tmp_path, hub_template):
-    clock = ManualClock()
-    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as under_test:
-        yield under_test, clock
 
 
 async def deployed(lab):

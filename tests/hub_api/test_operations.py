@@ -1,18 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.hub import ManualClock, federation, party, running_test_hub
+from tests.support.hub import federation, party
 
 from fedcore.words import Phase
 from fedhub.services import presence
 from fedproto.agent.v1 import status_pb2
-
-
-@pytest.fixture
-async def slow_lab(tmp_path, hub_template):
-    clock = ManualClock()
-    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as under_test:
-        yield under_test, clock
 
 
 async def state(lab, operation_id):
@@ -196,8 +189,8 @@ async def test_a_report_of_an_older_generation_moves_nothing(lab):
     assert shown["participant"]["phase"] == "Reconfiguring"
 
 
-async def test_losing_sight_of_a_site_stalls_it_and_seeing_it_again_lets_it_run(slow_lab):
-    lab, clock = slow_lab
+async def test_losing_sight_of_a_site_stalls_it_and_seeing_it_again_lets_it_run(timed_lab):
+    lab, clock = timed_lab
     await lab.good_site("hq")
     alpha = await lab.good_site("alpha")
     await alpha.stop()

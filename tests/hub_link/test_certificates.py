@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from tests.support.hub import ManualClock, federation, party, running_test_hub
+from tests.support.hub import federation, party
 
 from fedca.keys import make_private_key
 from fedca.names import ProfileName
@@ -12,13 +12,6 @@ from fedcore import limits
 from fedcore.errors import ErrorCode, FedError
 from fedhub.domain.models import SiteCertificate
 from fedhub.store import certificates
-
-
-@pytest.fixture
-async def slow_lab(tmp_path, hub_template):
-    clock = ManualClock()
-    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as under_test:
-        yield under_test, clock
 
 
 @pytest.fixture
@@ -110,8 +103,8 @@ async def test_an_agent_renews_with_a_new_key_and_never_with_the_old_one(lab):
     assert "certificate.renewed" in await lab.rest.kinds("&site=alpha")
 
 
-async def test_an_old_key_used_an_hour_after_the_new_one_is_a_clone_and_raises_the_alarm(slow_lab):
-    lab, clock = slow_lab
+async def test_an_old_key_used_an_hour_after_the_new_one_is_a_clone_and_raises_the_alarm(timed_lab):
+    lab, clock = timed_lab
     agent = await lab.connect("alpha")
     old = (agent.key, agent.chain_pem)
     key = make_private_key()
@@ -128,8 +121,8 @@ async def test_an_old_key_used_an_hour_after_the_new_one_is_a_clone_and_raises_t
     assert len(await lab.rest.events("&kind=site.superseded_key")) == 1
 
 
-async def test_a_renewal_whose_answer_got_lost_locks_nobody_out(slow_lab):
-    lab, clock = slow_lab
+async def test_a_renewal_whose_answer_got_lost_locks_nobody_out(timed_lab):
+    lab, clock = timed_lab
     agent = await lab.connect("alpha")
     await agent.renew(make_private_key())
     clock.advance(7_200)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.support.clock import ManualClock
 from tests.support.fakeagent import FakeAgent
-from tests.support.hub import ManualClock, running_test_hub
+from tests.support.hub import running_test_hub
 
 from fedcore.errors import ErrorCode, FedError
 

@@ -4,7 +4,7 @@ import asyncio
 
 import grpc
 import pytest
-from tests.support.hub import ManualClock, federation, party, running_test_hub
+from tests.support.hub import federation, party, running_test_hub
 from tests.support.patience import until
 
 from fedca.csr import make_csr_pem
@@ -17,14 +17,6 @@ from fedhub.services.liveness import SessionSweeper
 from fedhub.timing import HubTiming
 from fedproto.agent.v1 import link_pb2, status_pb2
 from fedproto.transport import error_from_rpc
-
-
-@pytest.fixture
-async def slow_lab(tmp_path, hub_template):
-    """A hub whose clock the test moves."""
-    clock = ManualClock()
-    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as under_test:
-        yield under_test, clock
 
 
 async def refusal(opening):
@@ -95,8 +87,8 @@ async def test_the_same_identity_from_another_cluster_is_refused_and_the_first_i
     assert (await lab.rest.get("/api/v1/sites/alpha"))["cluster_uid"] == "cluster-alpha"
 
 
-async def test_another_instance_waits_until_the_older_one_is_silent(slow_lab):
-    lab, clock = slow_lab
+async def test_another_instance_waits_until_the_older_one_is_silent(timed_lab):
+    lab, clock = timed_lab
     agent = await lab.connect("alpha")
     error = await refusal(agent.open(instance_id="reborn"))
     assert error.code is ErrorCode.UNAVAILABLE
@@ -213,8 +205,8 @@ async def test_a_first_frame_that_is_no_hello_is_refused(lab):
     assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_broken_stream_shows_at_once_and_offline_only_after_the_lease(slow_lab):
-    lab, clock = slow_lab
+async def test_a_broken_stream_shows_at_once_and_offline_only_after_the_lease(timed_lab):
+    lab, clock = timed_lab
     agent = await lab.connect("alpha")
     await agent.close()
     await lab.rest.until(

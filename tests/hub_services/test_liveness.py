@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.hub import ManualClock, running_test_hub
+from tests.support.clock import ManualClock
+from tests.support.hub import running_test_hub
 from tests.support.patience import until
 
 from fedcore.errors import Unavailable

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.hub import ManualClock, running_test_hub
+from tests.support.clock import ManualClock
+from tests.support.hub import running_test_hub
 
 from fedca.authority import Authority
 from fedca.ledger import MemoryLedger

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.support.hub import ManualClock, running_test_hub
+from tests.support.clock import ManualClock
+from tests.support.hub import running_test_hub
 from tests.support.patience import time_limit, until
 
 from fedcore.tasks import LoopHealth

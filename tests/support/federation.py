@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from tests.support.clock import running_clock
 from tests.support.hubapi import (
     HubApi,
     journal_position,
@@ -24,7 +25,7 @@ from tests.support.hubapi import (
     spooled_events_in,
     tables_naming,
 )
-from tests.support.lifecycle import DEFAULT_TIMING, Json, Part, ShiftedClock
+from tests.support.lifecycle import DEFAULT_TIMING, Json, Part
 from tests.support.patience import until
 from tests.support.place import SimulatedPlace, SitePlace, simulated_place
 from tests.support.processes import free_ports
@@ -84,7 +85,7 @@ class Federation:
     ) -> None:
         self.timing = timing
         self.folder = folder
-        self.clock = clock or ShiftedClock()
+        self.clock = clock or running_clock()
         self.places: dict[str, SitePlace] = {}
         self.agents: dict[str, Lifecycle] = {}
         self.cutters: dict[str, Cutter] = {}

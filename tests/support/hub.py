@@ -7,11 +7,11 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.clock import ManualClock
 from tests.support.fakeagent import FakeAgent
 from tests.support.restclient import Place, Rest, rest_of
 from tests.support.scripted_site import GoodSite
@@ -20,25 +20,6 @@ from fedcore.clock import Clock
 from fedhub.run import RunningHub, running_hub
 from fedhub.services.context import HubContext
 from fedhub.settings import HubSettings
-
-
-class ManualClock:
-    """A clock that moves when a test says so."""
-
-    def __init__(self) -> None:
-        # Near the present: certificates are also checked by TLS, which has its own clock.
-        self._now = datetime.now(UTC)
-        self._monotonic = 1_000.0
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._monotonic
-
-    def advance(self, seconds: float) -> None:
-        self._now += timedelta(seconds=seconds)
-        self._monotonic += seconds
 
 
 @dataclass(slots=True)
@@ -166,3 +147,13 @@ async def lab(tmp_path: Path, hub_template: Path) -> AsyncIterator[HubUnderTest]
     """Serve a hub of the test's own."""
     async with running_test_hub(tmp_path, template=hub_template) as under_test:
         yield under_test
+
+
+@pytest.fixture
+async def timed_lab(
+    tmp_path: Path, hub_template: Path
+) -> AsyncIterator[tuple[HubUnderTest, ManualClock]]:
+    """Serve a hub of the test's own, whose clock stands still until the test moves it."""
+    clock = ManualClock()
+    async with running_test_hub(tmp_path, template=hub_template, clock=clock) as under_test:
+        yield under_test, clock

@@ -8,7 +8,6 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from tests.support.patience import time_limit
@@ -17,39 +16,11 @@ from fedagent.domain.timing import PlanTiming
 from fedagent.reconcile.timing import ReconcileTiming
 from fedagent.timing import AgentTiming
 from fedcore.backoff import Backoff
-from fedcore.clock import SystemClock
 from fedcore.timing import scaled
 from fedlink.timing import LinkTiming
 
 Json = dict[str, Any]
 T = TypeVar("T")
-
-
-@dataclass
-class ShiftedClock(SystemClock):
-    """The machine's clock, moved by what a test says. Sleeping stays real."""
-
-    shift: timedelta = timedelta()
-    _rate: float = 1.0
-    _since: float = 0.0
-
-    def run_at(self, rate: float) -> None:
-        """Let time pass so much faster from now on."""
-        self.shift = self._moved()
-        self._rate, self._since = rate, super().monotonic()
-
-    def _moved(self) -> timedelta:
-        return self.shift + timedelta(
-            seconds=(self._rate - 1.0) * (super().monotonic() - self._since)
-        )
-
-    def now(self) -> datetime:
-        """Return the moved time."""
-        return super().now() + self._moved()
-
-    def monotonic(self) -> float:
-        """Return the moved count of seconds."""
-        return super().monotonic() + self._moved().total_seconds()
 
 
 @dataclass

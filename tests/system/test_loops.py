@@ -12,14 +12,15 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.support.clock import ManualClock, advance_by_turns
 from tests.support.federation import Federation
-from tests.support.lifecycle import QUICK_DIALS, ShiftedClock
+from tests.support.lifecycle import QUICK_DIALS
 
 import fedagent
 import fedhub
@@ -37,8 +38,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PULSE_S = 0.05
 PULSING = functools.partial(LoopHealth, timing=TaskTiming(pulse_s=PULSE_S))
-TICK_S = 0.02
-TICK_IS_S = 1.0
+PAUSE_S = 0.02
+STEP_S = 1.0
 QUICK_S = 0.1
 NAMED_WITHIN_S = 60.0
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -79,20 +80,6 @@ HUB = (
     "trust",
     "monitor",
 )
-
-
-class TickingClock(ShiftedClock):
-    """Goes on by the turns of the event loop: a busy machine makes nobody late."""
-
-    ticked = timedelta()
-
-    async def tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self.ticked += timedelta(seconds=TICK_IS_S)
-
-    def now(self) -> datetime:
-        return START + self.ticked
 
 
 class Gate:
@@ -170,12 +157,12 @@ async def fed(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
         async with opened as federation:
             await federation.apply(federation.intent(()))
             await federation.wait_ready()
-            clock = TickingClock()
+            clock = ManualClock(START)
             for loop_health in boards(federation):
                 loop_health.clock = clock
                 for record in loop_health.records.values():
                     record.last_success_at = clock.now()
-            ticking = asyncio.create_task(clock.tick())
+            ticking = asyncio.create_task(advance_by_turns(clock, step_s=STEP_S, pause_s=PAUSE_S))
             yield federation
             ticking.cancel()
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography import x509
+from tests.support.clock import running_clock
 from tests.support.federation import Federation
-from tests.support.lifecycle import Json, ShiftedClock
+from tests.support.lifecycle import Json
 from tests.support.place import SimulatedPlace
 
 from fedagent.kube.kinds import NAMESPACES
@@ -116,18 +117,18 @@ async def test_certificates_are_renewed_at_two_thirds_of_their_life_with_a_new_k
     for name in (ProfileName.PULSAR, ProfileName.ATS):
         monkeypatch.setitem(PROFILES, name, replace(PROFILES[name], life=timedelta(days=6)))
     # TLS goes by the machine's clock: so the days before are the ones that are made up.
-    clock = ShiftedClock(timedelta(days=-5))
+    clock = running_clock(timedelta(days=-5))
     async with Federation(tmp_path, sites=("hq",), clock=clock) as fed:
         await fed.apply(fed.intent(((9999, "hq"),)))
         await fed.wait_ready()
         old = {name: await leaf(fed, *name) for name in SECRETS}
         agent = fed.agent("hq").identity.certificate
-        clock.shift = timedelta(days=-2)
+        clock.advance(timedelta(days=3))
         await fed.agents["hq"].stop()
         await fed.start_agent("hq")
         await fed.wait_ready()
         assert {name: await leaf(fed, *name) for name in SECRETS} == old, "half of life is early"
-        clock.shift = timedelta()
+        clock.advance(timedelta(days=2))
         await fed.agents["hq"].stop()
         await fed.start_agent("hq")
 

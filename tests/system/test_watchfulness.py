@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.clock import ManualClock, advance_by_turns
 from tests.support.federation import Federation
-from tests.support.lifecycle import QUICK_DIALS, ShiftedClock
+from tests.support.lifecycle import QUICK_DIALS
 
 from fedagent.kube.kinds import CONFIGMAPS
 from fedagent.kube.objects import patch
@@ -18,8 +20,9 @@ from fedcore.tasks import TaskTiming
 from fedsim.faults import FaultName
 
 QUICK = WatchTiming(window_s=0.6, grace_s=0.4, pulse_s=0.05)
-FASTER = 20.0
-"""A second is twenty: a loop is late after thirty."""
+PAUSE_S = 0.05
+STEP_S = 1.0
+"""Of the clock that judges the loops: one is late after thirty seconds, which takes 1.5 s."""
 EVIL = "sni:\n  - fqdn: evil.example.com\n    tunnel_route: 10.0.0.1:443\n"
 
 
@@ -29,7 +32,7 @@ async def fed(tmp_path: Path) -> AsyncIterator[Federation]:
     timing = AgentTiming(
         kube=KubeTiming(watch=QUICK), link=QUICK_DIALS, tasks=TaskTiming(pulse_s=0.05)
     )
-    async with Federation(tmp_path, sites=("hq",), heartbeat_s=0.2, timing=timing) as federation:
+    async with Federation(tmp_path, sites=("hq",), heartbeat_s=1.0, timing=timing) as federation:
         await federation.apply(federation.intent(()))
         await federation.wait_ready()
         yield federation
@@ -41,24 +44,26 @@ async def named_loops(fed: Federation) -> set[str]:
     return {row["object"].removeprefix("loop/") for row in findings}
 
 
-def hasten(fed: Federation) -> ShiftedClock:
-    """Let time pass faster for the judge of the agent's loops, and for him alone."""
-    clock = ShiftedClock()
+@asynccontextmanager
+async def hurried_loop_checks(fed: Federation) -> AsyncIterator[None]:
+    """Let time pass faster for what judges the agent's loops, and for nothing else."""
+    clock = ManualClock()
     fed.agent("hq").loop_health.clock = clock
-    clock.run_at(FASTER)
-    return clock
+    hurrying = asyncio.create_task(advance_by_turns(clock, step_s=STEP_S, pause_s=PAUSE_S))
+    yield
+    hurrying.cancel()
+    await asyncio.gather(hurrying, return_exceptions=True)
 
 
 async def test_watches_that_cannot_list_are_named_and_get_well(fed: Federation) -> None:
     faults = fed.place("hq").simulated.faults
     faults.set(FaultName.FORBIDDEN, "*/configmaps")
-    clock = hasten(fed)
 
     async def is_named() -> bool:
         return await named_loops(fed) == {"watch.configmaps.fate-exchange"}
 
-    await fed.until(is_named, "the watch, and no other loop, is a finding of its site")
-    clock.run_at(1.0)
+    async with hurried_loop_checks(fed):
+        await fed.until(is_named, "the watch, and no other loop, is a finding of its site")
     faults.clear(FaultName.FORBIDDEN)
 
     async def is_well() -> bool:
