@@ -20,7 +20,7 @@ T = TypeVar("T")
 LIMIT_S: Final = 120.0
 """The limit of one wait on a quiet machine. Ten joins on a real cluster, the slowest, need 40 s."""
 FACTOR: Final = float(os.environ.get("FED_TEST_PATIENCE", "1"))
-_LOAD_CAP: Final = 5.0
+_LOAD_CAP: Final = 3.0
 """The most that the load counts: a test that hangs must still end."""
 _FIRST_PAUSE_S: Final = 0.002
 _LONGEST_PAUSE_S: Final = 0.05
