@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.hub import federation, party
 
-from fedhub.services import presence
+from fedhub.services import liveness
 
 ONE = "/api/v1/participants/credit-risk/9999"
 FEDERATION = "/api/v1/federations/credit-risk"
@@ -26,8 +26,8 @@ async def lose(lab, clock, site):
     for other in lab.agents:
         if other.session is not None:
             await other.live.beat()
-    await presence.flush_heartbeats(lab.hub)
-    await presence.mark_offline(lab.hub)
+    await liveness.flush_heartbeats(lab.hub)
+    await liveness.mark_offline(lab.hub)
 
 
 async def keys(lab):

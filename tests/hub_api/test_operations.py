@@ -4,7 +4,7 @@ import pytest
 from tests.support.hub import federation, party
 
 from fedcore.words import Phase
-from fedhub.services import presence
+from fedhub.services import liveness
 from fedproto.agent.v1 import status_pb2
 
 
@@ -201,15 +201,15 @@ async def test_losing_sight_of_a_site_stalls_it_and_seeing_it_again_lets_it_run(
     await lab.rest.until("/api/v1/sites/alpha", lambda one: one["state"] == "Disconnected")
     clock.advance(60)
     await lab.agents[0].live.beat()
-    await presence.flush_heartbeats(lab.hub)
-    await presence.mark_offline(lab.hub)
-    await presence.refresh_operations(lab.hub)
+    await liveness.flush_heartbeats(lab.hub)
+    await liveness.mark_offline(lab.hub)
+    await liveness.refresh_operations(lab.hub)
     shown = (await lab.rest.get(f"/api/v1/operations/{operation_id}"))["operation"]
     assert (shown["state"], shown["message"]) == ("Stalled", "waiting for site alpha")
     participant = await lab.rest.get("/api/v1/participants/credit-risk/9999")
     assert participant["participant"]["phase"] == "Unknown"
     await alpha.agent.connect()
-    await presence.refresh_operations(lab.hub)
+    await liveness.refresh_operations(lab.hub)
     assert await state(lab, operation_id) == "Running"
     for one in list(alpha.agent.held.values()):
         await alpha.agent.live.report(alpha.status_of(one))

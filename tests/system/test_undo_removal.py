@@ -14,7 +14,7 @@ from tests.support.place import simulated_place
 
 from fedagent.kube.kinds import NAMESPACES, PODS
 from fedagent.kube.objects import find, list_all
-from fedhub.services import presence
+from fedhub.services import liveness
 from fedsim.kube import Delays
 
 PARTIES = ((9999, "hq"),)
@@ -146,7 +146,7 @@ async def test_a_party_given_up_runs_on_untouched_when_its_site_comes_back(tmp_p
         await fed.agents["alpha"].stop()
 
         async def is_offline() -> bool:
-            await presence.mark_offline(fed.running_hub.hub)
+            await liveness.mark_offline(fed.running_hub.hub)
             return bool((await fed.api.get("sites/alpha"))["state"] == "Offline")
 
         await fed.until(is_offline, "alpha is Offline")
