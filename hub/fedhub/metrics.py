@@ -1,4 +1,4 @@
-"""Figures for Prometheus, read at scrape time from what is there anyway."""
+"""Gauges for Prometheus, read at scrape time from what is there anyway."""
 
 from __future__ import annotations
 

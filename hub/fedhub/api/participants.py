@@ -181,7 +181,7 @@ async def delete_participant(call: Call[Principal]) -> Answer:
             "(`fedctl delete participant NAME --force`) is for one at a site that never comes "
             "back"
         )
-    removed = await force_removal.abandon(hub_of(call), call.principal, _name(call))
+    removed = await force_removal.force_remove(hub_of(call), call.principal, _name(call))
     items = [LeftoversView.model_validate(leftovers, from_attributes=True) for leftovers in removed]
     return Answer(ForceRemovalView(items=items))
 

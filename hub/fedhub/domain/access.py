@@ -103,11 +103,6 @@ class Principal:
     name: str
     grants: tuple[Grant, ...]
 
-    def require(self, permission: Permission) -> None:
-        """Raise Denied unless some grant has ``permission``; wherever that grant holds."""
-        if not any(permission in grant.permissions for grant in self.grants):
-            raise Denied(f"{self.name} may not {permission.value}", permission=permission.value)
-
 
 @dataclass(frozen=True, slots=True)
 class Resource:

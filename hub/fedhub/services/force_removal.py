@@ -1,4 +1,4 @@
-"""Give up what is left at a site that never comes back: forgotten here, and named for people."""
+"""Force removal: forget what is at a site that never comes back, and name it for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedcore.errors import Conflict
-from fedhub.domain.access import Permission, Principal
+from fedhub.domain.access import Permission, Principal, authorize, of_participant
 from fedhub.domain.models import Participant, Site
 from fedhub.domain.phases import SiteState
 from fedhub.planner.documents import stored_spec
@@ -36,36 +36,42 @@ class Leftovers:
     leftovers: tuple[str, ...]
 
 
-async def abandon(hub: HubContext, principal: Principal, name: str) -> tuple[Leftovers, ...]:
+async def force_remove(hub: HubContext, principal: Principal, name: str) -> tuple[Leftovers, ...]:
     """Forget a participant that is being removed at a site that is Offline or Revoked.
 
     Nothing is done at the site. Should it come back, its agent is told to forget the participant
     and touches it no more. Returns more than one where two with the name are going. NotFound for a
     name that nobody has, Conflict where it can still be removed.
     """
-    principal.require(Permission.MANAGE_FEDERATIONS)
     async with hub.database.begin() as db:
-        rows = await _lost(db, name)
-        left = [await _give_up(hub, db, principal, row, site) for row, site in rows]
-        told = await _follow(hub, db, rows[0][0].federation_id)
-    notify_sites(hub, told | {site.id for _, site in rows})
-    for _, site in rows:
+        lost = await _lost(db, principal, name)
+        leftovers = [
+            await _remove(hub, db, principal, participant, site) for participant, site in lost
+        ]
+        site_ids = await _follow(hub, db, lost[0][0].federation_id)
+    notify_sites(hub, site_ids | {site.id for _, site in lost})
+    for _, site in lost:
         await revoke_of_gone(hub, site.id)
-    return tuple(left)
+    return tuple(leftovers)
 
 
-async def _lost(db: AsyncSession, name: str) -> list[tuple[Participant, Site]]:
+async def _lost(
+    db: AsyncSession, principal: Principal, name: str
+) -> list[tuple[Participant, Site]]:
     """Return those called ``name`` that may be given up; raise where there are none."""
-    found = await participants.called(db, name)
-    if not found:
+    named = await participants.called(db, name)
+    if not named:
         raise unknown(name)
-    await federations.lock(db, found[0].federation_id)
-    going = [row for row in await participants.called(db, name) if row.removing]
-    if not going:
+    for participant in named:
+        authorize(principal, Permission.MANAGE_FEDERATIONS, of_participant(participant))
+    await federations.lock(db, named[0].federation_id)
+    # Read again: they may have changed while the lock was awaited.
+    removing = [row for row in await participants.called(db, name) if row.removing]
+    if not removing:
         raise Conflict(
             f"{name} is not being removed: take it out of its federation's file and apply it first"
         )
-    placed = [(row, await sites.get(db, row.site_id)) for row in going]
+    placed = [(row, await sites.get(db, row.site_id)) for row in removing]
     lost = [(row, site) for row, site in placed if site.state in LOST]
     if not lost:
         site = placed[0][1]
@@ -77,17 +83,17 @@ async def _lost(db: AsyncSession, name: str) -> list[tuple[Participant, Site]]:
     return lost
 
 
-async def _give_up(
+async def _remove(
     hub: HubContext, db: AsyncSession, principal: Principal, row: Participant, site: Site
 ) -> Leftovers:
-    left = Leftovers(row.name, site.name, row.namespace, await _remnants(db, row))
+    leftovers = Leftovers(row.name, site.name, row.namespace, await _remnants(db, row))
     await forget(hub, db, row)
     await record(
         hub,
         db,
         "participant.force_removed",
         f"{principal.name} gave {row.name} up at site {site.name} ({site.state.value}); "
-        f"there may be left: {', '.join(left.leftovers)}",
+        f"there may be left: {', '.join(leftovers.leftovers)}",
         severity="warning",
         actor=principal,
         site_id=site.id,
@@ -95,7 +101,7 @@ async def _give_up(
         resource_id=row.id,
         facts={"site": site.name, "namespace": row.namespace},
     )
-    return left
+    return leftovers
 
 
 async def _remnants(db: AsyncSession, row: Participant) -> tuple[str, ...]:
@@ -113,14 +119,14 @@ async def _remnants(db: AsyncSession, row: Participant) -> tuple[str, ...]:
 
 
 async def _follow(hub: HubContext, db: AsyncSession, federation_id: str) -> frozenset[str]:
-    """Let those go on that waited for it: the exchange, or the end of the federation."""
+    """Continue what waited for it: the exchange's removal, or the end of the federation."""
     if await drop_if_empty(hub, db, federation_id):
         return frozenset()
     try:
-        given = await load_plan_input(hub, db, await federations.get(db, federation_id))
+        plan_input = await load_plan_input(hub, db, await federations.get(db, federation_id))
     except Unplannable:
         # Its documents stay as they are until a corrected file is applied.
         return frozenset()
-    replanned = await replan(hub, db, given)
+    replanned = await replan(hub, db, plan_input)
     await operation_service.follow_changes(db, federation_id, replanned.changed)
     return replanned.site_ids()
