@@ -153,6 +153,7 @@ async def test_a_slow_follower_is_dropped_and_the_others_go_on(lab):
     feed = lab.hub.event_feed
     with feed.subscribe(lambda _event: True) as slow:
         async with Following(lab.hub) as quick:
+            await append(lab.hub.database, "first")
             await until(lambda: quick.kinds)
             for _ in range(4):
                 await append(lab.hub.database, *["burst"] * (event_feed.QUEUE_COUNT // 4))

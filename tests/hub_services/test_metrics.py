@@ -43,7 +43,8 @@ async def scrape(lab):
 
 
 async def test_the_page_for_operators_lists_every_metric_and_no_other(lab):
-    await lab.connect("alpha")
+    agent = await lab.connect("alpha")
+    await agent.live.beat()
     await lab.rest.get("/api/v1/sites")
     lab.hub.instruments.renewals.labels("hub")
     assert documented() == registered(lab.hub)
