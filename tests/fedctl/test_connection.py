@@ -160,21 +160,20 @@ async def test_the_token_is_never_printed(fedctl, hub):
 
 
 async def test_the_time_limit_of_a_request_holds_for_all_its_attempts(hub, timing):
-    short = replace(timing, request_limit_s=0.6)
+    short = replace(timing, request_limit_s=2.0)
 
     async def slow(_request: web.Request) -> web.Response:
-        await asyncio.sleep(0.4)
+        if len(hub.requests) > 1:
+            await asyncio.sleep(3_600.0)
         body = {"code": "unavailable", "detail": "starting", "retryable": True}
         return web.json_response(body, status=503)
 
     hub.handle("GET", "/api/v1/sites", slow)
-    begun = time.monotonic()
     async with connect(load(Overrides()), short) as hub_client:
         with pytest.raises(CliError) as caught:
             await hub_client.get("/api/v1/sites")
     assert (caught.value.code, caught.value.message) == (ExitCode.UNAVAILABLE, "starting")
-    assert time.monotonic() - begun < 1.2
-    assert len(hub.requests) == 2
+    assert len(hub.requests) == 2, "a limit for each attempt would leave room for a third"
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "too_many"), (503, "unavailable")])

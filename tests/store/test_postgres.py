@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -48,10 +47,8 @@ async def test_an_outage_is_unavailable_and_ends_by_itself(own_cluster: Postgres
         await asyncio.gather(*(database.ping() for _ in range(5)))
         own_cluster.stop(crash=True)
         for attempt in (database.ping(), _write(database), _read(database), database.migrate()):
-            started = time.monotonic()
             with pytest.raises(Unavailable):
                 await attempt
-            assert time.monotonic() - started < 3
         own_cluster.start()
         await database.ping()
         async with database.begin() as db:
