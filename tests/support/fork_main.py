@@ -57,21 +57,20 @@ def arm(point: DyingPoint) -> None:
         count += 1
         return count == point.nth
 
+    # "After" means after a call that did its work: one that fails is tried again and counts then.
     async def dying(*args: Any, **kwargs: Any) -> Any:
-        struck = is_it(args)
-        if struck and not point.after:
+        if not point.after and is_it(args):
             die()
         answer = await original(*args, **kwargs)
-        if struck:
+        if point.after and is_it(args):
             die()
         return answer
 
     def dying_at_once(*args: Any, **kwargs: Any) -> Any:
-        struck = is_it(args)
-        if struck and not point.after:
+        if not point.after and is_it(args):
             die()
         answer = original(*args, **kwargs)
-        if struck:
+        if point.after and is_it(args):
             die()
         return answer
 
