@@ -41,7 +41,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve REST, enrolment and agent link until SIGTERM. More settings: FEDHUB_… variables."""
-    given: dict[str, Any] = {
+    overrides: dict[str, Any] = {
         name: value
         for name, value in {
             "state": state,
@@ -54,7 +54,7 @@ def serve(
         if value is not None
     }
     try:
-        settings = HubSettings(**given)
+        settings = HubSettings(**overrides)
     except ValidationError as error:
         typer.echo(_explain(error), err=True)
         raise typer.Exit(2) from error
@@ -78,20 +78,20 @@ def openapi() -> None:
 
 def _explain(error: ValidationError) -> str:
     lines = [
-        f"fedhub: setting {'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
-        for one in error.errors()
+        f"fedhub: setting {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors()
     ]
     return "\n".join(lines)
 
 
 def _masked(settings: HubSettings) -> dict[str, object]:
     """Return the settings without the database's password."""
-    shown: dict[str, object] = settings.model_dump(mode="json")
+    masked: dict[str, object] = settings.model_dump(mode="json")
     url = settings.database_url
     if "@" in url and "://" in url:
         scheme, _, rest = url.partition("://")
-        shown["database_url"] = f"{scheme}://***@{rest.rpartition('@')[2]}"
-    return shown
+        masked["database_url"] = f"{scheme}://***@{rest.rpartition('@')[2]}"
+    return masked
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ class HubSettings(BaseSettings):
     ] = ()
     timing: Annotated[
         HubTiming,
-        Field(description="Waits; FEDHUB_TIMING__<FIELD> sets one, fedhub/timing.py tells each."),
+        Field(description="Waits; FEDHUB_TIMING__<FIELD> sets one, fedhub/timing.py lists them."),
     ] = HubTiming()
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 

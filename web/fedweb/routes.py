@@ -136,7 +136,7 @@ Around = Callable[[Route[Any], Call[Any], Handle], Awaitable[web.StreamResponse]
 
 
 async def pass_through(_route: Route[Any], _call: Call[Any], handle: Handle) -> web.StreamResponse:
-    """Let every call pass."""
+    """Hand every call to its handler."""
     return await handle()
 
 

@@ -46,10 +46,12 @@ def errors_of(error: ValidationError, prefix: str = "") -> tuple[FieldError, ...
     """Turn pydantic's complaints into errors with dotted paths."""
     return tuple(
         FieldError(
-            path=".".join([*([prefix] if prefix else []), *(str(part) for part in one["loc"])]),
-            message=_message(one),
+            path=".".join(
+                [*([prefix] if prefix else []), *(str(part) for part in complaint["loc"])]
+            ),
+            message=_message(complaint),
         )
-        for one in error.errors(include_url=False, include_input=False)
+        for complaint in error.errors(include_url=False, include_input=False)
     )
 
 

@@ -35,7 +35,7 @@ class PendingCommands:
             expected.set_result(result)
 
     def fail(self, error: FedError) -> None:
-        """Let every expected answer fail: the session ended."""
+        """Fail every expected answer: the session ended."""
         for expected in self._results.values():
             if not expected.done():
                 expected.set_exception(error)

@@ -15,33 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedcore import limits
 from fedcore.errors import Denied, Invalid
 from fedcore.terminal_text import replace_unsafe
-from fedcore.words import Phase
+from fedcore.words import Phase, Severity
 from fedhub.domain.models import Event, StoredDocument, StoredStatus
 from fedhub.fleet.agent_sessions import LiveAgentSession
 from fedhub.store import agent_sessions, documents, events, participants, statuses
 from fedproto.agent.v1 import event_pb2, status_pb2
+from fedproto.words import from_wire
 
-PHASES: Final[dict[int, Phase]] = {
-    status_pb2.PHASE_PLANNED: Phase.PLANNED,
-    status_pb2.PHASE_WAITING: Phase.WAITING,
-    status_pb2.PHASE_INSTALLING: Phase.INSTALLING,
-    status_pb2.PHASE_DEPLOYING: Phase.DEPLOYING,
-    status_pb2.PHASE_RECONFIGURING: Phase.RECONFIGURING,
-    status_pb2.PHASE_UPGRADING: Phase.UPGRADING,
-    status_pb2.PHASE_READY: Phase.READY,
-    status_pb2.PHASE_DEGRADED: Phase.DEGRADED,
-    status_pb2.PHASE_REMOVING: Phase.REMOVING,
-    status_pb2.PHASE_GONE: Phase.GONE,
-    status_pb2.PHASE_FAILED: Phase.FAILED,
-    status_pb2.PHASE_AWAITING_APPROVAL: Phase.AWAITING_APPROVAL,
-    status_pb2.PHASE_REFUSED: Phase.REFUSED,
-}
-SEVERITIES: Final[dict[int, str]] = {
-    status_pb2.SEVERITY_UNSPECIFIED: "info",
-    status_pb2.SEVERITY_INFO: "info",
-    status_pb2.SEVERITY_WARNING: "warning",
-    status_pb2.SEVERITY_ERROR: "error",
-}
 MAX_SEQUENCE: Final = 2**62
 _EARLIEST_S: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _LATEST_S: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
@@ -64,7 +44,7 @@ async def store_statuses(
 ) -> list[StatusChange]:
     """Store statuses in the caller's transaction; of several for one resource, the last.
 
-    A resource whose document is gone is skipped: its agent has not yet been told to forget it.
+    A resource whose document is gone is skipped: its agent has not yet got the word to forget it.
     What says the same as before (agents repeat all at Hello) is noted as heard again, no more.
     Raises FENCED, DENIED (a resource of another site) or INVALID (also for too many); the
     caller's transaction then stores nothing.
@@ -72,14 +52,14 @@ async def store_statuses(
     if len(reported) > limits.MAX_STATUSES_PER_REPORT:
         raise Invalid(f"a report holds at most {limits.MAX_STATUSES_PER_REPORT} statuses")
     await agent_sessions.check_epoch(db, session.agent_id, session.epoch)
-    latest = {one.resource_id: one for one in reported}
-    known = await documents.of_resources(db, list(latest))
-    await _refuse_foreign(db, session, latest, known)
-    before = await statuses.of_resources(db, list(known))
+    latest = {status.resource_id: status for status in reported}
+    stored = await documents.of_resources(db, list(latest))
+    await _refuse_foreign(db, session, latest, stored)
+    before = await statuses.of_resources(db, list(stored))
     changes = []
     repeated: list[str] = []
     for status in latest.values():
-        document = known.get(status.resource_id)
+        document = stored.get(status.resource_id)
         if document is None:
             continue
         if status.observed_generation > document.generation:
@@ -99,13 +79,13 @@ async def _refuse_foreign(
     db: AsyncSession,
     session: LiveAgentSession,
     resource_ids: Collection[str],
-    known: Mapping[str, StoredDocument],
+    stored: Mapping[str, StoredDocument],
 ) -> None:
     """Raise Denied for a resource that is another site's, with or without a document."""
-    owners = {document.resource_id: document.site_id for document in known.values()}
-    unknown = [one for one in resource_ids if one not in owners]
-    if unknown:
-        owners |= await participants.sites_of_resources(db, unknown)
+    owners = {document.resource_id: document.site_id for document in stored.values()}
+    undocumented = [resource_id for resource_id in resource_ids if resource_id not in owners]
+    if undocumented:
+        owners |= await participants.sites_of_resources(db, undocumented)
     if any(site_id != session.site_id for site_id in owners.values()):
         raise Denied("a status speaks of a resource of another site")
 
@@ -113,7 +93,7 @@ async def _refuse_foreign(
 def _stored(site_id: str, status: status_pb2.ResourceStatus, at: datetime) -> StoredStatus:
     if status.ByteSize() > limits.MAX_STATUS_BYTES:
         raise Invalid(f"a status is larger than {limits.MAX_STATUS_BYTES} bytes")
-    phase = PHASES.get(status.phase)
+    phase = from_wire(Phase, status.phase)
     if phase is None:
         raise Invalid(f"a status has the unknown phase {status.phase}")
     # A later hub would read what this one does not know, unchecked.
@@ -173,19 +153,19 @@ async def _federations(
 ) -> dict[str, str | None]:
     """Map the resources that the events name to their federations; refuse another site's."""
     named = {event.resource_id[:64] for event in batch.events if event.resource_id}
-    found: dict[str, str | None] = {}
+    federations: dict[str, str | None] = {}
     for resource_id in sorted(named):
         row = await participants.find(db, resource_id)
         owner = row.site_id if row is not None else await _owner(db, resource_id)
         if owner is not None and owner != session.site_id:
             raise Denied("an event speaks of a resource of another site")
-        found[resource_id] = (
+        federations[resource_id] = (
             row.federation_id
             if row is not None
             # Its last words may come when it is forgotten: earlier events say whose it was.
             else await events.federation_of(db, resource_id, session.site_id)
         )
-    return found
+    return federations
 
 
 async def _owner(db: AsyncSession, resource_id: str) -> str | None:
@@ -214,7 +194,7 @@ def _event(
         occurred_at=_time(event.occurred_at, at),
         recorded_at=at,
         kind=event.kind[:100] or "site.event",
-        severity=SEVERITIES.get(event.severity, "info"),
+        severity=from_wire(Severity, event.severity) or Severity.INFO,
         message=message,
         site_id=session.site_id,
         federation_id=federation_id,
@@ -243,7 +223,7 @@ def _time(stated: Timestamp, at: datetime) -> datetime:
 
 
 def _is_sane(stated: Timestamp) -> bool:
-    """Tell whether a time is one that sites can mean, and that ``ToDatetime`` can take."""
+    """Return whether a time is one that sites can mean, and that ``ToDatetime`` can take."""
     return _EARLIEST_S < stated.seconds < _LATEST_S and 0 <= stated.nanos < 10**9
 
 
@@ -280,5 +260,5 @@ def clean(message: Message) -> None:
             if isinstance(value, Timestamp) and not _is_sane(value):
                 message.ClearField(descriptor.name)
                 continue
-            for one in value if descriptor.is_repeated else (value,):
-                clean(one)
+            for part in value if descriptor.is_repeated else (value,):
+                clean(part)

@@ -23,7 +23,7 @@ from fedhub.store import certificates, sites
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """What the new agent is told."""
+    """What the new agent gets."""
 
     site: Site
     agent_id: str

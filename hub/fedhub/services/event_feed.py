@@ -114,18 +114,18 @@ class EventFeed:
     async def _read(self) -> int:
         position = await self.position()
         async with self._database.read() as db:
-            found = await events.list_page(db, after_id=position, limit=READ_COUNT)
-            names = await names_of(db, {event.resource_id for event in found if event.resource_id})
+            fresh = await events.list_page(db, after_id=position, limit=READ_COUNT)
+            names = await names_of(db, {event.resource_id for event in fresh if event.resource_id})
         if self._position != position:
             # Everybody left meanwhile, and somebody came: the next turn begins from there.
             return 0
-        for event in found:
+        for event in fresh:
             named = NamedEvent(event, names.get(event.resource_id or ""))
             self._ring.append(named)
             self._position = event.id
             for subscription in self._subscriptions:
                 subscription.put(named)
-        return len(found)
+        return len(fresh)
 
     async def position(self) -> int:
         """Return the id up to which the feed has read; the first to ask begins at the newest."""

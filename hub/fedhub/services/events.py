@@ -206,10 +206,10 @@ async def _gap(
             yield page
         return
     visibility = visible(principal, Permission.READ)
-    shown = tuple(
+    visible_events = tuple(
         named
         for named in recent
         if event_filter.matches(named.event) and visibility.covers(of_event(named.event))
     )
-    if shown:
-        yield shown
+    if visible_events:
+        yield visible_events

@@ -216,7 +216,7 @@ async def mark_offline(hub: HubContext) -> None:
 
 
 async def refresh_operations(hub: HubContext) -> None:
-    """Let open operations know which sites are out of sight."""
+    """Mark open operations Stalled or Running by which sites are out of sight."""
     async with hub.database.read() as db:
         lost = await sites.ids_in_states(db, [SiteState.OFFLINE, SiteState.REVOKED])
         changes = await operation_service.stalled_changes(db, lost)
