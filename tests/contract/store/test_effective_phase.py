@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import replace
+from typing import Any
 
 from tests.contract.store.rows import (
     NOW,
@@ -23,10 +24,12 @@ from fedhub.store import documents, federations, participants, sites, statuses
 from fedhub.store.participants import ParticipantRow
 from fedsql.engine import Database
 
-STATES = (SiteState.ONLINE, SiteState.DISCONNECTED, SiteState.OFFLINE, SiteState.REVOKED)
+STATES = (SiteState.ONLINE, SiteState.OFFLINE)
 WAITING = (None, "", "ExchangeHasNoAddress")
 REPORTS = (None, *Phase)
 SEED = 20_261_130
+BATCH = 100
+"""Rows of one transaction: its limit must not be reached on a loaded machine."""
 
 
 async def populate(database: Database) -> int:
@@ -37,7 +40,15 @@ async def populate(database: Database) -> int:
         await federations.add(db, a_federation())
         for state in STATES:
             await sites.add(db, a_site(state.lower(), state=state))
-        for number, (state, waiting, removing, generation, phase) in enumerate(cases, 1):
+    numbered = list(enumerate(cases, 1))
+    for start in range(0, len(numbered), BATCH):
+        await add(database, numbered[start : start + BATCH])
+    return len(cases)
+
+
+async def add(database: Database, cases: list[tuple[int, tuple[Any, ...]]]) -> None:
+    async with database.begin() as db:
+        for number, (state, waiting, removing, generation, phase) in cases:
             row = a_participant(
                 number,
                 site_id=f"site-{state.lower()}",
@@ -51,7 +62,6 @@ async def populate(database: Database) -> int:
                 await documents.put(db, document, NOW)
             if phase is not None:
                 await statuses.put(db, a_status(row.id, site_id=row.site_id, phase=phase))
-    return len(cases)
 
 
 async def pages(database: Database, *, limit: int, phase: Phase | None) -> list[ParticipantRow]:
