@@ -68,7 +68,7 @@ async def apply_to_document(fed: Federation) -> None:
         rows = await fed.participants()
         return any(row["observed_generation"] for row in rows.values())
 
-    await fed.until(is_observed, "a status came back", limit_s=60)
+    await fed.until(is_observed, "a status came back")
 
 
 async def service_to_rest(fed: Federation) -> None:
@@ -81,13 +81,13 @@ async def service_to_rest(fed: Federation) -> None:
         addresses = (await fed.participant(9999))["addresses"]
         return any(row["port"] == NEW_PORT for row in addresses)
 
-    await fed.until(is_shown, "the address is shown", limit_s=60)
+    await fed.until(is_shown, "the address is shown")
 
 
 async def removal_to_gone(fed: Federation) -> None:
     """From an intent without a party to the party gone at the hub."""
     await fed.apply(fed.intent(parties=((10000, "beta"),)))
-    await fed.wait_gone(9999, limit_s=60)
+    await fed.wait_gone(9999)
 
 
 FLOWS: dict[str, Callable[[Federation], Awaitable[None]]] = {
@@ -105,7 +105,7 @@ async def measure() -> dict[str, Trace]:
             for name, flow in FLOWS.items():
                 with traced() as traces[name]:
                     await flow(fed)
-                await fed.wait_ready(limit_s=60)
+                await fed.wait_ready()
     return traces
 
 

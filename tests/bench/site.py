@@ -64,7 +64,7 @@ async def _let_kubefate_answer(federation: Federation) -> None:
     for site, namespace in (("hq", "warm"), ("alpha", "fate-1"), ("beta", "fate-2")):
         await _place(federation, site).allow_exec(namespace)
     await federation.apply(warm)
-    await federation.wait_ready("warm", limit_s=LIMIT_S)
+    await federation.wait_ready("warm")
     await federation.remove("warm")
     await _until(lambda: _is_without(federation, "warm"))
 
@@ -182,7 +182,7 @@ async def on_the_data_plane(folder: Path) -> dict[str, float]:
     opener = partial(simulated_place, kube_settings={"delays": Delays()})
     async with Federation(folder, open_place=opener) as federation:
         await federation.apply(federation.intent(((9999, "alpha"),)))
-        await federation.wait_ready(limit_s=LIMIT_S)
+        await federation.wait_ready()
         exchange = await _ats(federation)
         roots = federation.running_hub.hub.authority.trust_bundle().roots_pem
         context = ssl.create_default_context(cadata=roots.decode())
