@@ -55,7 +55,7 @@ _MAX_POLICY_BYTES: Final = 256 * 1024
 class RunningAgent:
     """A running agent, for tests in the same process."""
 
-    identity: Identity
+    identity: CurrentIdentity
     journal: Journal
     connection: HubConnection
     loop_health: LoopHealth
@@ -183,7 +183,7 @@ async def running_agent(
         ]
         for task in tasks:
             stack.callback(task.cancel)
-        yield RunningAgent(identity.value, journal, connection, loop_health)
+        yield RunningAgent(identity, journal, connection, loop_health)
 
 
 def _commands(
@@ -249,12 +249,19 @@ async def serve(settings: AgentSettings, ready_file: Path | None) -> None:
     """Run until SIGTERM or SIGINT; ``ready_file`` is written when a session is held first."""
     stop = stop_requested()
     async with running_agent(settings) as agent:
-        log.info("agent.started", site=agent.identity.site_name, hub=agent.identity.link_address)
+        log.info(
+            "agent.started",
+            site=agent.identity.value.site_name,
+            hub=agent.identity.value.link_address,
+        )
         connected = asyncio.create_task(agent.connection.connected.wait())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({connected, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if connected.done() and ready_file is not None:
-            ready = {"site": agent.identity.site_name, "agent_id": agent.identity.agent_id}
+            ready = {
+                "site": agent.identity.value.site_name,
+                "agent_id": agent.identity.value.agent_id,
+            }
             await asyncio.to_thread(write_private, ready_file, json.dumps(ready).encode())
         await stopped
         connected.cancel()

@@ -76,7 +76,7 @@ async def test_an_agent_joins_and_runs_with_a_secret(
     with pytest.raises(Invalid, match=r"remove Secret agents/fedagent-identity to join again"):
         await join(*given)
     async with running_agent(settings) as agent, time_limit():
-        assert agent.identity == identity
+        assert agent.identity.value == identity
         await agent.connection.connected.wait()
     async with connect(settings.kubeconfig) as kube:
         body = await objects.get(kube, SECRETS, "fedagent-identity", namespace="agents")

@@ -198,7 +198,7 @@ async def test_a_hub_killed_in_an_apply_has_it_all_or_nothing(
     settings = settings_for(request, database)
     async with federation(tmp_path, "hub", **settings) as (fed, hub):
         await hub.stop()
-        hub.point = DyingPoint("fedhub.services.federations:_apply_in", after=True)
+        hub.point = DyingPoint("fedhub.services.federations:_carry_out_in", after=True)
         await hub.start()
         with pytest.raises(Exception, match=r"(?i)disconnect|reset|connect"):
             await fed.apply(fed.intent(PARTIES))

@@ -122,7 +122,7 @@ async def test_certificates_are_renewed_at_two_thirds_of_their_life_with_a_new_k
         await fed.apply(fed.intent(((9999, "hq"),)))
         await fed.wait_ready()
         old = {name: await leaf(fed, *name) for name in SECRETS}
-        agent = fed.agent("hq").identity.certificate
+        agent = fed.agent("hq").identity.value.certificate
         clock.advance(timedelta(days=3))
         await fed.agents["hq"].stop()
         await fed.start_agent("hq")
@@ -142,7 +142,7 @@ async def test_certificates_are_renewed_at_two_thirds_of_their_life_with_a_new_k
             new = await leaf(fed, *name)
             assert new.public_key() != old[name].public_key()
             assert new.not_valid_after_utc > old[name].not_valid_after_utc + timedelta(days=4)
-        renewed = fed.agent("hq").connection.identity.certificate
+        renewed = fed.agent("hq").identity.value.certificate
         assert renewed.serial_number != agent.serial_number
         assert renewed.public_key() != agent.public_key()
         rows = await fed.api.items("certificates")
