@@ -26,7 +26,6 @@ from typing import Final, Protocol
 
 from fedcore.errors import Denied, NotFound
 from fedhub.domain.models import (
-    Endpoint,
     Event,
     Federation,
     Operation,
@@ -65,7 +64,6 @@ class ResourceType(StrEnum):
     """What is acted on, in the words of its refusals."""
 
     SITE = "site"
-    ENDPOINT = "endpoint"
     FEDERATION = "federation"
     PARTICIPANT = "participant"
     OPERATION = "operation"
@@ -206,11 +204,6 @@ class Member(Protocol):
 def of_site(site: Site) -> Resource:
     """Return a site as a resource."""
     return Resource(ResourceType.SITE, site.name, site_id=site.id)
-
-
-def of_endpoint(endpoint: Endpoint) -> Resource:
-    """Return an endpoint as a resource."""
-    return Resource(ResourceType.ENDPOINT, endpoint.name, site_id=endpoint.site_id)
 
 
 def of_federation(federation: Federation) -> Resource:

@@ -147,7 +147,7 @@ async def list_page(  # noqa: PLR0913 - a filter has this many sides
 ) -> tuple[Event, ...]:
     """Return up to ``limit`` committed events after ``after_id``, oldest (or newest) first."""
     statement = select(*_COLUMNS).where(_T.c.id > min(after_id, _MAX_ID)).limit(limit)
-    wanted = {
+    filters = {
         _T.c.site_id: None if site_id is None else [site_id],
         _T.c.federation_id: federation_ids,
         _T.c.resource_id: resource_ids,
@@ -156,7 +156,7 @@ async def list_page(  # noqa: PLR0913 - a filter has this many sides
     statement = statement.where(
         is_visible(db, visibility, federation_id=_T.c.federation_id, site_id=_T.c.site_id)
     )
-    for column, values in wanted.items():
+    for column, values in filters.items():
         if values is not None:
             statement = statement.where(_is_one_of(db, column, values))
     return await fetch_all(
@@ -182,10 +182,11 @@ async def facts_of(db: AsyncSession, federation_id: str, *, kind: str) -> list[d
 
 async def federation_of(db: AsyncSession, resource_id: str, site_id: str) -> str | None:
     """Return the federation of a resource by what is told of it at this very site."""
-    told = select(_T.c.federation_id).where(
+    events_of_resource = select(_T.c.federation_id).where(
         _T.c.resource_id == resource_id,
         _T.c.site_id == site_id,
         _T.c.federation_id.is_not(None),
     )
-    found: str | None = await db.scalar(told.order_by(_T.c.id.desc()).limit(1))
-    return found
+    newest_first = events_of_resource.order_by(_T.c.id.desc())
+    federation_id: str | None = await db.scalar(newest_first.limit(1))
+    return federation_id
